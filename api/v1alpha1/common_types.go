@@ -1,0 +1,34 @@
+package v1alpha1
+
+// OwnedAnnotation holds the ownership record of a DeviceTwin: which leaves of
+// the hub's twin this object has written, as a tree of short value hashes bound
+// to one hub and one device. The controller writes it before it writes to the
+// hub, so that a leaf can be removed again after a crash or a restore. It is
+// the controller's own; editing it by hand gives up or claims leaves.
+const OwnedAnnotation = "iothub.devicetwin.io/owned"
+
+// HubReference names the HubConnection to use.
+type HubReference struct {
+	// name of the HubConnection.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// namespace of the HubConnection; the object's own namespace when left out.
+	// A HubConnection of another namespace must admit this one in its
+	// spec.allowedNamespaces.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// NamespaceOr returns the namespace that the reference points into, given the
+// namespace of the object that holds it.
+func (r HubReference) NamespaceOr(own string) string {
+	if r.Namespace != "" {
+		return r.Namespace
+	}
+	return own
+}

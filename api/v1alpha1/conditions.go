@@ -1,0 +1,124 @@
+package v1alpha1
+
+// Condition types. They follow kstatus: Ready is always present; Reconciling
+// and Stalled are present only while true, and never both.
+const (
+	// ConditionReady is True when the object does what it declares: a
+	// HubConnection was probed with success, a DeviceTwin is on the hub as
+	// declared, a TwinQuery was answered. A device that is offline does not make
+	// its DeviceTwin unready.
+	ConditionReady = "Ready"
+
+	// ConditionReconciling is True while the controller works towards Ready or
+	// waits for something that is expected to change without a person: a hub
+	// that does not answer, an object that does not exist yet. Absent otherwise.
+	ConditionReconciling = "Reconciling"
+
+	// ConditionStalled is True when a person must change something: the
+	// declaration, the credential, the hub. The controller still looks again
+	// at a slow pace, and at once when the object or what it refers to changes.
+	// Absent otherwise.
+	ConditionStalled = "Stalled"
+
+	// ConditionSynced is True on a DeviceTwin when the hub holds every declared
+	// leaf, False when it is known not to, Unknown when the hub could not be
+	// asked.
+	ConditionSynced = "Synced"
+)
+
+// Reasons of every kind.
+const (
+	// ReasonSucceeded: all is as declared.
+	ReasonSucceeded = "Succeeded"
+	// ReasonProgressing: the controller is at work; this is short.
+	ReasonProgressing = "Progressing"
+	// ReasonSuspended: spec.suspend is true; the hub is neither read nor written.
+	ReasonSuspended = "Suspended"
+)
+
+// Reasons that speak of a HubConnection's own declaration and credential.
+const (
+	// ReasonSecretNotFound: the Secret of spec.auth, or the key in it, does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonMalformedConnectionString: the connection string in the Secret cannot be used.
+	ReasonMalformedConnectionString = "MalformedConnectionString"
+	// ReasonHostNotAllowed: the host named in the connection string is not under
+	// the manager's --allowed-host-suffixes; no token was made for it.
+	ReasonHostNotAllowed = "HostNotAllowed"
+	// ReasonInvalidCABundle: spec.caBundle holds no PEM certificate.
+	ReasonInvalidCABundle = "InvalidCABundle"
+)
+
+// Reasons that speak of the way to the hub and of its answers.
+const (
+	// ReasonUnauthorized: the hub refused the credential (HTTP 401).
+	ReasonUnauthorized = "Unauthorized"
+	// ReasonForbidden: the hub refused the operation (HTTP 403).
+	ReasonForbidden = "Forbidden"
+	// ReasonUnknownHost: the hub's host name does not resolve.
+	ReasonUnknownHost = "UnknownHost"
+	// ReasonUntrustedCertificate: the hub's certificate is not trusted by the
+	// system's roots or spec.caBundle.
+	ReasonUntrustedCertificate = "UntrustedCertificate"
+	// ReasonThrottled: the hub asked to slow down (HTTP 429).
+	ReasonThrottled = "Throttled"
+	// ReasonQuotaExceeded: the hub's daily message quota is used up (until 00:00 UTC).
+	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonHubUnreachable: no answer from the hub; tried again with back-off.
+	ReasonHubUnreachable = "HubUnreachable"
+	// ReasonHubError: the hub answered with an error of its own (HTTP 5xx) or
+	// with something that is no answer; tried again with back-off.
+	ReasonHubError = "HubError"
+)
+
+// Reasons of objects that refer to a HubConnection.
+const (
+	// ReasonHubNotFound: the HubConnection does not exist in the object's own namespace.
+	ReasonHubNotFound = "HubNotFound"
+	// ReasonHubNotAllowed: the HubConnection of another namespace does not exist
+	// or does not admit this namespace; which of the two is not told.
+	ReasonHubNotAllowed = "HubNotAllowed"
+	// ReasonHubNotReady: the HubConnection is there and is not Ready; its own
+	// conditions say why.
+	ReasonHubNotReady = "HubNotReady"
+)
+
+// Reasons of a DeviceTwin.
+const (
+	// ReasonDeviceNotFound: the device is not registered with the hub.
+	ReasonDeviceNotFound = "DeviceNotFound"
+	// ReasonInvalidTwin: tags or desired break a rule of IoT Hub's twin format;
+	// the message names field, rule and limit. Nothing was sent.
+	ReasonInvalidTwin = "InvalidTwin"
+	// ReasonRefusedByHub: the hub refused the change (HTTP 400).
+	ReasonRefusedByHub = "RefusedByHub"
+	// ReasonConflict: the hub holds a value of somebody else where the
+	// declaration needs an object, or the other way round; writing would wipe it.
+	// The other leaves are kept in step.
+	ReasonConflict = "Conflict"
+	// ReasonContended: other writers changed the twin under every attempt.
+	ReasonContended = "Contended"
+	// ReasonNotConverging: the hub accepted the change and still does not hold it.
+	ReasonNotConverging = "NotConverging"
+	// ReasonRecordTooLarge: the ownership record does not fit into an annotation.
+	ReasonRecordTooLarge = "RecordTooLarge"
+)
+
+// Reasons of a TwinQuery.
+const (
+	// ReasonInvalidQuery: spec.where does not parse; the message says where and
+	// why. The hub was not asked.
+	ReasonInvalidQuery = "InvalidQuery"
+	// ReasonQueryRefused: the hub refused the query (HTTP 400).
+	ReasonQueryRefused = "QueryRefused"
+)
+
+// Reasons of events that are no condition.
+const (
+	// EventDriftCorrected: somebody else changed declared leaves on the hub; they
+	// were restored.
+	EventDriftCorrected = "DriftCorrected"
+	// EventLeftBehind: leaves that left the manifest hold somebody else's value
+	// on the hub and were left alone.
+	EventLeftBehind = "LeftBehind"
+)

@@ -1,0 +1,8 @@
+// Package v1alpha1 holds the API that declares Azure IoT Hub device twins to
+// Kubernetes: HubConnection (how to reach a hub), DeviceTwin (what is declared
+// about one device and what is seen of it) and TwinQuery (a named condition
+// over a hub's devices).
+//
+// +kubebuilder:object:generate=true
+// +groupName=iothub.devicetwin.io
+package v1alpha1

@@ -1,0 +1,149 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// HubConnectionSpec says how to reach one IoT Hub and who may use it.
+type HubConnectionSpec struct {
+	// auth is the credential to present to the hub.
+	// +required
+	Auth HubAuth `json:"auth,omitzero"`
+
+	// caBundle is a PEM bundle of the certificate authorities to trust for this
+	// hub instead of the system's: for a private CA, such as a hub emulator's or
+	// that of a proxy which inspects TLS.
+	// +optional
+	// +kubebuilder:validation:MaxLength=262144
+	CABundle []byte `json:"caBundle,omitempty"`
+
+	// readBack says how often the hub is asked what has changed there.
+	// +optional
+	// +kubebuilder:default={}
+	ReadBack ReadBack `json:"readBack,omitzero"`
+
+	// allowedNamespaces says from which namespaces DeviceTwins and TwinQueries
+	// may refer to this HubConnection; only its own when left out.
+	// +optional
+	// +kubebuilder:default={from: Same}
+	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitzero"`
+}
+
+// HubAuth is how to authenticate to a hub.
+type HubAuth struct {
+	// connectionStringSecretRef names the Secret, in the HubConnection's own
+	// namespace, that holds the connection string of a shared access policy with
+	// the ServiceConnect permission, such as the built-in policy "service".
+	// +required
+	ConnectionStringSecretRef SecretKeyReference `json:"connectionStringSecretRef,omitzero"`
+}
+
+// SecretKeyReference names one key of a Secret in the same namespace.
+type SecretKeyReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// key in the Secret's data.
+	// +optional
+	// +kubebuilder:default=connectionString
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key,omitempty"`
+}
+
+// ReadBack says how often the hub is asked what has changed there.
+type ReadBack struct {
+	// interval between two reads of a twin, at least one second. Each read counts
+	// against the hub's daily message quota: at the default, one device is 1,440
+	// messages a day.
+	// +optional
+	// +kubebuilder:default="1m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h",reason=FieldValueInvalid
+	Interval metav1.Duration `json:"interval,omitzero"`
+}
+
+// FromNamespaces is how a HubConnection chooses the namespaces it admits.
+// +kubebuilder:validation:Enum=Same;All;Selector
+type FromNamespaces string
+
+const (
+	// NamespacesFromSame admits only the HubConnection's own namespace.
+	NamespacesFromSame FromNamespaces = "Same"
+	// NamespacesFromAll admits every namespace.
+	NamespacesFromAll FromNamespaces = "All"
+	// NamespacesFromSelector admits the namespaces whose labels match a selector,
+	// and its own.
+	NamespacesFromSelector FromNamespaces = "Selector"
+)
+
+// AllowedNamespaces chooses the namespaces that may refer to a HubConnection.
+// +kubebuilder:validation:XValidation:rule="self.from == 'Selector' ? has(self.selector) : !has(self.selector)",message="selector is required with from: Selector, and only there",reason=FieldValueInvalid
+type AllowedNamespaces struct {
+	// from is Same (only the HubConnection's own namespace), All, or Selector.
+	// +optional
+	// +kubebuilder:default=Same
+	From FromNamespaces `json:"from,omitempty"`
+
+	// selector over the labels of namespaces, with from: Selector.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+}
+
+// HubConnectionStatus is what is known of the hub.
+type HubConnectionStatus struct {
+	// observedGeneration is the generation of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions are Ready, and Reconciling or Stalled while they hold.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// hostName is the host that the credential names, with its port when it has one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=261
+	HostName string `json:"hostName,omitempty"`
+}
+
+// HubConnection tells how to reach one Azure IoT Hub.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=hub,categories=iothub
+// +kubebuilder:printcolumn:name="Host",type=string,JSONPath=`.status.hostName`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type HubConnection struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says how to reach the hub and who may use it.
+	// +required
+	Spec HubConnectionSpec `json:"spec,omitzero"`
+
+	// status is what is known of the hub.
+	// +optional
+	Status HubConnectionStatus `json:"status,omitzero"`
+}
+
+// GetConditions returns the conditions to be changed in place.
+func (h *HubConnection) GetConditions() *[]metav1.Condition { return &h.Status.Conditions }
+
+// HubConnectionList is a list of HubConnections.
+//
+// +kubebuilder:object:root=true
+type HubConnectionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []HubConnection `json:"items"`
+}

@@ -1,0 +1,78 @@
+package twin
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxShownKey bounds what a message shows of one key: keys may be a kilobyte.
+const maxShownKey = 64
+
+// Path leads to a value: a section, then keys.
+type Path struct {
+	section Section
+	keys    []string
+}
+
+func (p Path) child(key string) Path {
+	keys := make([]string, len(p.keys), len(p.keys)+1)
+	copy(keys, p.keys)
+	return Path{section: p.section, keys: append(keys, key)}
+}
+
+// String renders the path as a person would write it: tags.location.plant.
+// Keys that no legal twin holds are quoted: tags["a.b"].
+func (p Path) String() string {
+	var out strings.Builder
+	out.WriteString(string(p.section))
+	for _, key := range p.keys {
+		out.WriteString(step(key))
+	}
+	return out.String()
+}
+
+func step(key string) string {
+	if plainKey(key) {
+		return "." + key
+	}
+	return "[" + strconv.Quote(shorten(key)) + "]"
+}
+
+func plainKey(key string) bool {
+	if key == "" || len(key) > maxShownKey || !utf8.ValidString(key) {
+		return false
+	}
+	return !strings.ContainsFunc(key, func(r rune) bool {
+		return strings.ContainsRune(`.$#[]"`, r) || !unicode.IsPrint(r) || unicode.IsSpace(r)
+	})
+}
+
+func shorten(key string) string {
+	if len(key) <= maxShownKey {
+		return key
+	}
+	cut := maxShownKey
+	for cut > 0 && !utf8.RuneStart(key[cut]) {
+		cut--
+	}
+	return key[:cut] + "…"
+}
+
+// Paths are several paths.
+type Paths []Path
+
+// String lists the first few paths and counts the others.
+func (ps Paths) String() string {
+	const shown = 8
+	names := make([]string, 0, shown+1)
+	for i, p := range ps {
+		if i == shown {
+			names = append(names, "and "+strconv.Itoa(len(ps)-shown)+" more")
+			break
+		}
+		names = append(names, p.String())
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,177 @@
+package twin
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+const (
+	// hashBytes of a value's SHA-256 are kept. The hash only answers whether a
+	// value on the hub is one of ours: by chance, one in four thousand million.
+	// Four bytes keep the record of the largest legal twin inside an annotation.
+	hashBytes = 4
+	// hashLength is hashBytes in unpadded base64.
+	hashLength = 6
+)
+
+// Target is the twin that a record speaks of.
+type Target struct {
+	// Host of the hub, in lower case.
+	Host string
+	// DeviceID as registered, case-sensitive.
+	DeviceID string
+}
+
+// Record remembers which leaves of one twin we may have written, and with which
+// values, as short hashes. It decides what may be deleted: a leaf is deleted only
+// while the hub holds a value of the record. Records are values: no function
+// changes one in place.
+type Record struct {
+	Target        Target
+	tags, desired *node
+}
+
+// node is one key in the record: the hashes of the values written there, oldest
+// first, and the keys below.
+type node struct {
+	hashes   []string
+	children map[string]*node
+}
+
+// NewRecord returns a record of nothing written yet.
+func NewRecord(target Target) Record { return Record{Target: target} }
+
+// For returns the record as it counts for a target: one that was made for
+// another twin authorises nothing.
+func (r Record) For(target Target) Record {
+	if r.Target == target {
+		return r
+	}
+	return NewRecord(target)
+}
+
+// Equal tells whether two records say the same.
+func (r Record) Equal(other Record) bool {
+	return r.Target == other.Target && r.tags.equal(other.tags) && r.desired.equal(other.desired)
+}
+
+func (n *node) equal(other *node) bool {
+	if n.empty() || other.empty() {
+		return n.empty() && other.empty()
+	}
+	return slices.Equal(n.hashes, other.hashes) && maps.EqualFunc(n.children, other.children, (*node).equal)
+}
+
+func (n *node) empty() bool {
+	if n == nil {
+		return true
+	}
+	for _, child := range n.children {
+		if !child.empty() {
+			return false
+		}
+	}
+	return len(n.hashes) == 0
+}
+
+func (n *node) child(key string) *node {
+	if n == nil {
+		return nil
+	}
+	return n.children[key]
+}
+
+func (n *node) holds(value any) bool {
+	return n != nil && slices.Contains(n.hashes, hash(value))
+}
+
+func (n *node) clone() *node {
+	if n == nil {
+		return nil
+	}
+	out := &node{hashes: slices.Clone(n.hashes)}
+	for key, child := range n.children {
+		out.put(key, child.clone())
+	}
+	return out
+}
+
+func (n *node) put(key string, child *node) {
+	if n.children == nil {
+		n.children = map[string]*node{}
+	}
+	n.children[key] = child
+}
+
+// add notes that a value may be written at a path of keys.
+func (n *node) add(keys []string, value any) {
+	for _, key := range keys {
+		below := n.children[key]
+		if below == nil {
+			below = &node{}
+			n.put(key, below)
+		}
+		n = below
+	}
+	if !n.holds(value) {
+		n.hashes = append(n.hashes, hash(value))
+	}
+}
+
+func (r Record) section(name Section) *node {
+	if name == Tags {
+		return r.tags
+	}
+	return r.desired
+}
+
+func (r *Record) add(path Path, value any) {
+	root := &r.tags
+	if path.section == Desired {
+		root = &r.desired
+	}
+	if *root == nil {
+		*root = &node{}
+	}
+	(*root).add(path.keys, value)
+}
+
+func (r Record) clone() Record {
+	return Record{Target: r.Target, tags: r.tags.clone(), desired: r.desired.clone()}
+}
+
+func hash(value any) string {
+	sum := sha256.Sum256(canonical(nil, value))
+	return base64.RawURLEncoding.EncodeToString(sum[:hashBytes])
+}
+
+// canonical spells a value so that equal values have one spelling.
+func canonical(out []byte, value any) []byte {
+	switch value := value.(type) {
+	case map[string]any:
+		out = append(out, '{')
+		for _, key := range slices.Sorted(maps.Keys(value)) {
+			out = append(strconv.AppendQuote(out, key), ':')
+			out = append(canonical(out, value[key]), ',')
+		}
+		return append(out, '}')
+	case []any:
+		out = append(out, '[')
+		for _, element := range value {
+			out = append(canonical(out, element), ',')
+		}
+		return append(out, ']')
+	case string:
+		return strconv.AppendQuote(out, value)
+	case bool:
+		return strconv.AppendBool(out, value)
+	}
+	if f, ok := number(value); ok {
+		return strconv.AppendFloat(out, f+0, 'g', -1, 64) // +0 turns -0 into 0
+	}
+	return fmt.Appendf(out, "%v", value)
+}
