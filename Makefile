@@ -1,0 +1,101 @@
+# `make` or `make help` lists what there is to do here.
+#
+# Nothing is installed outside this folder and the user's caches: development
+# tools are pinned in hack/tools/go.mod and run through `go tool`; the control
+# plane's binaries are kept by hack/controlplane/ensure.sh.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+GO ?= go
+export GO
+TOOL := $(GO) tool -modfile=hack/tools/go.mod
+
+# PACKAGES and TESTFLAGS narrow `make test`: make test PACKAGES=./internal/... TESTFLAGS='-run Plan -v'
+PACKAGES ?= ./...
+TESTFLAGS ?=
+# KILL_AFTER and BREAK are for `make demo` and `make demo-check`.
+KILL_AFTER ?=
+BREAK ?=
+
+##@ General
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+##@ See it work
+
+.PHONY: demo
+demo: build ## Tell the device twin story on real parts, then stay up to play with.
+	@$(GO) run ./hack/demo --bin bin --assets "$$(hack/controlplane/ensure.sh)" \
+		--kill-after="$(KILL_AFTER)" --break="$(BREAK)"
+
+.PHONY: demo-check
+demo-check: build ## The same story, then stop; fails with the step that did not hold.
+	@$(GO) run ./hack/demo --bin bin --assets "$$(hack/controlplane/ensure.sh)" --check \
+		--kill-after="$(KILL_AFTER)" --break="$(BREAK)"
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/manager, bin/devicesim and bin/hubemulator.
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/manager ./cmd/devicesim ./cmd/hubemulator
+
+.PHONY: controlplane
+controlplane: ## Fetch or build kube-apiserver, etcd and kubectl, once per user.
+	@hack/controlplane/ensure.sh
+
+.PHONY: clean
+clean: ## Remove what was built here; caches in the home folder stay.
+	rm -rf bin
+
+##@ Develop
+
+.PHONY: generate
+generate: ## Generate the API types' deep copies.
+	$(TOOL) controller-gen object paths=./api/...
+
+.PHONY: manifests
+manifests: ## Generate the custom resource definitions and the manager's role.
+	$(TOOL) controller-gen crd rbac:roleName=manager-role paths=./api/... paths=./controllers/... \
+		output:crd:artifacts:config=config/crd/bases output:rbac:artifacts:config=config/rbac
+	@test -s config/rbac/role.yaml || { \
+		echo "no role came out: +kubebuilder:rbac markers must not stand in a type's doc comment"; exit 1; }
+
+.PHONY: api-docs
+api-docs: ## Generate docs/api-reference.md from the API types.
+	$(TOOL) crd-ref-docs --source-path=api --config=hack/tools/crd-ref-docs.yaml --renderer=markdown \
+		--output-path=docs/api-reference.md --log-level=ERROR
+
+.PHONY: fmt
+fmt: ## Format the Go code.
+	gofmt -w .
+
+.PHONY: vet
+vet: ## Run go vet.
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## Run golangci-lint with .golangci.yml.
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: verify
+verify: ## Check that generated files, formatting, modules and vet are in order.
+	@hack/verify.sh
+
+##@ Test
+
+# The race detector needs cgo, and so a C compiler. Without one the tests still run.
+.PHONY: test
+test: ## Run every test; ends with "N passed, N failed, N skipped".
+	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
+	race=(); cc="$$($(GO) env CC)"; \
+	if [[ "$$($(GO) env CGO_ENABLED)" == 1 ]] && command -v "$${cc%% *}" >/dev/null; then race=(-race); \
+	else echo "running without -race: it needs a C compiler, and '$$cc' is not on this machine"; fi; \
+	$(GO) build -o bin/testsummary ./hack/testsummary; \
+	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) | bin/testsummary

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Checks what a machine can check without running anything: generated files
+# are what the sources give, the code is formatted, every go.mod is tidy, and
+# go vet has nothing to say. Every check runs; the exit status tells whether
+# all of them held. It changes nothing.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+go=${GO:-go}
+generated=(api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api-reference.md)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failed=0
+
+# check NAME ADVICE COMMAND...: COMMAND's output is shown only if it fails.
+check() {
+  local name=$1 advice=$2
+  shift 2
+  if "$@" >"$scratch/output" 2>&1; then
+    echo "ok    $name"
+    return
+  fi
+  failed=1
+  echo "FAIL  $name: $advice"
+  sed 's/^/      /' "$scratch/output"
+}
+
+# regenerated generates everything anew in a copy of the sources, so that this
+# tree stays as it is and a file that no source gives any more is noticed.
+regenerated() {
+  local copy=$scratch/copy path status=0
+  mkdir "$copy" || return 1
+  git ls-files -z --cached --others --exclude-standard |
+    while IFS= read -r -d '' path; do
+      if [[ -e $path ]]; then printf '%s\0' "$path"; fi
+    done | tar --create --null --files-from=- | tar --extract --directory="$copy" || return 1
+  (cd "$copy" && rm -rf "${generated[@]}" && mkdir -p config/crd/bases docs) || return 1
+  make --no-print-directory -C "$copy" generate manifests api-docs || return 1
+  for path in "${generated[@]}"; do
+    diff -ruN "$path" "$copy/$path" || status=1
+  done
+  return "$status"
+}
+
+formatted() {
+  local files
+  files=$(gofmt -l .) || return 1
+  if [[ -n $files ]]; then
+    echo "$files"
+    return 1
+  fi
+}
+
+tidy() { (cd "$1" && "$go" mod tidy -diff); }
+
+check "generated files" "run 'make generate manifests api-docs' and commit the result" regenerated
+check "formatting" "run 'make fmt'" formatted
+for module in . hack/tools hack/controlplane; do
+  check "go.mod in $module" "run 'go mod tidy' there" tidy "$module"
+done
+check "go vet" "fix what it says" "$go" vet ./...
+exit "$failed"
