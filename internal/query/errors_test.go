@@ -1,0 +1,133 @@
+package query_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+)
+
+func TestConditionErrors(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		text    string
+		column  int
+		problem string
+	}{
+		{``, 1, "expected a property, a constant or a function, found the end of the text"},
+		{`  `, 3, "found the end of the text"},
+		{`a =`, 4, "found the end of the text"},
+		{`a = 1 b`, 7, `expected AND, OR or the end of the condition, found "b"`},
+		{`a = b = c`, 7, "expected AND, OR"},
+		{`(a = 1`, 7, `expected ")" to close the parenthesis`},
+		{`a = 1)`, 6, `found ")"`},
+		{`AND a`, 1, `expected the name of a property, found "AND"`},
+		{`tags.group = 1`, 6, `written [[group]]`},
+		{`tags. = 1`, 7, `expected the name of a property, found "="`},
+		{`tags.43 = 1`, 6, `expected the name of a property, found "43"`},
+		{`tags.a-b = c d`, 14, `found "d"`},
+		{`a == 1`, 4, `found "="`},
+		{`a IN (1, 2)`, 6, "a list in square brackets"},
+		{`a IN [1 2]`, 9, `expected "," or "]" in the list`},
+		{`a IN [1,`, 9, "found the end of the text"},
+		{`a IN [b]`, 7, "a list holds constants only"},
+		{`a IN [[b]]`, 6, "a list in square brackets"},
+		{`STARTS_WITH(a, 'b')`, 1, `unknown function "STARTS_WITH"; conditions on twins know IS_DEFINED, STARTSWITH, ENDSWITH`},
+		{`STARTSWITH(a)`, 13, `expected "," between the two arguments`},
+		{`ENDSWITH(a, 'b'`, 16, `expected ")"`},
+		{`IS_DEFINED('a')`, 12, "expected the name of a property, found a string"},
+		{`COUNT() > 1`, 1, "unknown function"},
+		{`a LIKE 'b%'`, 3, "LIKE is not part of IoT Hub's query language"},
+		{`a = 1 ORDER BY b`, 7, "ORDER is not part"},
+		{`a = 'b`, 5, "the string has no closing '"},
+		{`a = "b'`, 5, `the string has no closing "`},
+		{`a = 'b\d'`, 7, "unknown escape"},
+		{`a = '\u12'`, 6, "four hexadecimal digits"},
+		{`a = '\ud83d'`, 6, "half a surrogate pair"},
+		{`[[a = 1`, 1, "no closing ]]"},
+		{`a = 1x`, 5, "is no number"},
+		{`a = 0x`, 5, "is no number"},
+		{`a = 1e999`, 5, "too large"},
+		{`a = 0xFFFFFFFFFFFFFFFFF`, 5, "too large"},
+		{`a ; b`, 3, "has no meaning here"},
+		{"a = '\xff'", 6, "not valid UTF-8"},
+	} {
+		t.Run(tt.text, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			_, err := query.ParseCondition(tt.text)
+			syntax, ok := errors.AsType[*query.SyntaxError](err)
+			g.Expect(ok).To(BeTrue(), "%v", err)
+			g.Expect(syntax.Problem).To(ContainSubstring(tt.problem))
+			g.Expect(syntax.Column).To(Equal(tt.column))
+			g.Expect(syntax.Line).To(Equal(1))
+		})
+	}
+}
+
+func TestErrorPosition(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	_, err := query.ParseCondition("tags.ü = 'é' AND\n  tags.ö = = 1")
+	syntax, ok := errors.AsType[*query.SyntaxError](err)
+	g.Expect(ok).To(BeTrue())
+	g.Expect(*syntax).To(Equal(query.SyntaxError{
+		Offset: 31, Line: 2, Column: 12,
+		Problem: `expected a property, a constant or a function, found "="`,
+	}))
+	g.Expect(err).To(MatchError(HavePrefix("line 2, column 12: ")))
+}
+
+func TestLengthLimit(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	const frame = "a = ''"
+	atLimit := "a = '" + strings.Repeat("é", query.MaxLength-len(frame)) + "'"
+	_, err := query.ParseCondition(atLimit)
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = query.ParseCondition(atLimit + " ")
+	g.Expect(err).To(MatchError(ContainSubstring("longer than 8192 characters")))
+}
+
+func TestNestingLimit(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"parentheses": strings.Repeat("(", 4000),
+		"closed":      strings.Repeat("(", 4000) + "a" + strings.Repeat(")", 4000),
+		"NOT":         strings.Repeat("NOT ", 2000) + "a",
+		"signs":       strings.Repeat("-", 4000) + "a",
+		"sums":        "a" + strings.Repeat("+a", 4000),
+		"functions":   strings.Repeat("STARTSWITH(", 700),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			_, err := query.ParseCondition(text)
+			g.Expect(err).To(MatchError(ContainSubstring("levels")))
+		})
+	}
+}
+
+// The deepest condition that is accepted must still be accepted in its
+// canonical spelling, which has more parentheses.
+func TestDeepestConditionRoundTrips(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"NOT":  strings.Repeat("NOT ", 63) + "a",
+		"sums": "a = b" + strings.Repeat("+a", 62),
+		"long": "a = 1" + strings.Repeat(" OR a = 1", 900),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			condition, err := query.ParseCondition(text)
+			g.Expect(err).NotTo(HaveOccurred())
+			again, err := query.ParseCondition(condition.String())
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(again.String()).To(Equal(condition.String()))
+		})
+	}
+}

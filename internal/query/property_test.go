@@ -1,0 +1,172 @@
+package query_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+)
+
+// conditionText draws the text of a condition, in the many spellings that
+// people use, over a few short names so that it often says something about
+// the twins that twinDocument draws.
+func conditionText(depth int) *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		if depth == 0 {
+			return predicateText().Draw(t, "predicate")
+		}
+		inner := conditionText(depth - 1)
+		switch rapid.IntRange(0, 4).Draw(t, "kind") {
+		case 0:
+			return inner.Draw(t, "left") + rapid.SampledFrom([]string{" AND ", " and\n"}).Draw(t, "and") + inner.Draw(t, "right")
+		case 1:
+			return inner.Draw(t, "left") + rapid.SampledFrom([]string{" OR ", "\tor "}).Draw(t, "or") + inner.Draw(t, "right")
+		case 2:
+			return "NOT " + inner.Draw(t, "operand")
+		case 3:
+			return "(" + inner.Draw(t, "inner") + ")"
+		default:
+			return predicateText().Draw(t, "predicate")
+		}
+	})
+}
+
+func predicateText() *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		switch rapid.IntRange(0, 4).Draw(t, "kind") {
+		case 0:
+			return valueText().Draw(t, "text") + rapid.SampledFrom([]string{" IN ", " nin "}).Draw(t, "in") +
+				"[" + strings.Join(rapid.SliceOfN(constantText(), 0, 3).Draw(t, "items"), ", ") + "]"
+		case 1:
+			return "Is_Defined(" + pathText().Draw(t, "path") + ")"
+		case 2:
+			function := rapid.SampledFrom([]string{"startswith", "ENDSWITH"}).Draw(t, "function")
+			return fmt.Sprintf("%s(%s, %s)", function, valueText().Draw(t, "text"), valueText().Draw(t, "part"))
+		case 3:
+			return valueText().Draw(t, "bare")
+		default:
+			operator := rapid.SampledFrom([]string{"=", "!=", "<>", "<", "<=", ">", ">="}).Draw(t, "operator")
+			return valueText().Draw(t, "left") + operator + valueText().Draw(t, "right")
+		}
+	})
+}
+
+func valueText() *rapid.Generator[string] {
+	sum := rapid.Custom(func(t *rapid.T) string {
+		operator := rapid.SampledFrom([]string{" + ", " - ", " * ", " / ", " % "}).Draw(t, "operator")
+		return pathText().Draw(t, "left") + operator + constantText().Draw(t, "right")
+	})
+	return rapid.OneOf(pathText(), constantText(), sum, rapid.SampledFrom([]string{"- -2", "-a", "-(-tags.a)"}))
+}
+
+func pathText() *rapid.Generator[string] {
+	return rapid.SampledFrom([]string{
+		"a", "b", "devices.a", "[[a]]", "tags.a", "TAGS.b", "tags.[[group]]", "tags.[[x y]].c", "deviceID", "$version",
+	})
+}
+
+func constantText() *rapid.Generator[string] {
+	quoted := rapid.Custom(func(t *rapid.T) string {
+		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", `\\`, `\'`, `''`, `"`, `\u0022`, "é", `\u000a`}), 0, 3).Draw(t, "parts"), "")
+		return "'" + text + "'"
+	})
+	return rapid.OneOf(quoted, rapid.SampledFrom([]string{
+		`"a"`, `"it's"`, "1", "-1", "0x10", "1.50", "2e2", "true", "FALSE", "null", "undefined",
+	}))
+}
+
+func twinDocument() *rapid.Generator[map[string]any] {
+	value := rapid.SampledFrom([]any{"a", "b", "'", `\`, 1.0, -1.0, 16.0, true, false, nil, []any{1.0}, map[string]any{"c": "a"}})
+	object := rapid.MapOf(rapid.SampledFrom([]string{"a", "b", "group", "x y"}), value)
+	return rapid.Custom(func(t *rapid.T) map[string]any {
+		doc := map[string]any{"deviceId": "a", "$version": 1.0, "tags": object.Draw(t, "tags")}
+		for name, value := range object.Draw(t, "top") {
+			doc[name] = value
+		}
+		return doc
+	})
+}
+
+func TestCanonicalTextMeansTheSame(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		text := conditionText(4).Draw(t, "condition")
+		condition, err := query.ParseCondition(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		canonical := condition.String()
+		again, err := query.ParseCondition(canonical)
+		if err != nil {
+			t.Fatalf("the canonical text %s: %v", canonical, err)
+		}
+		if again.String() != canonical {
+			t.Fatalf("not stable: %s became %s", canonical, again)
+		}
+		for _, doc := range rapid.SliceOfN(twinDocument(), 5, 5).Draw(t, "twins") {
+			if condition.Matches(doc) != again.Matches(doc) {
+				t.Fatalf("%s and %s differ on %v", text, canonical, doc)
+			}
+		}
+	})
+}
+
+func TestLogicLaws(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		a := predicateText().Draw(t, "a")
+		b := predicateText().Draw(t, "b")
+		doc := twinDocument().Draw(t, "twin")
+		matches := func(format string, args ...any) bool {
+			condition, err := query.ParseCondition(fmt.Sprintf(format, args...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return condition.Matches(doc)
+		}
+		if matches("(%s) AND NOT (%s)", a, a) {
+			t.Fatalf("%s holds together with its negation", a)
+		}
+		if matches("NOT ((%s) AND (%s))", a, b) != matches("NOT (%s) OR NOT (%s)", a, b) {
+			t.Fatalf("De Morgan's law fails for %s and %s", a, b)
+		}
+		if matches("(%s) AND (%s)", a, b) != (matches("%s", a) && matches("%s", b)) {
+			t.Fatalf("AND of %s and %s is not both", a, b)
+		}
+		if matches("(%s) OR (%s)", a, b) != (matches("%s", a) || matches("%s", b)) {
+			t.Fatalf("OR of %s and %s is not either", a, b)
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		`SELECT * FROM devices WHERE tags.location.plant = 'Redmond43'`,
+		`SELECT TOP 2 deviceId AS id, tags.[[x y]] FROM devices.modules WHERE NOT (a IN [1, -0x2, "b"] OR IS_DEFINED(b))`,
+		`SELECT COUNT() AS n FROM devices WHERE STARTSWITH(deviceId, 'it''s \u00e9') AND -a + 1 % 2 >= .5e-3`,
+		`SELECT a FROM devices WHERE a = - -2 AND b != "\\\""`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		parsed, err := query.Parse(text)
+		if err != nil {
+			return
+		}
+		canonical := parsed.String()
+		if len(canonical) > query.MaxLength {
+			return // parentheses made it too long to be parsed again
+		}
+		again, err := query.Parse(canonical)
+		if err != nil {
+			t.Fatalf("%q became %q: %v", text, canonical, err)
+		}
+		if again.String() != canonical {
+			t.Fatalf("%q became %q, then %q", text, canonical, again)
+		}
+		parsed.Select(map[string]any{"deviceId": "a", "tags": map[string]any{"a": 1.0}})
+	})
+}
