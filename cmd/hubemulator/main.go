@@ -1,0 +1,118 @@
+// Command hubemulator runs a local Azure IoT Hub.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+)
+
+// Exit codes: a wrong command line is told apart from a failure at work.
+const (
+	exitOK = iota
+	exitFailure
+	exitUsage
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+const usage = `hubemulator runs a local Azure IoT Hub: the service API over HTTPS and the
+devices' MQTT over TLS, with fresh keys and a certificate authority of its own
+at every start. Nothing is kept when it stops.
+
+When it is ready it writes two files to the data directory and prints one line:
+  ca.crt            the certificate authority that clients have to trust
+  connections.json  connection strings and addresses (holds keys: mode 0600)
+
+The admin address offers, in plain HTTP and without a password:
+  GET    /emulator/healthz
+  GET    /emulator/counters         POST /emulator/counters/reset
+  GET    /emulator/faults           POST /emulator/faults
+  DELETE /emulator/faults/{id}
+
+Usage:
+  hubemulator [flags]
+
+Examples:
+  # a hub with one device; the connection strings are in hub/connections.json
+  hubemulator --data-dir hub --device thermostat-1
+
+  # free ports, so that several hubs run side by side
+  hubemulator --https-address 127.0.0.1:0 --mqtt-address 127.0.0.1:0 --admin-address 127.0.0.1:0
+
+  # make the next twin update wait until the fault is deleted
+  curl -d '{"operation":"updateTwin","count":1,"action":"hold"}' http://127.0.0.1:8444/emulator/faults
+
+Flags:
+`
+
+// run is main without the process: it serves until ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	opts, verbose, err := parseFlags(args, stdout)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "hubemulator: %v\nSee hubemulator --help.\n", err)
+		return exitUsage
+	}
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	opts.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	server, err := hubemulator.Start(ctx, opts)
+	if err != nil {
+		fmt.Fprintf(stderr, "hubemulator: %v\n", err)
+		return exitFailure
+	}
+	fmt.Fprintf(stdout, "hubemulator: ready at https://%s (MQTT %s, admin http://%s); connection strings in %s\n",
+		server.HostName(), server.MQTTAddress(), server.AdminAddress(),
+		filepath.Join(opts.DataDir, hubemulator.ConnectionsFile))
+	<-ctx.Done()
+	if err := server.Close(); err != nil {
+		fmt.Fprintf(stderr, "hubemulator: stopping: %v\n", err)
+		return exitFailure
+	}
+	return exitOK
+}
+
+func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, error) {
+	var opts hubemulator.Options
+	var verbose bool
+	flags := pflag.NewFlagSet("hubemulator", pflag.ContinueOnError)
+	flags.SetOutput(stdout)
+	flags.SortFlags = false
+	flags.StringVar(&opts.HTTPSAddress, "https-address", "127.0.0.1:8443", "`host:port` of the service API; port 0 picks a free one")
+	flags.StringVar(&opts.MQTTAddress, "mqtt-address", "127.0.0.1:8883", "`host:port` of the devices' MQTT over TLS")
+	flags.StringVar(&opts.AdminAddress, "admin-address", "127.0.0.1:8444", "`host:port` of the admin API; keep it on loopback")
+	flags.StringVar(&opts.Hostname, "hostname", "localhost", "host `name` in connection strings and the certificate")
+	flags.StringVar(&opts.DataDir, "data-dir", "hubemulator-data", "`directory` for ca.crt and connections.json")
+	flags.StringArrayVar(&opts.Devices, "device", nil, "`ID` of a device to create; repeat for more")
+	flags.BoolVar(&verbose, "verbose", false, "log failed TLS handshakes and the like")
+	flags.Usage = func() { fmt.Fprint(stdout, usage+flags.FlagUsages()) }
+	if err := flags.Parse(args); err != nil {
+		return opts, verbose, err
+	}
+	if flags.NArg() > 0 {
+		return opts, verbose, fmt.Errorf("unexpected argument %q: everything is set by flags", flags.Arg(0))
+	}
+	if opts.DataDir == "" {
+		return opts, verbose, errors.New("--data-dir is empty: the connection strings have to go somewhere")
+	}
+	return opts, verbose, nil
+}

@@ -1,0 +1,126 @@
+package hubemulator_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+)
+
+func TestPolicyPermissions(t *testing.T) {
+	t.Parallel()
+	const (
+		read  = "registryRead"
+		write = "registryReadWrite"
+	)
+	operations := []struct {
+		method, path, body string
+		allowed            []string
+	}{
+		{http.MethodGet, "/twins/d1", ``, []string{"iothubowner", "service"}},
+		{http.MethodPatch, "/twins/d1", `{}`, []string{"iothubowner", "service"}},
+		{http.MethodPut, "/twins/d1", `{}`, []string{"iothubowner", "service"}},
+		{http.MethodPost, "/devices/query", `{"query":"SELECT * FROM devices"}`, []string{"iothubowner", "service"}},
+		{http.MethodGet, "/devices/d1", ``, []string{"iothubowner", read, write}},
+		{http.MethodGet, "/devices", ``, []string{"iothubowner", read, write}},
+		{http.MethodPut, "/devices/d1", `{}`, []string{"iothubowner", write}},
+		{http.MethodDelete, "/devices/d1", ``, []string{"iothubowner", write}},
+	}
+	for _, policy := range []string{"iothubowner", "service", "device", read, write} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			h := startHub(t, "d1")
+			h.token = h.policyToken(t, policy)
+			for _, operation := range operations {
+				g := NewWithT(t)
+				answer := h.call(t, operation.method, operation.path, operation.body, "If-Match", "*")
+				allowed := false
+				for _, name := range operation.allowed {
+					allowed = allowed || name == policy
+				}
+				if allowed {
+					g.Expect(answer.status).To(BeNumerically("<", 300), "%s %s", operation.method, operation.path)
+					continue
+				}
+				expectError(t, answer, http.StatusUnauthorized, "IotHubUnauthorizedAccess", "Unauthorized")
+			}
+		})
+	}
+}
+
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, "d1", "d2")
+	host := h.server.HostName()
+	owner, deviceKey := h.policyKey(t, "iothubowner"), keyOf(t, must(h.server.DeviceConnectionString("d1")))
+	in := func(d time.Duration) time.Time { return h.clock.Now().Add(d) }
+	good := sign(url.QueryEscape(host), owner, "iothubowner", in(time.Hour))
+	for _, tt := range []struct {
+		name, token string
+		accepted    bool
+	}{
+		{"as Go signs", good, true},
+		{"lower-case escapes", sign(strings.ToLower(url.QueryEscape(host)), owner, "iothubowner", in(time.Hour)), true},
+		{"upper-case host", sign(url.QueryEscape(strings.ToUpper(host)), owner, "iothubowner", in(time.Hour)), true},
+		{"unescaped", sign(host, owner, "iothubowner", in(time.Hour)), true},
+		{"without port", sign("localhost", owner, "iothubowner", in(time.Hour)), true},
+		{"by address", sign("127.0.0.1", owner, "iothubowner", in(time.Hour)), true},
+		{"for all twins", sign(url.QueryEscape(host+"/twins"), owner, "iothubowner", in(time.Hour)), true},
+		{"for this twin", sign(url.QueryEscape(host+"/twins/d1"), owner, "iothubowner", in(time.Hour)), true},
+		{"trailing slash", sign(url.QueryEscape(host+"/"), owner, "iothubowner", in(time.Hour)), true},
+		{"fields in another order", reorder(good), true},
+		{"a second before it expires", sign("localhost", owner, "iothubowner", in(time.Second)), true},
+
+		{"expired just now", sign("localhost", owner, "iothubowner", in(0)), false},
+		{"for another twin", sign(url.QueryEscape(host+"/twins/d2"), owner, "iothubowner", in(time.Hour)), false},
+		{"for half a segment", sign(url.QueryEscape(host+"/twins/d"), owner, "iothubowner", in(time.Hour)), false},
+		{"for what lies below", sign(url.QueryEscape(host+"/twins/d1/modules"), owner, "iothubowner", in(time.Hour)), false},
+		{"for another hub", sign("other.azure-devices.net", owner, "iothubowner", in(time.Hour)), false},
+		{"for a hub of a longer name", sign("localhost.example", owner, "iothubowner", in(time.Hour)), false},
+		{"with another policy's key", sign("localhost", h.policyKey(t, "service"), "iothubowner", in(time.Hour)), false},
+		{"of an unknown policy", sign("localhost", owner, "nobody", in(time.Hour)), false},
+		{"of a device", sign(url.QueryEscape(host+"/devices/d1"), deviceKey, "", in(time.Hour)), false},
+		{"changed afterwards", strings.Replace(good, "se=", "se=1", 1), false},
+		{"without signature", "SharedAccessSignature sr=localhost&se=99999999999&skn=iothubowner", false},
+		{"an expiry that is no number", "SharedAccessSignature sr=localhost&sig=AAAA&se=soon&skn=iothubowner", false},
+		{"a bearer token", "Bearer eyJhbGciOiJub25lIn0.e30.", false},
+		{"none", "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := *h.client
+			c.token = tt.token
+			answer := c.call(t, http.MethodGet, "/twins/d1", "")
+			if tt.accepted {
+				NewWithT(t).Expect(answer.status).To(Equal(http.StatusOK), answer.text)
+				return
+			}
+			expectError(t, answer, http.StatusUnauthorized, "IotHubUnauthorizedAccess", "Unauthorized")
+		})
+	}
+}
+
+func TestTokenExpiresWithTheClock(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h := startHub(t, "d1")
+	h.ok(t, http.MethodGet, "/twins/d1", "")
+	h.clock.Step(time.Hour)
+	g.Expect(h.call(t, http.MethodGet, "/twins/d1", "").status).To(Equal(http.StatusUnauthorized))
+}
+
+func reorder(token string) string {
+	scheme, fields, _ := strings.Cut(token, " ")
+	parts := strings.Split(fields, "&")
+	return scheme + " " + strings.Join([]string{parts[3], parts[2], parts[1], parts[0]}, "&")
+}
+
+func must(text string, err error) string {
+	if err != nil {
+		panic(err) // the test's own set-up
+	}
+	return text
+}

@@ -1,0 +1,90 @@
+package hubemulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+)
+
+// HostName is the host name in connection strings. It carries the HTTPS port
+// unless that is 443.
+func (s *Server) HostName() string {
+	_, port, err := net.SplitHostPort(s.HTTPSAddress())
+	if err != nil || port == "443" {
+		return s.opts.Hostname
+	}
+	return net.JoinHostPort(s.opts.Hostname, port)
+}
+
+// HTTPSAddress is where the service API listens, as host:port.
+func (s *Server) HTTPSAddress() string { return s.listeners.https.Addr().String() }
+
+// MQTTAddress is where devices connect over MQTT with TLS, as host:port.
+func (s *Server) MQTTAddress() string { return s.listeners.mqtt.Addr().String() }
+
+// AdminAddress is where the admin API listens in plain HTTP, as host:port.
+func (s *Server) AdminAddress() string { return s.listeners.admin.Addr().String() }
+
+// AdminURL is the admin API's base, for instance "http://127.0.0.1:8444/emulator".
+func (s *Server) AdminURL() string {
+	return (&url.URL{Scheme: "http", Host: s.AdminAddress(), Path: "/emulator"}).String()
+}
+
+// CACertificatePEM is the certificate authority that a client has to trust.
+func (s *Server) CACertificatePEM() []byte { return s.identity.caPEM }
+
+// ServiceConnectionString returns a connection string for the service API
+// with the rights of the policy: iothubowner, service, device, registryRead or
+// registryReadWrite.
+func (s *Server) ServiceConnectionString(policy string) (string, error) {
+	for _, known := range s.store.Policies() {
+		if known.Name == policy {
+			return fmt.Sprintf("HostName=%s;SharedAccessKeyName=%s;SharedAccessKey=%s", s.HostName(), policy, known.PrimaryKey), nil
+		}
+	}
+	return "", fmt.Errorf("there is no policy %q", policy)
+}
+
+// DeviceConnectionString returns the connection string that a device signs in
+// with.
+func (s *Server) DeviceConnectionString(deviceID string) (string, error) {
+	key, err := s.store.DeviceKey(deviceID)
+	if err != nil {
+		return "", err
+	}
+	if key == "" {
+		return "", fmt.Errorf("device %q does not sign in with a key", deviceID)
+	}
+	return fmt.Sprintf("HostName=%s;DeviceId=%s;SharedAccessKey=%s", s.HostName(), deviceID, key), nil
+}
+
+// AddDevice registers a device with fresh keys and returns its connection
+// string.
+func (s *Server) AddDevice(deviceID string) (string, error) {
+	if _, err := s.store.PutDevice(deviceID, "", []byte("{}")); err != nil {
+		return "", err
+	}
+	return s.DeviceConnectionString(deviceID)
+}
+
+// RemoveDevice deletes a device with its twin, and ends its connection.
+func (s *Server) RemoveDevice(deviceID string) error {
+	return s.store.DeleteDevice(deviceID, "*")
+}
+
+// TwinJSON returns a device's twin as the service API shows it.
+func (s *Server) TwinJSON(deviceID string) ([]byte, error) {
+	twin, err := s.store.Twin(deviceID)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(twin)
+}
+
+// Report merges a JSON object into a device's reported properties, as if the
+// device had sent it: for tests that want no device of their own. It returns the
+// new reported.$version; refusals are what a device would be told.
+func (s *Server) Report(deviceID string, patch []byte) (int64, error) {
+	return s.store.Report(deviceID, patch)
+}

@@ -1,0 +1,82 @@
+// Package admin is the plain-HTTP API by which tests watch and disturb an
+// emulated hub. It has no counterpart in IoT Hub.
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+)
+
+// Config is what the admin API works on.
+type Config struct {
+	// Counters returns the document that GET /emulator/counters answers.
+	Counters      func() any
+	ResetCounters func()
+	Faults        *fault.Set
+	// Operations lists the names that a fault may use.
+	Operations []string
+}
+
+// maxBody bounds a fault's description.
+const maxBody = 1 << 16
+
+// New returns the admin API's handler.
+func New(config Config) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /emulator/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	mux.HandleFunc("GET /emulator/counters", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, config.Counters())
+	})
+	mux.HandleFunc("POST /emulator/counters/reset", func(w http.ResponseWriter, _ *http.Request) {
+		config.ResetCounters()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("GET /emulator/faults", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, config.Faults.List())
+	})
+	mux.HandleFunc("POST /emulator/faults", config.addFault)
+	mux.HandleFunc("DELETE /emulator/faults/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if !config.Faults.Remove(r.PathValue("id")) {
+			refuse(w, http.StatusNotFound, "there is no fault with this id")
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	return mux
+}
+
+func (c Config) addFault(w http.ResponseWriter, r *http.Request) {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	var rule fault.Rule
+	if err := decoder.Decode(&rule); err != nil {
+		refuse(w, http.StatusBadRequest, "the fault cannot be read: "+err.Error())
+		return
+	}
+	id, err := c.Faults.Add(rule, c.Operations)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	write(w, http.StatusCreated, map[string]string{"id": id})
+}
+
+func refuse(w http.ResponseWriter, status int, reason string) {
+	write(w, status, map[string]string{"error": reason})
+}
+
+func write(w http.ResponseWriter, status int, document any) {
+	text, err := json.Marshal(document)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// A client that has gone away is no business of ours.
+	_, _ = w.Write(append(text, '\n'))
+}

@@ -1,0 +1,160 @@
+package mqttfront
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+)
+
+const (
+	// connectTimeout is how long a client may take for TLS and CONNECT.
+	connectTimeout = 30 * time.Second
+
+	// writeTimeout is how long a client may leave its receive window closed.
+	writeTimeout = 10 * time.Second
+
+	// maxIdle is the longest silence IoT Hub puts up with, whatever keep-alive
+	// the client asks for.
+	maxIdle = 1767 * time.Second
+
+	// maxQueued and maxUnacknowledged bound what is kept for one client; a
+	// client that is further behind is cut off, so that it knows.
+	maxQueued         = 256
+	maxUnacknowledged = 1024
+
+	// maxRequests is how many requests of one client wait for the one that is
+	// being worked on.
+	maxRequests = 16
+)
+
+var (
+	errTokenExpired = errors.New("the device's token expired")
+	errTooSlow      = errors.New("the client does not read fast enough")
+	errNoAcks       = errors.New("the client does not acknowledge what it is sent")
+)
+
+// conn is one device's network connection, and all that the hub knows about
+// it. It is the net.Conn that the MQTT library reads and writes.
+type conn struct {
+	*tls.Conn
+
+	server *Server
+	serial int
+	ctx    context.Context // ends with the connection; its cause says why
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup // the goroutines working for an accepted device
+
+	// Set when the hub accepts the device, and constant from then on.
+	client     *mqtt.Client
+	session    *store.Session
+	deviceID   string
+	apiVersion string
+	hasWill    bool
+	expiry     clock.Timer
+
+	requests chan request
+	outgoing chan message
+
+	mu       sync.Mutex
+	idle     time.Duration   // silence after which the connection is cut
+	stopped  bool            // no deadline may be moved any more
+	left     bool            // the client said DISCONNECT
+	granted  map[string]byte // QoS by subscribed filter
+	unacked  map[uint16]struct{}
+	packetID uint16
+}
+
+func newConn(s *Server, network *tls.Conn, serial int) *conn {
+	c := &conn{
+		Conn:     network,
+		server:   s,
+		serial:   serial,
+		idle:     connectTimeout,
+		requests: make(chan request, maxRequests),
+		outgoing: make(chan message, maxQueued),
+		granted:  map[string]byte{},
+		unacked:  map[uint16]struct{}{},
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.extendRead()
+	return c
+}
+
+// stop cuts the connection without a word, as the hub does: MQTT 3.1.1 knows no
+// DISCONNECT from a server. It does not block.
+func (c *conn) stop(cause error) {
+	c.cancel(cause)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	// Both directions fail from now on, and the goroutine that reads closes.
+	_ = c.Conn.SetDeadline(time.Unix(1, 0))
+}
+
+// finish runs after the last packet was read.
+func (c *conn) finish() {
+	c.cancel(nil)
+	_ = c.Close() // usually closed already
+	if c.session == nil {
+		return
+	}
+	c.session.Close()
+	c.expiry.Stop()
+	c.server.broker.Clients.Delete(c.client.ID)
+	c.wg.Wait()
+	c.mu.Lock()
+	left := c.left
+	c.mu.Unlock()
+	if c.hasWill && !left {
+		c.server.cfg.Counters.Add(opTelemetry, 200)
+	}
+}
+
+// SetDeadline is how the library starts the keep-alive period anew. Its own
+// idea of when that ends overflows and knows no maximum.
+func (c *conn) SetDeadline(time.Time) error {
+	c.extendRead()
+	return nil
+}
+
+func (c *conn) extendRead() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stopped {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(c.idle)) // fails only when closed
+	}
+}
+
+// Write gives the client a limited time to take the data.
+func (c *conn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	if !c.stopped {
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only when closed
+	}
+	c.mu.Unlock()
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		// Half a packet may be out: nothing can follow it.
+		c.stop(err)
+	}
+	return n, err
+}
+
+// setKeepAlive takes the client's keep-alive in seconds: the hub waits half as
+// long again. 0, "no limit" in MQTT, still ends at the hub's maximum.
+func (c *conn) setKeepAlive(seconds uint16) {
+	idle := time.Duration(seconds) * 1500 * time.Millisecond
+	if idle == 0 || idle > maxIdle {
+		idle = maxIdle
+	}
+	c.mu.Lock()
+	c.idle = idle
+	c.mu.Unlock()
+}

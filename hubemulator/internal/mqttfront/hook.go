@@ -1,0 +1,166 @@
+package mqttfront
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+var (
+	errQoS2         = errors.New("the client published with QoS 2, which IoT Hub does not support")
+	errForeignTopic = errors.New("the client published to a topic that is not one of its own")
+)
+
+// hook puts the hub's behaviour in the place of a broker's.
+type hook struct {
+	mqtt.HookBase
+	server *Server
+}
+
+// ID names the hook.
+func (h *hook) ID() string { return "iothub" }
+
+// Provides lists the calls that the hook wants.
+func (h *hook) Provides(call byte) bool {
+	switch call {
+	case mqtt.OnPacketRead, mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck,
+		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPublish:
+		return true
+	default:
+		return false
+	}
+}
+
+func connOf(client *mqtt.Client) (*conn, error) {
+	c, ok := client.Net.Conn.(*conn)
+	if !ok {
+		return nil, fmt.Errorf("client %q came by another way than our listener", client.ID)
+	}
+	return c, nil
+}
+
+// OnConnect decides about a CONNECT.
+func (h *hook) OnConnect(client *mqtt.Client, pk packets.Packet) error {
+	c, err := connOf(client)
+	if err != nil {
+		return err
+	}
+	if err := c.accept(client, pk); err != nil {
+		c.stop(err)
+		return err
+	}
+	// To the library every connection is a client of its own, without a past.
+	// Its takeover sends a packet that MQTT 3.1.1 forbids, restores
+	// subscriptions that the hub forgets, and may drop the newer connection.
+	client.ID = client.ID + "/" + strconv.Itoa(c.serial)
+	client.Properties.Clean = true
+	client.Properties.Will = mqtt.Will{} // conn keeps track of it
+	return nil
+}
+
+// OnConnectAuthenticate has nothing left to decide.
+func (h *hook) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
+
+// OnPacketRead sees every packet first. The library closes the connection only
+// for ErrRejectPacket.
+func (h *hook) OnPacketRead(client *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	c, err := connOf(client)
+	if err != nil {
+		return pk, packets.ErrRejectPacket
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Connect:
+		// An empty password is legal, and what a client without a token sends.
+		pk.Connect.PasswordFlag = len(pk.Connect.Password) > 0
+	case packets.Publish:
+		if err := c.checkPublish(pk); err != nil {
+			c.stop(err)
+			return pk, packets.ErrRejectPacket
+		}
+	case packets.Puback:
+		c.acknowledged(pk.PacketID)
+	case packets.Disconnect:
+		c.mu.Lock()
+		c.left = true
+		c.mu.Unlock()
+	}
+	return pk, nil
+}
+
+func (c *conn) checkPublish(pk packets.Packet) error {
+	switch {
+	case pk.FixedHeader.Qos > maxQoS:
+		return errQoS2
+	case parseTopic(c.deviceID, pk.TopicName).kind == topicForeign:
+		return fmt.Errorf("%w: %q", errForeignTopic, pk.TopicName)
+	default:
+		return nil
+	}
+}
+
+// OnPublish takes every message, so that it goes to the hub and to nobody else.
+func (h *hook) OnPublish(client *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	c, err := connOf(client)
+	if err != nil {
+		return pk, packets.ErrRejectPacket
+	}
+	topic := parseTopic(c.deviceID, pk.TopicName)
+	switch topic.kind {
+	case topicTwinGet, topicReportedPatch:
+		select {
+		case c.requests <- request{topic: topic, payload: pk.Payload}:
+		case <-c.ctx.Done():
+			return pk, packets.ErrRejectPacket
+		}
+	case topicTelemetry:
+		c.server.cfg.Counters.Add(opTelemetry, 200)
+	case topicMethodResponse:
+		// Nobody called a method, so nobody waits for its result.
+	}
+	return pk, packets.CodeSuccessIgnore
+}
+
+// OnACLCheck decides about each filter of a SUBSCRIBE. Publishing has been
+// decided about before.
+func (h *hook) OnACLCheck(client *mqtt.Client, filter string, write bool) bool {
+	c, err := connOf(client)
+	if err != nil {
+		return false
+	}
+	return write || maySubscribe(c.deviceID, filter, client.State.Subscriptions.GetAll())
+}
+
+// OnSubscribe grants QoS 1 to those who ask for 2.
+func (h *hook) OnSubscribe(_ *mqtt.Client, pk packets.Packet) packets.Packet {
+	for i := range pk.Filters {
+		pk.Filters[i].Qos = min(pk.Filters[i].Qos, maxQoS)
+	}
+	return pk
+}
+
+// OnSubscribed notes what was granted.
+func (h *hook) OnSubscribed(client *mqtt.Client, pk packets.Packet, reasonCodes []byte) {
+	c, err := connOf(client)
+	if err != nil {
+		return
+	}
+	for i, subscription := range pk.Filters {
+		if reasonCodes[i] <= maxQoS {
+			c.subscribed(subscription.Filter, reasonCodes[i])
+		}
+	}
+}
+
+// OnUnsubscribed notes what ended.
+func (h *hook) OnUnsubscribed(client *mqtt.Client, pk packets.Packet) {
+	c, err := connOf(client)
+	if err != nil {
+		return
+	}
+	for _, subscription := range pk.Filters {
+		c.unsubscribed(subscription.Filter)
+	}
+}

@@ -1,0 +1,165 @@
+package mqttfront
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+)
+
+// Operations as they are counted, and named in fault rules.
+const (
+	opConnect             = "mqttConnect"
+	opTwinGet             = "mqttTwinGet"
+	opReportedPatch       = "mqttReportedPatch"
+	opDesiredNotification = "mqttDesiredNotification"
+	opTelemetry           = "mqttTelemetry"
+)
+
+var errDropAnswer = errors.New("cut by a fault rule before the answer")
+
+// request is a twin request of a device.
+type request struct {
+	topic   topic
+	payload []byte
+}
+
+func (r request) operation() string {
+	if r.topic.kind == topicTwinGet {
+		return opTwinGet
+	}
+	return opReportedPatch
+}
+
+// answer is what the hub says to a request.
+type answer struct {
+	status  int
+	version int64 // new $version of the reported section, 0 for none
+	body    []byte
+}
+
+// requestLoop works on the requests of one connection, one after the other,
+// while packets go on being read: a held request must notice that its client
+// went away.
+func (c *conn) requestLoop() {
+	for {
+		select {
+		case r := <-c.requests:
+			c.handle(r)
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *conn) handle(r request) {
+	verdict, err := c.server.cfg.Faults.Apply(c.ctx, r.operation(), c.deviceID)
+	if err != nil {
+		return // the connection ended; the request was not applied
+	}
+	var reply answer
+	if verdict.Action == fault.Status {
+		reply = c.failure(&store.Error{
+			Status: verdict.Status,
+			Number: verdict.Status * 1000, // the hub's generic code of that status
+			Code:   verdict.ErrorCode,
+			Text:   verdict.ErrorCode,
+		})
+	} else {
+		reply = c.apply(r)
+	}
+	if verdict.Action == fault.DropAnswer {
+		c.server.cfg.Counters.Add(r.operation(), 0)
+		c.stop(errDropAnswer)
+		return
+	}
+	c.server.cfg.Counters.Add(r.operation(), reply.status)
+	c.sendAnswer(r.topic.requestID, reply)
+}
+
+func (c *conn) apply(r request) answer {
+	if r.topic.kind == topicTwinGet {
+		return c.twinGet(r)
+	}
+	return c.reportedPatch(r)
+}
+
+func (c *conn) twinGet(r request) answer {
+	// Some of the hub's own client libraries send one space for nothing.
+	if strings.TrimSpace(string(r.payload)) != "" {
+		return c.failure(badRequest("The twin GET request must have an empty payload"))
+	}
+	document, err := c.session.Twin()
+	if err != nil {
+		return c.failure(err)
+	}
+	return answer{status: http.StatusOK, body: document}
+}
+
+func (c *conn) reportedPatch(r request) answer {
+	if c.apiVersion == "" {
+		return c.failure(badRequest("The device connected without an api-version in its user name, which reported properties need"))
+	}
+	var precondition *int64
+	if r.topic.hasVersion {
+		version, err := strconv.ParseInt(r.topic.version, 10, 64)
+		if err != nil {
+			return c.failure(badRequest("The $version in the topic is not an integer"))
+		}
+		precondition = &version
+	}
+	version, err := c.session.PatchReported(r.payload, precondition)
+	if err != nil {
+		return c.failure(err)
+	}
+	return answer{status: http.StatusNoContent, version: version}
+}
+
+func badRequest(text string) *store.Error {
+	return &store.Error{Status: http.StatusBadRequest, Number: 400004, Code: "ArgumentInvalid", Text: text}
+}
+
+// failure words an error as the hub does over MQTT.
+func (c *conn) failure(err error) answer {
+	var refused *store.Error
+	if !errors.As(err, &refused) {
+		refused = &store.Error{Status: http.StatusInternalServerError, Number: 500001, Code: "ServerError", Text: err.Error()}
+	}
+	now := c.server.cfg.Clock.Now().UTC().Format(time.RFC3339)
+	tracking := uuid.New()
+	body, err := json.Marshal(map[string]any{
+		"errorCode":    refused.Number,
+		"message":      refused.Text,
+		"trackingId":   fmt.Sprintf("%X-G2:-TimeStamp:%s", tracking[:], now),
+		"timestampUtc": now,
+	})
+	if err != nil {
+		c.server.cfg.Logger.Error("cannot write an error answer", "error", err)
+	}
+	return answer{status: refused.Status, body: body}
+}
+
+// sendAnswer waits for room in the queue, which holds up the device's further
+// requests only.
+func (c *conn) sendAnswer(requestID string, reply answer) {
+	qos, subscribed := c.grantedQoS(filterTwinAnswers)
+	if !subscribed {
+		return // as on the hub: nobody listens
+	}
+	topic := fmt.Sprintf("$iothub/twin/res/%d/?$rid=%s", reply.status, requestID)
+	if reply.version != 0 {
+		topic += "&$version=" + strconv.FormatInt(reply.version, 10)
+	}
+	select {
+	case c.outgoing <- message{topic: topic, payload: reply.body, qos: qos}:
+	case <-c.ctx.Done():
+	}
+}

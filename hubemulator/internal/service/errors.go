@@ -1,0 +1,90 @@
+package service
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/google/uuid"
+	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+)
+
+var (
+	errNoRoute      = &store.Error{Status: http.StatusNotFound, Number: 404000, Code: "GenericNotFound", Text: "IoT Hub's service API has no such path"}
+	errNotOffered   = &store.Error{Status: http.StatusNotImplemented, Number: 501000, Code: "NotImplemented", Text: "hubemulator does not offer this method on this path"}
+	errAPIVersion   = &store.Error{Status: http.StatusBadRequest, Number: 400001, Code: "InvalidProtocolVersion", Text: "The api-version parameter should be a version's date, such as 2021-04-12"}
+	errBodyTooLarge = &store.Error{Status: http.StatusRequestEntityTooLarge, Number: 413001, Code: "MessageTooLarge", Text: "The request is too large"}
+	// The service says nothing more about a query that it does not understand.
+	errBadQuery     = &store.Error{Status: http.StatusBadRequest, Number: 400004, Code: "ArgumentInvalid", Text: "BadRequest"}
+	errMissingQuery = &store.Error{Status: http.StatusBadRequest, Number: 400005, Code: "ArgumentNull", Text: "BadRequest"}
+)
+
+func asRefusal(err error) *store.Error {
+	if refusal, ok := errors.AsType[*store.Error](err); ok {
+		return refusal
+	}
+	return &store.Error{Status: http.StatusInternalServerError, Number: 500001, Code: "ServerError", Text: err.Error()}
+}
+
+// usualCodes are the codes that the hub gives most often with a status.
+var usualCodes = map[int]string{
+	http.StatusBadRequest:            "ArgumentInvalid",
+	http.StatusUnauthorized:          "IotHubUnauthorizedAccess",
+	http.StatusForbidden:             "IotHubQuotaExceeded",
+	http.StatusNotFound:              "DeviceNotFound",
+	http.StatusConflict:              "DeviceAlreadyExists",
+	http.StatusPreconditionFailed:    "PreconditionFailed",
+	http.StatusRequestEntityTooLarge: "MessageTooLarge",
+	http.StatusTooManyRequests:       "ThrottlingBacklogTimeout",
+	http.StatusInternalServerError:   "ServerError",
+	http.StatusServiceUnavailable:    "ServiceUnavailable",
+	http.StatusGatewayTimeout:        "GatewayTimeout",
+}
+
+// faultError words a fault as the hub words the same failure of its own.
+func faultError(verdict fault.Verdict, throttle string) *store.Error {
+	code := verdict.ErrorCode
+	if code == "" {
+		code = usualCodes[verdict.Status]
+	}
+	if code == "" {
+		code = "GenericError"
+	}
+	text := http.StatusText(verdict.Status)
+	if verdict.Status == http.StatusTooManyRequests {
+		text = "The request has been throttled. Wait 10 seconds and try again. Operation type: " + throttle
+	}
+	return &store.Error{Status: verdict.Status, Number: verdict.Status * 1000, Code: code, Text: text}
+}
+
+// errorWriter writes the service API's error envelope.
+type errorWriter struct{ clock clock.PassiveClock }
+
+type envelope struct {
+	Message          string
+	ExceptionMessage string
+}
+
+func (e errorWriter) write(w http.ResponseWriter, err error) {
+	refusal := asRefusal(err)
+	tracking := uuid.New()
+	now := e.clock.Now().UTC()
+	result := answer{
+		status: refusal.Status,
+		header: map[string]string{"iothub-errorcode": refusal.Code},
+		body: envelope{
+			Message: fmt.Sprintf("ErrorCode:%s;%s", refusal.Code, refusal.Text),
+			ExceptionMessage: fmt.Sprintf("Tracking ID:%s-G:0-TimeStamp:%s",
+				hex.EncodeToString(tracking[:]), now.Format("01/02/2006 15:04:05")),
+		},
+	}
+	if refusal.Status == http.StatusTooManyRequests {
+		// The service never says how long to wait; it hangs up instead.
+		result.header["Connection"] = "close"
+	}
+	writeAnswer(w, result)
+}

@@ -1,0 +1,161 @@
+// Package service is the HTTPS service API of an emulated IoT Hub.
+package service
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+
+	"github.com/google/uuid"
+	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+)
+
+// The operations of the service API, as counters and faults name them.
+const (
+	GetTwin      = "getTwin"
+	UpdateTwin   = "updateTwin"
+	ReplaceTwin  = "replaceTwin"
+	Query        = "query"
+	GetDevice    = "getDevice"
+	PutDevice    = "putDevice"
+	DeleteDevice = "deleteDevice"
+	ListDevices  = "listDevices"
+)
+
+// Config is what the service API works on.
+type Config struct {
+	Store    *store.Store
+	Counters *count.Set
+	Faults   *fault.Set
+	Clock    clock.PassiveClock
+}
+
+// maxBody bounds what is read of a request: several times the largest twin
+// that a client could send back with all its metadata.
+const maxBody = 1 << 20
+
+// apiVersion is any version's form; which ones exist is for Azure to know.
+var apiVersion = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`)
+
+type handler struct {
+	Config
+	errors errorWriter
+}
+
+// New returns the service API's handler.
+func New(config Config) http.Handler {
+	return &handler{Config: config, errors: errorWriter{clock: config.Clock}}
+}
+
+// call is one request of a known operation.
+type call struct {
+	route    route
+	deviceID string
+	header   http.Header
+	query    func(name string) string
+	body     []byte
+}
+
+// answer is what a call comes to.
+type answer struct {
+	status int
+	header map[string]string
+	body   any
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Server", "Microsoft-HTTPAPI/2.0")
+	header.Set("Vary", "Origin")
+	header.Set("x-ms-request-id", uuid.NewString())
+
+	path, found := splitPath(r.URL.EscapedPath())
+	if !found {
+		h.errors.write(w, errNoRoute)
+		return
+	}
+	matched, err := findRoute(r.Method, path)
+	if err != nil {
+		h.errors.write(w, err)
+		return
+	}
+	if !h.serve(w, r, matched, path) {
+		panic(http.ErrAbortHandler) // net/http's way to cut a connection
+	}
+}
+
+// unanswered stands for the status of a call without an answer.
+const unanswered = 0
+
+// serve answers a call of a known operation and counts it. It returns false
+// when the connection has to be cut instead.
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, matched route, path []string) bool {
+	c := call{route: matched, header: r.Header, query: r.URL.Query().Get}
+	if matched.hasID {
+		c.deviceID = path[1]
+	}
+	var err error
+	if c.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		if _, isTooLarge := errors.AsType[*http.MaxBytesError](err); isTooLarge {
+			return h.finish(w, c, answer{}, errBodyTooLarge)
+		}
+		return h.abandon(c)
+	}
+	if err := h.admit(r, matched, path); err != nil {
+		return h.finish(w, c, answer{}, err)
+	}
+	verdict, err := h.Faults.Apply(r.Context(), matched.operation, c.deviceID)
+	if err != nil {
+		return h.abandon(c)
+	}
+	if verdict.Action == fault.Status {
+		return h.finish(w, c, answer{}, faultError(verdict, matched.throttle))
+	}
+	result, err := matched.run(h, c)
+	if verdict.Action == fault.DropAnswer {
+		h.Counters.Add(matched.operation, statusOf(result, err))
+		return false
+	}
+	return h.finish(w, c, result, err)
+}
+
+// admit checks who is calling, and for which version.
+func (h *handler) admit(r *http.Request, matched route, path []string) error {
+	if err := h.Store.AuthorizeService(r.Header.Get("Authorization"), matched.permission, path...); err != nil {
+		return err
+	}
+	if !apiVersion.MatchString(r.URL.Query().Get("api-version")) {
+		return errAPIVersion
+	}
+	return nil
+}
+
+// finish counts a call before its client can know that it was answered.
+func (h *handler) finish(w http.ResponseWriter, c call, result answer, err error) bool {
+	h.Counters.Add(c.route.operation, statusOf(result, err))
+	if err != nil {
+		h.errors.write(w, err)
+	} else {
+		writeAnswer(w, result)
+	}
+	return true
+}
+
+// abandon counts a call whose client went away.
+func (h *handler) abandon(c call) bool {
+	h.Counters.Add(c.route.operation, unanswered)
+	return false
+}
+
+func statusOf(result answer, err error) int {
+	if err != nil {
+		return asRefusal(err).Status
+	}
+	return result.status
+}

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Error is a refusal as IoT Hub would word it.
+type Error struct {
+	// Status is the HTTP status, also used as the status of an MQTT answer.
+	Status int
+	// Number is the hub's numeric code: the status times 1000 plus a detail.
+	Number int
+	// Code is the hub's symbolic code, for instance "DeviceNotFound".
+	Code string
+	// Text is the explanation after the code.
+	Text string
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s (%d): %s", e.Code, e.Number, e.Text)
+}
+
+func invalidArgument(format string, args ...any) *Error {
+	return &Error{http.StatusBadRequest, 400004, "ArgumentInvalid", fmt.Sprintf(format, args...)}
+}
+
+func badFormat(format string, args ...any) *Error {
+	return &Error{http.StatusBadRequest, 400006, "IotHubFormatError", fmt.Sprintf(format, args...)}
+}
+
+// Unauthorized is the hub's answer to any credential it does not accept. It
+// never says what was wrong with it.
+func Unauthorized() *Error {
+	return &Error{http.StatusUnauthorized, 401002, "IotHubUnauthorizedAccess", "Unauthorized"}
+}
+
+func tooLarge(section string, limit int) *Error {
+	return &Error{http.StatusForbidden, 403100, "DeviceModelMaxPropertiesExceeded",
+		fmt.Sprintf("'%s' size should be less than %d bytes.", section, limit)}
+}
+
+func deviceNotFound(deviceID string) *Error {
+	return &Error{http.StatusNotFound, 404001, "DeviceNotFound", deviceID}
+}
+
+func deviceExists(deviceID string) *Error {
+	return &Error{http.StatusConflict, 409001, "DeviceAlreadyExists",
+		fmt.Sprintf("A device with ID '%s' is already registered.", deviceID)}
+}
+
+func preconditionFailed(text string) *Error {
+	return &Error{http.StatusPreconditionFailed, 412001, "PreconditionFailed", text}
+}

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+)
+
+// optional is a text that the hub shows as null while it is not set.
+type optional string
+
+func (o optional) value() any {
+	if o == "" {
+		return nil
+	}
+	return string(o)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (o optional) MarshalJSON() ([]byte, error) { return json.Marshal(o.value()) }
+
+// authentication is how a device proves who it is.
+type authentication struct {
+	SymmetricKey struct {
+		Primary   optional `json:"primaryKey"`
+		Secondary optional `json:"secondaryKey"`
+	} `json:"symmetricKey"`
+	X509Thumbprint struct {
+		Primary   optional `json:"primaryThumbprint"`
+		Secondary optional `json:"secondaryThumbprint"`
+	} `json:"x509Thumbprint"`
+	Type string `json:"type"`
+}
+
+// keys returns the keys that the device may sign with.
+func (a authentication) keys() []string {
+	if a.Type != authSAS {
+		return nil
+	}
+	return []string{string(a.SymmetricKey.Primary), string(a.SymmetricKey.Secondary)}
+}
+
+const (
+	authSAS        = "sas"
+	authSelfSigned = "selfSigned"
+	authCA         = "certificateAuthority"
+	authNone       = "none"
+)
+
+// parseIdentity reads what a client may set of an identity, with the hub's
+// defaults for what it left out.
+func parseIdentity(deviceID string, body []byte) (identity, error) {
+	if err := checkDeviceID(deviceID); err != nil {
+		return identity{}, err
+	}
+	var wanted struct {
+		DeviceID       string         `json:"deviceId"`
+		Status         string         `json:"status"`
+		StatusReason   string         `json:"statusReason"`
+		Authentication authentication `json:"authentication"`
+		Capabilities   struct {
+			IotEdge bool `json:"iotEdge"`
+		} `json:"capabilities"`
+	}
+	if err := parseJSON(body, &wanted); err != nil {
+		return identity{}, err
+	}
+	if wanted.DeviceID != "" && wanted.DeviceID != deviceID {
+		return identity{}, invalidArgument("The device id in the body should be the one in the path")
+	}
+	if wanted.Status == "" {
+		wanted.Status = statusEnabled
+	}
+	if wanted.Status != statusEnabled && wanted.Status != statusDisabled {
+		return identity{}, invalidArgument("'status' should be '%s' or '%s'", statusEnabled, statusDisabled)
+	}
+	if utf8.RuneCountInString(wanted.StatusReason) > maxStatusReason {
+		return identity{}, invalidArgument("'statusReason' should be maximum %d characters", maxStatusReason)
+	}
+	if err := wanted.Authentication.complete(); err != nil {
+		return identity{}, err
+	}
+	return identity{
+		id: deviceID, status: wanted.Status, statusReason: wanted.StatusReason,
+		auth: wanted.Authentication, iotEdge: wanted.Capabilities.IotEdge,
+	}, nil
+}
+
+// complete infers the type, mints keys where they are missing and drops what
+// does not belong to the type.
+func (a *authentication) complete() error {
+	if a.Type == "" {
+		a.Type = authSAS
+		if a.X509Thumbprint.Primary != "" || a.X509Thumbprint.Secondary != "" {
+			a.Type = authSelfSigned
+		}
+	}
+	switch a.Type {
+	case authSAS:
+		a.X509Thumbprint.Primary, a.X509Thumbprint.Secondary = "", ""
+		return a.completeKeys()
+	case authSelfSigned:
+		if a.X509Thumbprint.Primary == "" && a.X509Thumbprint.Secondary == "" {
+			return invalidArgument("'authentication.x509Thumbprint' should have a thumbprint")
+		}
+	case authCA, authNone:
+		a.X509Thumbprint.Primary, a.X509Thumbprint.Secondary = "", ""
+	default:
+		return invalidArgument("'authentication.type' should be one of '%s', '%s', '%s' or '%s'",
+			authSAS, authSelfSigned, authCA, authNone)
+	}
+	a.SymmetricKey.Primary, a.SymmetricKey.Secondary = "", ""
+	return nil
+}
+
+// IoT Hub takes device keys of 16 to 64 bytes, both of them or neither.
+const minKeyBytes, maxKeyLength = 16, 64
+
+func (a *authentication) completeKeys() error {
+	keys := &a.SymmetricKey
+	if keys.Primary == "" && keys.Secondary == "" {
+		keys.Primary, keys.Secondary = optional(mintKey()), optional(mintKey())
+		return nil
+	}
+	for _, key := range []optional{keys.Primary, keys.Secondary} {
+		decoded, err := base64.StdEncoding.DecodeString(string(key))
+		if err != nil || len(decoded) < minKeyBytes || len(decoded) > maxKeyLength {
+			return invalidArgument("'authentication.symmetricKey' should have both keys, each base64 of %d to %d bytes",
+				minKeyBytes, maxKeyLength)
+		}
+	}
+	return nil
+}
+
+const (
+	maxDeviceID         = 128
+	deviceIDPunctuation = "-.+%_#*?!(),:=@$'"
+)
+
+func checkDeviceID(deviceID string) error {
+	if deviceID == "" || len(deviceID) > maxDeviceID {
+		return invalidArgument("The device id should be 1 to %d characters", maxDeviceID)
+	}
+	forbidden := func(r rune) bool {
+		isAlphanumeric := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !isAlphanumeric && !strings.ContainsRune(deviceIDPunctuation, r)
+	}
+	if strings.ContainsFunc(deviceID, forbidden) {
+		return invalidArgument("The device id should be ASCII letters, digits and %s", deviceIDPunctuation)
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+)
+
+// parseJSON decodes exactly one JSON value, keeping numbers as they are spelled.
+func parseJSON(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(into); err != nil {
+		return badFormat("The body is not the JSON that is expected: %v", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return badFormat("The body has text after its JSON value")
+	}
+	return nil
+}
+
+func parseObject(text []byte) (map[string]any, error) {
+	var object map[string]any
+	if err := parseJSON(text, &object); err != nil {
+		return nil, err
+	}
+	if object == nil {
+		return nil, badFormat("The body is null; it should be a JSON object")
+	}
+	return object, nil
+}
+
+// change is what a back end wants to write. A nil section is not part of it.
+type change struct {
+	tags    map[string]any
+	desired map[string]any
+}
+
+// parseChange takes from a twin document what a back end may write: tags and
+// desired properties. Everything else a full twin holds is ignored.
+func parseChange(body []byte) (change, error) {
+	document, err := parseObject(body)
+	if err != nil {
+		return change{}, err
+	}
+	var wanted change
+	if wanted.tags, err = member(document, "tags"); err != nil {
+		return change{}, err
+	}
+	if document["properties"] != nil {
+		properties, err := member(document, "properties")
+		if err != nil {
+			return change{}, err
+		}
+		if wanted.desired, err = member(properties, "desired"); err != nil {
+			return change{}, err
+		}
+	}
+	if wanted.desired != nil {
+		// Clients send back what they read; the hub's own members are no content.
+		wanted.desired = maps.Clone(wanted.desired)
+		delete(wanted.desired, "$metadata")
+		delete(wanted.desired, "$version")
+	}
+	return wanted, nil
+}
+
+// member returns a document's object-valued member, or nil when there is none.
+func member(document map[string]any, name string) (map[string]any, error) {
+	value, present := document[name]
+	if !present {
+		return nil, nil
+	}
+	object, isObject := value.(map[string]any)
+	if !isObject {
+		return nil, invalidArgument("'%s' should be a JSON object", name)
+	}
+	return object, nil
+}
+
+func (c change) check() error {
+	if err := checkContent(c.tags); err != nil {
+		return err
+	}
+	return checkContent(c.desired)
+}
+
+func parseReported(body []byte) (map[string]any, error) {
+	content, err := parseObject(body)
+	if err != nil {
+		return nil, err
+	}
+	return content, checkContent(content)
+}

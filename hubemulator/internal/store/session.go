@@ -1,0 +1,214 @@
+package store
+
+import "encoding/json"
+
+// DropReason says why the hub ends a device's connection.
+type DropReason string
+
+// The reasons to end a device's connection.
+const (
+	// DropTakenOver: the same device connected again.
+	DropTakenOver DropReason = "taken over by a new connection of the same device"
+	// DropDeleted: the device was deleted from the registry.
+	DropDeleted DropReason = "device deleted"
+	// DropDisabled: the device was disabled.
+	DropDisabled DropReason = "device disabled"
+	// DropKeyChanged: the key that the device signed in with was replaced.
+	DropKeyChanged DropReason = "device key changed"
+)
+
+// Session is one device's connection as the hub sees it. A device has at most
+// one; a newer one ends the older.
+type Session struct {
+	store      *Store
+	credential Credential
+	drop       func(DropReason)
+
+	// All fields below are guarded by store.mu.
+	desired    func(version int64, patch map[string]any)
+	queue      []func()
+	delivering bool
+	closed     bool
+}
+
+// Connect marks the device connected and returns its session. An older
+// session of the device is dropped.
+//
+// drop is called at most once, when the hub ends the connection; the session
+// is closed then, and the caller has to cut the network connection. It runs
+// without any lock held, like the functions given to SubscribeDesired.
+func (s *Store) Connect(credential Credential, drop func(DropReason)) (*Session, error) {
+	s.mu.Lock()
+	d := s.devices[credential.DeviceID]
+	if !credential.holds(d) {
+		s.mu.Unlock()
+		return nil, Unauthorized()
+	}
+	older := d.session
+	if older != nil {
+		older.end(DropTakenOver)
+	}
+	session := &Session{store: s, credential: credential, drop: drop}
+	d.session = session
+	now := s.clock.Now()
+	d.identity.connected = true
+	d.identity.connectionUpdated, d.identity.lastActivity = now, now
+	s.mu.Unlock()
+	if older != nil {
+		older.deliver()
+	}
+	return session, nil
+}
+
+// Close marks the device disconnected. Closing a session that has ended
+// already, or that a newer one replaced, changes nothing.
+func (x *Session) Close() {
+	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
+	if x.closed {
+		return
+	}
+	x.closed, x.desired = true, nil
+	// A session that has not ended is its device's current one: whatever
+	// replaces a session, or deletes its device, ends it.
+	x.store.devices[x.credential.DeviceID].disconnect(x.store)
+}
+
+func (d *device) disconnect(s *Store) {
+	now := s.clock.Now()
+	d.session = nil
+	d.identity.connected = false
+	d.identity.connectionUpdated, d.identity.lastActivity = now, now
+}
+
+// DeviceID is the device that the session belongs to.
+func (x *Session) DeviceID() string { return x.credential.DeviceID }
+
+// SubscribeDesired calls notify for every later change of the device's desired
+// properties, with the new $version and the change as it was written (nulls
+// and all; after a replacement, the whole new content). The calls come one at
+// a time, in the order of the versions, and without any lock held; notify
+// should still return soon, since the writer waits for it. A second call
+// replaces the first one's function; nil ends the subscription. The patch
+// must not be changed.
+func (x *Session) SubscribeDesired(notify func(version int64, patch map[string]any)) {
+	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
+	if !x.closed {
+		x.desired = notify
+	}
+}
+
+// Twin returns the twin as the device sees it: desired and reported with
+// their $version, without tags and metadata.
+func (x *Session) Twin() ([]byte, error) {
+	x.store.mu.Lock()
+	d, err := x.device()
+	if err != nil {
+		x.store.mu.Unlock()
+		return nil, err
+	}
+	d.identity.lastActivity = x.store.clock.Now()
+	view := map[string]any{
+		"desired":  d.twin.desired.deviceView(),
+		"reported": d.twin.reported.deviceView(),
+	}
+	x.store.mu.Unlock()
+	return json.Marshal(view)
+}
+
+// PatchReported merges a JSON object into the reported properties and returns
+// their new $version. With ifVersion it fails with status 412 unless that is
+// the current version. Refusals are of type *Error.
+func (x *Session) PatchReported(patch []byte, ifVersion *int64) (int64, error) {
+	content, err := parseReported(patch)
+	if err != nil {
+		return 0, err
+	}
+	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
+	d, err := x.device()
+	if err != nil {
+		return 0, err
+	}
+	return x.store.report(d, content, ifVersion)
+}
+
+// Report merges into the reported properties of a device that need not be
+// connected, as the device itself would.
+func (s *Store) Report(deviceID string, patch []byte) (int64, error) {
+	content, err := parseReported(patch)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.devices[deviceID]
+	if d == nil {
+		return 0, deviceNotFound(deviceID)
+	}
+	return s.report(d, content, nil)
+}
+
+func (s *Store) report(d *device, content map[string]any, ifVersion *int64) (int64, error) {
+	now := s.clock.Now()
+	d.identity.lastActivity = now
+	current := d.twin.reported
+	if ifVersion != nil && *ifVersion != current.version {
+		return 0, preconditionFailed("Reported properties version mismatch")
+	}
+	next := current.merged(content, stamp{at: now}, current.version+1)
+	if err := checkSize("Properties.Reported", next.values, maxPropertiesSize); err != nil {
+		return 0, err
+	}
+	d.twin.reported = next
+	return next.version, nil
+}
+
+func (x *Session) device() (*device, error) {
+	d := x.store.devices[x.credential.DeviceID]
+	if d == nil || d.identity.generationID != x.credential.generation {
+		return nil, deviceNotFound(x.credential.DeviceID)
+	}
+	return d, nil
+}
+
+// end closes the session and queues its drop call. The caller holds store.mu
+// and calls deliver after releasing it.
+func (x *Session) end(reason DropReason) {
+	if x.closed {
+		return
+	}
+	x.closed, x.desired = true, nil
+	drop := x.drop
+	x.queue = append(x.queue, func() { drop(reason) })
+}
+
+// notifyDesired queues a change. The caller holds store.mu and calls deliver
+// after releasing it.
+func (x *Session) notifyDesired(version int64, patch map[string]any) {
+	if notify := x.desired; notify != nil {
+		x.queue = append(x.queue, func() { notify(version, patch) })
+	}
+}
+
+// deliver makes the queued calls in order, without holding the lock while a
+// call runs. When another goroutine is already delivering, that one goes on
+// with what was queued since.
+func (x *Session) deliver() {
+	x.store.mu.Lock()
+	if x.delivering {
+		x.store.mu.Unlock()
+		return
+	}
+	x.delivering = true
+	for len(x.queue) > 0 {
+		call := x.queue[0]
+		x.queue = x.queue[1:]
+		x.store.mu.Unlock()
+		call()
+		x.store.mu.Lock()
+	}
+	x.delivering = false
+	x.store.mu.Unlock()
+}

@@ -1,0 +1,68 @@
+package hubemulator_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+)
+
+func TestAPIVersion(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, "d1")
+	for parameters, accepted := range map[string]bool{
+		"?api-version=2018-06-30":         true,
+		"?api-version=2020-05-31-preview": true,
+		"":                                false,
+		"?api-version=":                   false,
+		"?api-version=latest":             false,
+		"?api-version=2021-04-12x":        false,
+		"?API-version=":                   false,
+	} {
+		answer, err := h.do(t.Context(), http.MethodGet, "/twins/d1"+parameters, "")
+		g := NewWithT(t)
+		g.Expect(err).NotTo(HaveOccurred())
+		if accepted {
+			g.Expect(answer.status).To(Equal(http.StatusOK), parameters)
+			continue
+		}
+		expectError(t, answer, http.StatusBadRequest, "InvalidProtocolVersion",
+			"The api-version parameter should be a version's date, such as 2021-04-12")
+	}
+}
+
+func TestUnknownRoutes(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, "d1")
+	for _, route := range []struct {
+		method, path string
+		status       int
+	}{
+		{http.MethodGet, "/", http.StatusNotFound},
+		{http.MethodGet, "/favicon.ico", http.StatusNotFound},
+		{http.MethodGet, "/twins//", http.StatusNotImplemented},
+		{http.MethodGet, "/emulator/counters", http.StatusNotFound},
+		{http.MethodPost, "/twins/d1", http.StatusNotImplemented},
+		{http.MethodGet, "/twins/d1/modules/m1", http.StatusNotImplemented},
+		{http.MethodPost, "/devices", http.StatusNotImplemented},
+		{http.MethodGet, "/statistics/devices", http.StatusNotImplemented},
+		{http.MethodGet, "/configurations/c1", http.StatusNotImplemented},
+		{http.MethodPut, "/jobs/v2/j1", http.StatusNotImplemented},
+	} {
+		answer := h.call(t, route.method, route.path, "{}")
+		switch route.status {
+		case http.StatusNotFound:
+			expectError(t, answer, route.status, "GenericNotFound", "IoT Hub's service API has no such path")
+		default:
+			expectError(t, answer, route.status, "NotImplemented", "hubemulator does not offer this method on this path")
+		}
+	}
+}
+
+func TestOversizeBody(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, "d1")
+	body := `{"tags":{"a":"` + strings.Repeat("x", 1<<20) + `"}}`
+	expectError(t, h.call(t, http.MethodPatch, "/twins/d1", body), http.StatusRequestEntityTooLarge, "MessageTooLarge", "The request is too large")
+}

@@ -1,0 +1,224 @@
+// Package hubemulator is a local Azure IoT Hub for development and tests: the
+// service API over HTTPS and the devices' side over MQTT, in one process and
+// without Azure. It follows the real service to the letter of its documents,
+// headers and errors, so that programs need not know the difference.
+//
+// Start is made for tests, in the manner of net/http/httptest: it is ready
+// within milliseconds and leaves nothing behind after Close.
+package hubemulator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/admin"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+)
+
+// Server is a running emulated hub.
+type Server struct {
+	opts     Options
+	store    *store.Store
+	counters count.Set
+	faults   fault.Set
+	identity identityFiles
+
+	listeners listeners
+	https     *http.Server
+	admin     *http.Server
+	mqtt      mqttServer
+
+	cancel    context.CancelFunc // drops requests that are held
+	unwatch   func() bool        // ends the watch on Start's context
+	serving   sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// mqttServer is the devices' side of the hub.
+type mqttServer interface {
+	// Serve accepts connections until Close is called; then it returns nil.
+	Serve(listener net.Listener) error
+	// Close ends all connections and waits for them. It is idempotent.
+	Close() error
+}
+
+// mqttConfig is what the devices' side shares with the rest of the hub.
+type mqttConfig struct {
+	Store     *store.Store
+	TLS       *tls.Config
+	Counters  *count.Set
+	Faults    *fault.Set
+	Logger    *slog.Logger
+	Clock     clock.Clock
+	HostNames []string // lower case, without ports
+}
+
+type listeners struct{ https, mqtt, admin net.Listener }
+
+// Start runs an emulated hub. It is ready when Start returns, and stops when
+// ctx ends or Close is called.
+func Start(ctx context.Context, opts Options) (*Server, error) {
+	opts = opts.withDefaults()
+	bound, err := listen(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	server, err := assemble(opts, bound)
+	if err != nil {
+		return nil, errors.Join(err, bound.close())
+	}
+	server.serve()
+	server.unwatch = context.AfterFunc(ctx, func() {
+		if err := server.Close(); err != nil {
+			opts.Logger.Error("Stopping the hub failed", "error", err)
+		}
+	})
+	return server, nil
+}
+
+func listen(ctx context.Context, opts Options) (listeners, error) {
+	var bound listeners
+	for _, wanted := range []struct {
+		purpose, address string
+		listener         *net.Listener
+	}{
+		{"HTTPS", opts.HTTPSAddress, &bound.https},
+		{"MQTT", opts.MQTTAddress, &bound.mqtt},
+		{"admin", opts.AdminAddress, &bound.admin},
+	} {
+		var config net.ListenConfig
+		listener, err := config.Listen(ctx, "tcp", wanted.address)
+		if err != nil {
+			err = fmt.Errorf("the %s address %s cannot be used: %w; free it or choose another", wanted.purpose, wanted.address, err)
+			return listeners{}, errors.Join(err, bound.close())
+		}
+		*wanted.listener = listener
+	}
+	return bound, nil
+}
+
+func (l listeners) close() error {
+	var errs []error
+	for _, listener := range []net.Listener{l.https, l.mqtt, l.admin} {
+		if listener == nil {
+			continue
+		}
+		if err := listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func assemble(opts Options, bound listeners) (*Server, error) {
+	names := hostNames(opts.Hostname, bound.https, bound.mqtt)
+	identity, err := newIdentity(names)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		opts: opts, listeners: bound, identity: identity,
+		store: store.New(store.Options{HostNames: names, Clock: opts.Clock}),
+	}
+	for _, deviceID := range opts.Devices {
+		if _, err := s.AddDevice(deviceID); err != nil {
+			return nil, fmt.Errorf("creating device %q: %w", deviceID, err)
+		}
+	}
+	if s.mqtt, err = newMQTT(mqttConfig{
+		Store: s.store, TLS: identity.tls.Clone(), Counters: &s.counters, Faults: &s.faults,
+		Logger: opts.Logger, Clock: opts.Clock, HostNames: names,
+	}); err != nil {
+		return nil, fmt.Errorf("preparing MQTT: %w", err)
+	}
+	var base context.Context
+	base, s.cancel = context.WithCancel(context.Background())
+	s.https = newHTTPServer(base, opts.Logger, service.New(service.Config{
+		Store: s.store, Counters: &s.counters, Faults: &s.faults, Clock: opts.Clock,
+	}))
+	s.https.TLSConfig = identity.tls.Clone()
+	s.admin = newHTTPServer(base, opts.Logger, admin.New(admin.Config{
+		Counters: s.countersDocument, ResetCounters: s.counters.Reset, Faults: &s.faults, Operations: operations[:],
+	}))
+	if opts.DataDir != "" {
+		if err := s.writeFiles(opts.DataDir); err != nil {
+			s.cancel()
+			return nil, errors.Join(err, s.mqtt.Close())
+		}
+	}
+	return s, nil
+}
+
+// The limits of a connection. There is none on a request's duration: a fault
+// may hold it for as long as a test likes.
+const (
+	headerTimeout   = 10 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = time.Second
+)
+
+func newHTTPServer(base context.Context, logger *slog.Logger, handler http.Handler) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true) // IoT Hub's service API speaks nothing newer
+	return &http.Server{
+		Handler:           handler,
+		Protocols:         protocols,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
+func (s *Server) serve() {
+	s.background("HTTPS", func() error { return s.https.ServeTLS(s.listeners.https, "", "") })
+	s.background("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
+	s.background("admin", func() error { return s.admin.Serve(s.listeners.admin) })
+}
+
+func (s *Server) background(purpose string, run func() error) {
+	s.serving.Go(func() {
+		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.opts.Logger.Error("Serving failed", "purpose", purpose, "error", err)
+		}
+	})
+}
+
+// Close stops the hub and waits until it has stopped. Requests that are held
+// are dropped without being applied. Close is idempotent.
+func (s *Server) Close() error {
+	s.closeOnce.Do(func() {
+		if s.unwatch != nil {
+			s.unwatch()
+		}
+		s.cancel()
+		s.closeErr = errors.Join(s.mqtt.Close(), shutdown(s.https), shutdown(s.admin), s.listeners.close())
+		s.serving.Wait()
+	})
+	return s.closeErr
+}
+
+// shutdown lets requests finish that are being answered, but does not wait
+// for connections that have not said anything yet.
+func shutdown(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	}
+	return err
+}
