@@ -1,0 +1,81 @@
+// Command devicesim plays one IoT Hub device over MQTT until it is told to
+// stop. It prints what happens to the device on standard output, and why a
+// connection failed on standard error.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/devicetwin-io/devicetwin-operator/devicesim"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case err == nil, errors.Is(err, pflag.ErrHelp):
+	default:
+		fmt.Fprintln(os.Stderr, "devicesim:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := pflag.NewFlagSet("devicesim", pflag.ContinueOnError)
+	flags.SetOutput(stderr)
+	connectionStringFile := flags.String("connection-string-file", "", "file with the device's connection string (required)")
+	caFile := flags.String("ca-file", "", "file with the PEM certificates to trust; the system's roots when empty")
+	mqttAddress := flags.String("mqtt-address", "", "host:port to connect to; the connection string's host on port 8883 when empty")
+	connectivity := flags.String("connectivity", "cellular", "what to report as the property connectivity; nothing when empty")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: devicesim takes flags only", flags.Arg(0))
+	}
+	opts := devicesim.Options{
+		MQTTAddress:  *mqttAddress,
+		Connectivity: *connectivity,
+		Output:       stdout,
+		Logger:       slog.New(slog.NewTextHandler(stderr, nil)),
+	}
+	if err := readFiles(&opts, *connectionStringFile, *caFile); err != nil {
+		return err
+	}
+	device, err := devicesim.New(opts)
+	if err != nil {
+		return err
+	}
+	return device.Run(ctx)
+}
+
+func readFiles(opts *devicesim.Options, connectionStringFile, caFile string) error {
+	if connectionStringFile == "" {
+		return errors.New("--connection-string-file is required: a file with HostName=…;DeviceId=…;SharedAccessKey=…")
+	}
+	text, err := os.ReadFile(connectionStringFile)
+	if err != nil {
+		return fmt.Errorf("--connection-string-file: %w", err)
+	}
+	opts.ConnectionString = string(text)
+	if caFile == "" {
+		return nil
+	}
+	if opts.CA, err = os.ReadFile(caFile); err != nil {
+		return fmt.Errorf("--ca-file: %w", err)
+	}
+	if len(opts.CA) == 0 {
+		return fmt.Errorf("--ca-file: %s is empty", caFile)
+	}
+	return nil
+}
