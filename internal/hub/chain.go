@@ -1,0 +1,100 @@
+package hub
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// middleware wraps a RoundTripper with one rule.
+type middleware func(next http.RoundTripper) http.RoundTripper
+
+// roundTripper is a function as a http.RoundTripper.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// newChain puts every rule that a request and its answer go through in front of the transport, the outermost first.
+func newChain(transport http.RoundTripper, host string, cfg Config, limits *limiter) http.RoundTripper {
+	rules := []middleware{
+		capture(cfg.Clock),
+		guard(host),
+		limits.middleware,
+		cfg.Metrics.middleware(host, cfg.Clock),
+		whole(callTimeout),
+		paging,
+		addressing,
+		userAgent(cfg.UserAgent),
+	}
+	chain := transport
+	for i := len(rules) - 1; i >= 0; i-- {
+		chain = rules[i](chain)
+	}
+	return chain
+}
+
+// guard lets a request pass to the host of the session only, and only over https: whatever makes a request, the
+// credential it carries stays with that host.
+func guard(host string) middleware {
+	return func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Scheme != "https" || req.URL.Host != host || req.URL.User != nil || req.Host != "" && req.Host != host {
+				return nil, &Error{Reason: ReasonHostNotAllowed, Host: host, detail: "the request was for another address than that of the hub"}
+			}
+			return next.RoundTrip(req)
+		})
+	}
+}
+
+const (
+	continuationHeader = "x-ms-continuation"
+	pageSizeHeader     = "x-ms-max-item-count"
+	// pageSize is the largest page IoT Hub serves; each page counts against the rate of queries.
+	pageSize = "100"
+)
+
+// paging asks for full pages, and refuses an answer that leads back to the page it continues.
+func paging(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		if exchangeOf(req).op != opQuery {
+			return next.RoundTrip(req)
+		}
+		req = req.Clone(req.Context())
+		req.Header.Set(pageSizeHeader, pageSize)
+		res, err := next.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		asked := req.Header.Get(continuationHeader)
+		if asked != "" && asked == res.Header.Get(continuationHeader) {
+			return nil, &Error{Reason: ReasonUnexpectedAnswer, detail: "a page of the query's answer continues with itself", Status: res.StatusCode}
+		}
+		return res, nil
+	})
+}
+
+// addressing encodes the device id in the path so that no character of it can be read as anything else: the library
+// leaves a few bare, such as "+", that some servers decode.
+func addressing(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		ex := exchangeOf(req)
+		if ex.deviceID == "" {
+			return next.RoundTrip(req)
+		}
+		req = req.Clone(req.Context())
+		req.URL.Path = "/twins/" + ex.deviceID
+		req.URL.RawPath = "/twins/" + strings.ReplaceAll(url.QueryEscape(ex.deviceID), "+", "%20")
+		return next.RoundTrip(req)
+	})
+}
+
+// userAgent says who asks, in place of the library's own name.
+func userAgent(name string) middleware {
+	return func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			req = req.Clone(req.Context())
+			req.Header.Set("User-Agent", name)
+			return next.RoundTrip(req)
+		})
+	}
+}

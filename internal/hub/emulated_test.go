@@ -1,0 +1,192 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+)
+
+func TestTwinIsReadAndChangedUnderItsETag(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	server, cfg := emulate(t, hubemulator.Options{Devices: []string{"thermostat-1"}})
+	s := mustOpen(t, cfg)
+	g.Expect(s.Host()).To(Equal(server.HostName()))
+
+	fresh, err := s.GetTwin(t.Context(), "thermostat-1")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(*fresh).To(Equal(Twin{
+		DeviceID: "thermostat-1", ETag: "AAAAAAAAAAE=", DeviceETag: fresh.DeviceETag, Version: 2,
+		ConnectionState: "Disconnected", Status: "enabled", DesiredVersion: 1, ReportedVersion: 1,
+		Tags: map[string]any{}, Desired: map[string]any{}, Reported: map[string]any{},
+	}))
+	g.Expect(fresh.DeviceETag).NotTo(BeEmpty())
+
+	changed, err := s.PatchTwin(t.Context(), "thermostat-1", fresh.ETag, Patch{
+		Tags:    map[string]any{"location": map[string]any{"plant": "Redmond43"}},
+		Desired: map[string]any{"power_level": json.Number("1"), "empty": map[string]any{}, "exact": int64(4503599627370495)},
+	})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(changed.ETag).NotTo(Equal(fresh.ETag))
+	g.Expect(changed.DesiredVersion).To(Equal(int64(2)))
+	g.Expect(changed.Desired).To(Equal(map[string]any{
+		"power_level": json.Number("1"), "empty": map[string]any{}, "exact": json.Number("4503599627370495"),
+	}))
+
+	tagged, err := s.PatchTwin(t.Context(), "thermostat-1", changed.ETag, Patch{
+		Tags: map[string]any{"location": map[string]any{"plant": nil}}, Desired: map[string]any{},
+	})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(tagged.DesiredVersion).To(Equal(int64(2)), "a change of tags alone must leave desired properties alone")
+	g.Expect(tagged.Tags).To(Equal(map[string]any{"location": map[string]any{}}))
+
+	_, err = s.PatchTwin(t.Context(), "thermostat-1", changed.ETag, Patch{Tags: map[string]any{"a": "b"}})
+	stale := asError(t, err)
+	g.Expect(stale.Reason).To(Equal(ReasonPreconditionFailed))
+	g.Expect(stale.Code).To(Equal("PreconditionFailed"))
+	g.Expect(OutcomeUnknown(err)).To(BeFalse())
+}
+
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	server, cfg := emulate(t, hubemulator.Options{})
+	g.Expect(mustOpen(t, cfg).Probe(t.Context())).To(Succeed())
+
+	wrongKey := cfg
+	wrongKey.ConnectionString = connectionTo(server.HostName())
+	g.Expect(asError(t, mustOpen(t, wrongKey).Probe(t.Context())).Reason).To(Equal(ReasonUnauthorized))
+
+	wrongPolicy := cfg
+	connection, err := server.ServiceConnectionString("registryReadWrite")
+	g.Expect(err).NotTo(HaveOccurred())
+	wrongPolicy.ConnectionString = connection
+	refused := asError(t, mustOpen(t, wrongPolicy).Probe(t.Context()))
+	g.Expect(refused.Reason).To(Equal(ReasonUnauthorized))
+	g.Expect(refused.Error()).To(And(ContainSubstring("ServiceConnect"), ContainSubstring(server.HostName())))
+}
+
+func TestMissingDeviceIsNotFound(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	_, cfg := emulate(t, hubemulator.Options{})
+	_, err := mustOpen(t, cfg).GetTwin(t.Context(), "nobody")
+	missing := asError(t, err)
+	g.Expect(missing.Reason).To(Equal(ReasonDeviceNotFound))
+	g.Expect(missing.Error()).To(ContainSubstring(`"nobody"`))
+	g.Expect(missing.RequestID).NotTo(BeEmpty())
+	g.Expect(missing.Error()).NotTo(ContainSubstring(missing.RequestID))
+}
+
+// Rows that share memory across pages would show a device twice, or lose one.
+func TestQueryCollectsAllPages(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	var devices []string
+	for i := range 250 {
+		devices = append(devices, fmt.Sprintf("device-%03d", i))
+	}
+	server, cfg := emulate(t, hubemulator.Options{Devices: devices})
+	s := mustOpen(t, cfg)
+
+	g.Eventually(func() ([]string, error) {
+		return s.QueryDeviceIDs(t.Context(), "status = 'enabled'")
+	}, 10*time.Second).Should(Equal(devices))
+	g.Expect(server.Counters().Operations["query"].Calls%3).To(BeZero(), "250 devices are three pages of a hundred")
+
+	none, err := s.QueryDeviceIDs(t.Context(), "tags.location.plant = 'Redmond43'")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(none).To(BeEmpty())
+
+	_, err = s.QueryDeviceIDs(t.Context(), "tags.location.plant ==")
+	malformed := asError(t, err)
+	g.Expect(malformed.Reason).To(Equal(ReasonRefused))
+	g.Expect(malformed.Error()).To(ContainSubstring("condition"))
+}
+
+func TestOddDeviceIDsReachTheirTwin(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	ids := []string{"a#b", "a%23b", "a+b", "a.b", "a'b", "a?b=c", "a:b@c", "$a,b=c!(d)*", "-._%2F", "a%b"}
+	_, cfg := emulate(t, hubemulator.Options{Devices: ids})
+	s := mustOpen(t, cfg)
+	for _, id := range ids {
+		twin, err := s.GetTwin(t.Context(), id)
+		g.Expect(err).NotTo(HaveOccurred(), id)
+		changed, err := s.PatchTwin(t.Context(), id, twin.ETag, Patch{Tags: map[string]any{"id": id}})
+		g.Expect(err).NotTo(HaveOccurred(), id)
+		g.Expect(changed.Tags).To(Equal(map[string]any{"id": id}))
+	}
+	slices.Sort(ids)
+	g.Eventually(func() ([]string, error) {
+		return s.QueryDeviceIDs(t.Context(), "IS_DEFINED(tags.id)")
+	}, 10*time.Second).Should(Equal(ids))
+}
+
+func TestLostAnswerOfAWriteIsAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]hubemulator.Fault{
+		"applied, answer lost": {Operation: "updateTwin", Count: 1, Action: hubemulator.FaultDropAnswer},
+		"server failed":        {Operation: "updateTwin", Count: 1, Action: hubemulator.FaultStatus, Status: 503},
+		"held until given up": {Operation: "updateTwin", Action: hubemulator.FaultHold},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			server, cfg := emulate(t, hubemulator.Options{Devices: []string{"d1"}})
+			s := mustOpen(t, cfg)
+			twin, err := s.GetTwin(t.Context(), "d1")
+			g.Expect(err).NotTo(HaveOccurred())
+			id, err := server.AddFault(fault)
+			g.Expect(err).NotTo(HaveOccurred())
+			defer server.RemoveFault(id)
+
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan error, 1)
+			go func() {
+				_, err := s.PatchTwin(ctx, "d1", twin.ETag, Patch{Tags: map[string]any{"a": "b"}})
+				done <- err
+			}()
+			if fault.Action == hubemulator.FaultHold {
+				g.Eventually(func() int { return server.Faults()[0].Held }, time.Minute).Should(Equal(1))
+				cancel()
+			}
+			err = <-done
+			asError(t, err)
+			g.Expect(OutcomeUnknown(err)).To(BeTrue(), "%v", err)
+			g.Expect(server.Faults()[0].Hits).To(BeNumerically("==", 1), "a write is never sent twice")
+		})
+	}
+}
+
+func TestThrottledByTheHub(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	server, cfg := emulate(t, hubemulator.Options{Devices: []string{"d1"}})
+	_, err := server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultStatus, Status: 429})
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = mustOpen(t, cfg).PatchTwin(t.Context(), "d1", "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
+	g.Expect(asError(t, err).Reason).To(Equal(ReasonThrottled))
+	g.Expect(OutcomeUnknown(err)).To(BeFalse(), "a refused write was not applied")
+}
+
+func TestCancelledBeforeSendingIsNoUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	_, cfg := emulate(t, hubemulator.Options{Devices: []string{"d1"}})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := mustOpen(t, cfg).PatchTwin(ctx, "d1", "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
+	g.Expect(asError(t, err).Reason).To(Equal(ReasonUnreachable))
+	g.Expect(errors.Is(err, context.Canceled)).To(BeTrue())
+	g.Expect(OutcomeUnknown(err)).To(BeFalse())
+}

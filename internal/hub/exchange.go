@@ -1,0 +1,91 @@
+package hub
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+// operation names what a request is for, in errors and metrics.
+type operation string
+
+const (
+	opProbe      operation = "probe"
+	opGetTwin    operation = "getTwin"
+	opUpdateTwin operation = "updateTwin"
+	opQuery      operation = "query"
+)
+
+// exchange travels with the context of one call: what the call is about on the way out, and what the library does not
+// hand on of the answer on the way back.
+type exchange struct {
+	op       operation
+	deviceID string
+
+	started    bool        // the library got as far as sending a request
+	connected  atomic.Bool // the request was given a connection, so some of it may have been sent
+	signature  string      // the request's Authorization, only to keep it out of error texts
+	status     int         // 0 until the last request was answered in full
+	header     http.Header
+	body       []byte
+	retryAfter time.Duration
+}
+
+type exchangeKey struct{}
+
+func withExchange(ctx context.Context, ex *exchange) context.Context {
+	return context.WithValue(ctx, exchangeKey{}, ex)
+}
+
+func exchangeOf(req *http.Request) *exchange {
+	ex, ok := req.Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		// Requests come from the sessions of this package only; this one still gets its metrics, limits and checks.
+		return &exchange{op: "other"}
+	}
+	return ex
+}
+
+// capture keeps of an answer what the library drops: its header, and the body as it came.
+func capture(c clock.PassiveClock) middleware {
+	return func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			ex := exchangeOf(req)
+			ex.started, ex.status, ex.header, ex.body, ex.retryAfter = true, 0, nil, nil, 0
+			ex.signature = req.Header.Get("Authorization")
+			ex.connected.Store(false)
+			trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { ex.connected.Store(true) }}
+			res, err := next.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+			if err != nil {
+				return nil, err
+			}
+			ex.status, ex.header = res.StatusCode, res.Header
+			ex.retryAfter = parseRetryAfter(res.Header.Get("Retry-After"), c.Now())
+			if whole, ok := res.Body.(*wholeBody); ok {
+				ex.body = whole.bytes
+			}
+			return res, nil
+		})
+	}
+}
+
+// maxRetryAfter bounds how long an answer can make us wait.
+const maxRetryAfter = time.Hour
+
+// parseRetryAfter reads a Retry-After header, seconds or a date; what cannot be read counts as absent.
+func parseRetryAfter(text string, now time.Time) time.Duration {
+	text = strings.TrimSpace(text)
+	var wait time.Duration
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if date, err := http.ParseTime(text); err == nil {
+		wait = date.Sub(now)
+	}
+	return min(max(wait, 0), maxRetryAfter)
+}

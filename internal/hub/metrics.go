@@ -1,0 +1,78 @@
+package hub
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+)
+
+// Metrics counts the requests to all hubs and how long they took. It is a prometheus.Collector, for the caller to
+// register.
+type Metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+// NewMetrics returns metrics that nobody has registered yet.
+func NewMetrics() *Metrics {
+	return &Metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "devicetwin_hub_requests_total",
+			Help: "Requests to IoT Hub by host, operation and HTTP status; without an answer the code is the reason.",
+		}, []string{"host", "operation", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "devicetwin_hub_request_duration_seconds",
+			Help: "How long requests to IoT Hub took, in seconds, the wait for our own rate limit left out.",
+			// IoT Hub queues requests for up to a minute before it refuses them.
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 90},
+		}, []string{"host", "operation"}),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) {
+	m.requests.Describe(descriptions)
+	m.duration.Describe(descriptions)
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
+	m.requests.Collect(metrics)
+	m.duration.Collect(metrics)
+}
+
+// forget drops the series of a host that nobody talks to any more.
+func (m *Metrics) forget(host string) {
+	if m == nil {
+		return
+	}
+	m.requests.DeletePartialMatch(prometheus.Labels{"host": host})
+	m.duration.DeletePartialMatch(prometheus.Labels{"host": host})
+}
+
+// middleware counts and times each request; nil metrics count nothing.
+func (m *Metrics) middleware(host string, c clock.PassiveClock) middleware {
+	return func(next http.RoundTripper) http.RoundTripper {
+		if m == nil {
+			return next
+		}
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			op := string(exchangeOf(req).op)
+			start := c.Now()
+			res, err := next.RoundTrip(req)
+			m.duration.WithLabelValues(host, op).Observe(c.Since(start).Seconds())
+			m.requests.WithLabelValues(host, op, outcome(res, err)).Inc()
+			return res, err
+		})
+	}
+}
+
+func outcome(res *http.Response, err error) string {
+	if err == nil {
+		return strconv.Itoa(res.StatusCode)
+	}
+	reason, _ := transportReason(err)
+	return string(reason)
+}

@@ -1,0 +1,172 @@
+package hub
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"sync"
+
+	"k8s.io/utils/clock"
+)
+
+// PoolOptions is what all sessions of a pool have in common. It fills in what a Config leaves out.
+type PoolOptions struct {
+	Clock     clock.Clock
+	Metrics   *Metrics
+	UserAgent string
+	// Limits hold for each hub.
+	Limits Limits
+}
+
+// Pool keeps sessions by the content of their Config: the same content is the same session, with its open connections,
+// whoever asks for it. All sessions with one host share its rate limits, which outlive a change of credential. It is
+// safe for concurrent use.
+type Pool struct {
+	options PoolOptions
+
+	mu       sync.Mutex
+	sessions map[string]*pooled
+	byKey    map[string]*pooled
+	limiters map[string]*limiter
+}
+
+// pooled is a session and the keys that use it.
+type pooled struct {
+	*session
+	content string
+	keys    map[string]struct{}
+}
+
+// NewPool returns an empty pool.
+func NewPool(options PoolOptions) *Pool {
+	if options.Clock == nil {
+		options.Clock = clock.RealClock{}
+	}
+	return &Pool{
+		options:  options,
+		sessions: map[string]*pooled{},
+		byKey:    map[string]*pooled{},
+		limiters: map[string]*limiter{},
+	}
+}
+
+// Session returns the session for a Config and notes that the key uses it. When the key used another one before, that
+// one is let go. Errors are those of Open; the key then uses none.
+func (p *Pool) Session(key string, cfg Config) (Session, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	previous := p.byKey[key]
+	cfg = p.complete(cfg)
+	content, err := contentOf(cfg)
+	if err != nil {
+		p.release(key, previous)
+		return nil, err
+	}
+	if previous != nil && previous.content == content {
+		return previous.session, nil
+	}
+	current, err := p.find(content, cfg)
+	if err != nil {
+		p.release(key, previous)
+		return nil, err
+	}
+	current.keys[key] = struct{}{}
+	p.byKey[key] = current
+	p.drop(key, previous)
+	p.prune()
+	return current.session, nil
+}
+
+// Forget notes that the key uses no session any more. A session that no key uses loses its open connections.
+func (p *Pool) Forget(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.release(key, p.byKey[key])
+}
+
+func (p *Pool) complete(cfg Config) Config {
+	if cfg.Clock == nil {
+		cfg.Clock = p.options.Clock
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = p.options.Metrics
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = p.options.UserAgent
+	}
+	return cfg
+}
+
+// find returns the session for the content, a new one if need be.
+func (p *Pool) find(content string, cfg Config) (*pooled, error) {
+	if known, ok := p.sessions[content]; ok {
+		return known, nil
+	}
+	host, err := ParseHost(cfg.ConnectionString)
+	if err != nil {
+		return nil, err
+	}
+	limits, ok := p.limiters[host]
+	if !ok {
+		limits = newLimiter(p.options.Limits, p.options.Clock)
+	}
+	opened, err := open(cfg, limits)
+	if err != nil {
+		return nil, err
+	}
+	p.limiters[host] = limits
+	added := &pooled{session: opened, content: content, keys: map[string]struct{}{}}
+	p.sessions[content] = added
+	return added, nil
+}
+
+// release makes a key use nothing.
+func (p *Pool) release(key string, previous *pooled) {
+	delete(p.byKey, key)
+	p.drop(key, previous)
+	p.prune()
+}
+
+// drop takes a key off a session, and the session out of the pool when that was its last.
+func (p *Pool) drop(key string, from *pooled) {
+	if from == nil {
+		return
+	}
+	delete(from.keys, key)
+	if len(from.keys) == 0 {
+		delete(p.sessions, from.content)
+		from.closeIdle()
+	}
+}
+
+// prune forgets the hosts that have no session. A limiter with tokens missing stays until they are back, or letting go
+// of a hub and coming back would double its rate.
+func (p *Pool) prune() {
+	inUse := map[string]struct{}{}
+	for _, s := range p.sessions {
+		inUse[s.host] = struct{}{}
+	}
+	for host, limits := range p.limiters {
+		if _, used := inUse[host]; !used && limits.idle() {
+			delete(p.limiters, host)
+			p.options.Metrics.forget(host)
+		}
+	}
+}
+
+// contentOf is a digest of what makes two configurations the same: no credential is kept as a map key.
+func contentOf(cfg Config) (string, error) {
+	cs, err := parseConnectionString(cfg.ConnectionString)
+	if err != nil {
+		return "", err
+	}
+	encoded, err := json.Marshal([]any{
+		cs.host, cs.policy, cs.key, bytes.TrimSpace(cfg.CABundle), cfg.AllowedHostSuffixes, cfg.UserAgent,
+	})
+	if err != nil {
+		return "", malformed("it cannot be encoded")
+	}
+	digest := sha256.Sum256(encoded)
+	return hex.EncodeToString(digest[:]), nil
+}

@@ -1,0 +1,197 @@
+package hub
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+func TestPoolSharesSessionsByContent(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	pool := NewPool(PoolOptions{})
+	cfg := Config{ConnectionString: connectionTo("a.example"), AllowedHostSuffixes: []string{".example"}}
+	first, err := pool.Session("ns/one", cfg)
+	g.Expect(err).NotTo(HaveOccurred())
+	respelled := cfg
+	respelled.ConnectionString = " " + connectionTo("A.example:443") + ";\n"
+	second, err := pool.Session("ns/two", respelled)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(second).To(BeIdenticalTo(first))
+
+	rotated := cfg
+	rotated.ConnectionString = "HostName=a.example;SharedAccessKeyName=service;SharedAccessKey=bmV3"
+	third, err := pool.Session("ns/one", rotated)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(third).NotTo(BeIdenticalTo(first))
+	g.Expect(pool.Session("ns/two", cfg)).To(BeIdenticalTo(first))
+
+	pool.Forget("ns/two")
+	pool.Forget("ns/two")
+	pool.Forget("never seen")
+	g.Expect(pool.sessions).To(HaveLen(1))
+	again, err := pool.Session("ns/two", cfg)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(again).NotTo(BeIdenticalTo(first))
+
+	for _, broken := range []Config{{}, {ConnectionString: cfg.ConnectionString}} {
+		_, err = pool.Session("ns/two", broken)
+		asError(t, err)
+		g.Expect(pool.byKey).NotTo(HaveKey("ns/two"))
+	}
+	pool.Forget("ns/one")
+	g.Expect(pool.sessions).To(BeEmpty())
+	g.Expect(pool.limiters).To(BeEmpty())
+}
+
+func TestPoolIsSafeForConcurrentUse(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	pool := NewPool(PoolOptions{Metrics: NewMetrics()})
+	var group sync.WaitGroup
+	for worker := range 8 {
+		group.Go(func() {
+			for i := range 50 {
+				key := string(rune('a' + (worker+i)%4))
+				if _, err := pool.Session(key, Config{ConnectionString: connectionTo(key + ".example"), AllowedHostSuffixes: []string{".example"}}); err != nil {
+					t.Errorf("session: %v", err)
+				}
+				pool.Forget(key)
+			}
+		})
+	}
+	group.Wait()
+	g.Expect(pool.sessions).To(BeEmpty())
+}
+
+func TestRateLimitsAreSharedByHostAndOutliveTheCredential(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	now := clocktesting.NewFakeClock(time.Now())
+	pool := NewPool(PoolOptions{Clock: now, Limits: Limits{TwinReadsPerSecond: 0.01}})
+	cfg := pretend(t, page(http.StatusOK, twinD1))
+	first, err := pool.Session("one", cfg)
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = first.GetTwin(t.Context(), "d1")
+	g.Expect(err).NotTo(HaveOccurred())
+
+	host, err := ParseHost(cfg.ConnectionString)
+	g.Expect(err).NotTo(HaveOccurred())
+	cfg.ConnectionString = "HostName=" + host + ";SharedAccessKeyName=service;SharedAccessKey=bmV3"
+	pool.Forget("one")
+	rotated, err := pool.Session("one", cfg)
+	g.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { pool.Forget("one") })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err = rotated.GetTwin(ctx, "d1")
+	throttled := asError(t, err)
+	g.Expect(throttled.Reason).To(Equal(ReasonThrottled))
+	g.Expect(throttled.Status).To(BeZero())
+	g.Expect(throttled.RetryAfter).To(Equal(100 * time.Second))
+	g.Expect(OutcomeUnknown(err)).To(BeFalse())
+
+	now.Step(100 * time.Second)
+	_, err = rotated.GetTwin(t.Context(), "d1")
+	g.Expect(err).NotTo(HaveOccurred())
+}
+
+func TestLimiterWaitsByItsClockAndEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	now := clocktesting.NewFakeClock(time.Now())
+	limits := newLimiter(Limits{QueriesPerMinute: 2}, now)
+	ctx, cancel := context.WithCancel(t.Context())
+	g.Expect(limits.wait(ctx, opQuery)).To(Succeed())
+	g.Expect(limits.wait(ctx, opGetTwin)).To(Succeed(), "classes do not share")
+	g.Expect(limits.wait(ctx, opUpdateTwin)).To(Succeed())
+	g.Expect(limits.idle()).To(BeFalse())
+
+	waited := make(chan error, 1)
+	go func() { waited <- limits.wait(ctx, opQuery) }()
+	g.Eventually(now.HasWaiters).Should(BeTrue())
+	now.Step(29 * time.Second)
+	g.Expect(waited).NotTo(Receive())
+	now.Step(time.Second)
+	g.Eventually(waited).Should(Receive(BeNil()))
+
+	go func() { waited <- limits.wait(ctx, opQuery) }()
+	g.Eventually(now.HasWaiters).Should(BeTrue())
+	cancel()
+	g.Eventually(waited).Should(Receive(MatchError(context.Canceled)))
+	now.Step(30 * time.Second)
+	g.Expect(limits.idle()).To(BeTrue(), "who gave up waiting gives the token back")
+}
+
+func TestDefaultLimitsAreThoseOfAnS1Hub(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	limits := newLimiter(Limits{}, clock.RealClock{})
+	g.Expect(limits.reads.Limit()).To(BeNumerically("==", 100))
+	g.Expect(limits.updates.Limit()).To(BeNumerically("==", 50))
+	g.Expect(limits.queries.Limit() * 60).To(BeNumerically("~", 20, 0.001))
+	g.Expect(limits.queries.Burst()).To(Equal(10))
+}
+
+func TestMetricsCountRequestsWithoutNamingDevices(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	metrics := NewMetrics()
+	registry := prometheus.NewRegistry()
+	g.Expect(registry.Register(metrics)).To(Succeed())
+	pool := NewPool(PoolOptions{Metrics: metrics})
+	cfg := pretend(t, page(http.StatusOK, twinD1))
+	s, err := pool.Session("one", cfg)
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = s.GetTwin(t.Context(), "d1")
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = s.PatchTwin(t.Context(), "d1", "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": 1}})
+	g.Expect(err).NotTo(HaveOccurred())
+	untrusted := cfg
+	untrusted.CABundle = nil
+	u, err := pool.Session("two", untrusted)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(u.Probe(t.Context())).NotTo(Succeed())
+
+	g.Expect(gather(t, registry)).To(Equal(map[string]float64{
+		"devicetwin_hub_requests_total code=200 host=" + s.Host() + " operation=getTwin":                1,
+		"devicetwin_hub_requests_total code=200 host=" + s.Host() + " operation=updateTwin":             1,
+		"devicetwin_hub_requests_total code=UntrustedCertificate host=" + s.Host() + " operation=probe": 1,
+		"devicetwin_hub_request_duration_seconds host=" + s.Host() + " operation=getTwin":               1,
+		"devicetwin_hub_request_duration_seconds host=" + s.Host() + " operation=updateTwin":            1,
+		"devicetwin_hub_request_duration_seconds host=" + s.Host() + " operation=probe":                 1,
+	}))
+	pool.Forget("one")
+	pool.Forget("two")
+	g.Eventually(func() map[string]float64 {
+		pool.Forget("one")
+		return gather(t, registry)
+	}).Should(BeEmpty())
+}
+
+// gather returns the counts by name and labels.
+func gather(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatalf("gather: %v", err)
+	}
+	counts := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			name := family.GetName()
+			for _, label := range metric.GetLabel() {
+				name += " " + label.GetName() + "=" + label.GetValue()
+			}
+			counts[name] = metric.GetCounter().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+		}
+	}
+	return counts
+}

@@ -1,0 +1,265 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/amenzhinsky/iothub/common"
+	"github.com/amenzhinsky/iothub/iotservice"
+	"k8s.io/utils/clock"
+)
+
+// Session talks to one IoT Hub with one credential. It is safe for concurrent use, retries nothing by itself, and
+// returns errors of type *Error only.
+type Session interface {
+	// Host is the hub's host name in lower case, with the port unless that is 443.
+	Host() string
+
+	// Probe makes one authenticated read, of the twin of a device that need not exist. It returns nil when the hub
+	// accepted the credential.
+	Probe(ctx context.Context) error
+
+	// GetTwin reads the twin of a device.
+	GetTwin(ctx context.Context, deviceID string) (*Twin, error)
+
+	// PatchTwin merges the patch into the twin of a device, provided its etag is still the given one, and returns the
+	// twin as it is then. When the twin has moved on the reason is ReasonPreconditionFailed. Without an etag nothing
+	// is sent: the change is refused.
+	PatchTwin(ctx context.Context, deviceID, etag string, patch Patch) (*Twin, error)
+
+	// QueryDeviceIDs returns the ids of the devices that satisfy a condition of IoT Hub's query language, from all
+	// pages, each once, sorted. The index behind queries is eventually consistent: it may miss new devices and still
+	// list deleted ones.
+	QueryDeviceIDs(ctx context.Context, where string) ([]string, error)
+}
+
+// Patch is a change of a twin. Objects merge, arrays and scalars replace, and a nil value deletes its key. A section
+// that is nil or empty is not sent.
+type Patch struct {
+	Tags    map[string]any
+	Desired map[string]any
+}
+
+// Config says how to reach a hub.
+type Config struct {
+	// ConnectionString is that of a service policy: HostName=…;SharedAccessKeyName=…;SharedAccessKey=….
+	ConnectionString string
+
+	// CABundle holds the PEM certificates to trust instead of the system's; empty means the system's.
+	CABundle []byte
+
+	// AllowedHostSuffixes limits the hosts that may receive the credential. ".example.com" allows the names below
+	// example.com, "example.com" that name as well. Without any, no host is allowed.
+	AllowedHostSuffixes []string
+
+	// Clock is what rate limits are measured by; nil means the real one.
+	Clock clock.Clock
+
+	// Metrics, when set, counts the requests.
+	Metrics *Metrics
+
+	// UserAgent goes out with every request; empty means "devicetwin-operator".
+	UserAgent string
+}
+
+const defaultUserAgent = "devicetwin-operator"
+
+// probeDeviceID names the device whose twin Probe reads. Whether it exists makes no difference.
+const probeDeviceID = "devicetwin-operator-probe"
+
+// maxDevices bounds the answer to a query: IoT Hub holds at most a million devices and modules.
+const maxDevices = 1_000_000
+
+// maxDeviceIDLength is the longest device id IoT Hub accepts.
+const maxDeviceIDLength = 128
+
+// Open prepares a session. It makes no request: a wrong key or an unreachable host shows at the first call, a malformed
+// connection string, a host that is not allowed and an unreadable CA bundle show here.
+func Open(cfg Config) (Session, error) {
+	return open(cfg, nil)
+}
+
+// session is the Session of one connection string.
+type session struct {
+	host   string
+	key    string // only to keep it out of error texts
+	client *iotservice.Client
+	// transport is kept to close its connections.
+	transport *http.Transport
+}
+
+// open prepares a session that shares the given limiter, or has one of its own when that is nil.
+func open(cfg Config, limits *limiter) (*session, error) {
+	cs, err := parseConnectionString(cfg.ConnectionString)
+	if err != nil {
+		return nil, err
+	}
+	if !hostAllowed(cs.host, cfg.AllowedHostSuffixes) {
+		return nil, hostNotAllowed(cs.host, cfg.AllowedHostSuffixes)
+	}
+	transport, err := newTransport(cs.host, cfg.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = defaultUserAgent
+	}
+	if limits == nil {
+		limits = newLimiter(Limits{}, cfg.Clock)
+	}
+	httpClient := &http.Client{
+		Transport:     newChain(transport, cs.host, cfg, limits),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	client, err := iotservice.New(
+		common.NewSharedAccessKey(cs.host, cs.policy, cs.key),
+		iotservice.WithHTTPClient(httpClient),
+		iotservice.WithLogger(discard{}),
+	)
+	if err != nil {
+		return nil, &Error{Reason: ReasonMalformedConnectionString, Host: cs.host, detail: "the connection string was refused", err: err}
+	}
+	return &session{host: cs.host, key: cs.key, client: client, transport: transport}, nil
+}
+
+// Host implements Session.
+func (s *session) Host() string { return s.host }
+
+// closeIdle drops the connections that are kept for later requests. The session stays usable.
+func (s *session) closeIdle() { s.transport.CloseIdleConnections() }
+
+// Probe implements Session.
+func (s *session) Probe(ctx context.Context) error {
+	ex := &exchange{op: opProbe, deviceID: probeDeviceID}
+	if _, err := s.readTwin(ctx, ex); err != nil && ReasonOf(err) != ReasonDeviceNotFound {
+		return err
+	}
+	return nil
+}
+
+// GetTwin implements Session.
+func (s *session) GetTwin(ctx context.Context, deviceID string) (*Twin, error) {
+	return s.readTwin(ctx, &exchange{op: opGetTwin, deviceID: deviceID})
+}
+
+func (s *session) readTwin(ctx context.Context, ex *exchange) (*Twin, error) {
+	if err := checkDeviceID(ex.deviceID); err != nil {
+		return nil, s.refused(ex, err.Error())
+	}
+	_, err := s.client.GetDeviceTwin(withExchange(ctx, ex), ex.deviceID)
+	return s.answeredTwin(ctx, ex, err)
+}
+
+// PatchTwin implements Session.
+func (s *session) PatchTwin(ctx context.Context, deviceID, etag string, patch Patch) (*Twin, error) {
+	ex := &exchange{op: opUpdateTwin, deviceID: deviceID}
+	if err := checkDeviceID(deviceID); err != nil {
+		return nil, s.refused(ex, err.Error())
+	}
+	if err := checkETag(etag); err != nil {
+		return nil, s.refused(ex, err.Error())
+	}
+	if len(patch.Tags) == 0 && len(patch.Desired) == 0 {
+		return nil, s.refused(ex, "the change is empty: it holds neither tags nor desired properties")
+	}
+	// A fresh document with the changed parts alone: whatever else a twin holds would be written back with it, which
+	// wakes the device and is billed.
+	change := &iotservice.Twin{DeviceID: deviceID, ETag: etag, Tags: patch.Tags}
+	if len(patch.Desired) > 0 {
+		change.Properties = &iotservice.Properties{Desired: patch.Desired}
+	}
+	_, err := s.client.UpdateDeviceTwin(withExchange(ctx, ex), change)
+	return s.answeredTwin(ctx, ex, err)
+}
+
+// QueryDeviceIDs implements Session.
+func (s *session) QueryDeviceIDs(ctx context.Context, where string) ([]string, error) {
+	ex := &exchange{op: opQuery}
+	if strings.TrimSpace(where) == "" {
+		return nil, s.refused(ex, "the condition is empty")
+	}
+	seen := map[string]struct{}{}
+	err := s.client.QueryDevices(withExchange(ctx, ex), "SELECT deviceId FROM devices WHERE ("+where+")",
+		func(row map[string]any) error {
+			id, ok := row["deviceId"].(string)
+			// The library decodes the next page into these very maps: what is not cleared shows up there.
+			clear(row)
+			if !ok || id == "" || len(id) > maxDeviceIDLength {
+				return s.unexpected(ex, "a row of the query's answer has no usable deviceId")
+			}
+			seen[id] = struct{}{}
+			if len(seen) > maxDevices {
+				return s.unexpected(ex, fmt.Sprintf("the query's answer lists more than %d devices", maxDevices))
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, s.failure(ctx, ex, err)
+	}
+	ids := make([]string, 0, len(seen))
+	for id := range seen {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// answeredTwin reads the twin out of the answer itself, whatever the library made of it: the library's own model refuses
+// a whole document for the spelling of one timestamp.
+func (s *session) answeredTwin(ctx context.Context, ex *exchange, err error) (*Twin, error) {
+	if ex.status != http.StatusOK {
+		if err == nil {
+			return nil, s.unexpected(ex, "it holds no twin")
+		}
+		return nil, s.failure(ctx, ex, err)
+	}
+	twin, err := decodeTwin(ex.body, ex.deviceID)
+	if err != nil {
+		return nil, s.unexpected(ex, err.Error())
+	}
+	return twin, nil
+}
+
+// checkDeviceID refuses the ids that no path of the service API can carry.
+func checkDeviceID(id string) error {
+	switch {
+	case id == "":
+		return fmt.Errorf("the device id is empty")
+	case len(id) > maxDeviceIDLength:
+		return fmt.Errorf("the device id is longer than %d characters", maxDeviceIDLength)
+	case id == "." || id == "..":
+		return fmt.Errorf("the device id %q means a directory in a path and cannot be addressed", id)
+	}
+	return nil
+}
+
+// checkETag refuses what IoT Hub would take for "any version": no etag, and a quoted asterisk as well as a bare one.
+func checkETag(etag string) error {
+	if etag == "" || etag == "*" {
+		return fmt.Errorf("the change names no etag, so it would overwrite whatever others wrote; read the twin first")
+	}
+	if strings.ContainsFunc(etag, func(r rune) bool { return r <= ' ' || r == '"' || r >= 0x7f }) {
+		return fmt.Errorf("the etag holds characters that no etag has; use the one that was read, without its quotes")
+	}
+	return nil
+}
+
+// discard is the library's logger: at its debug level it is handed whole requests with their credentials, and an
+// environment variable can switch that on.
+type discard struct{}
+
+func (discard) Errorf(string, ...any) {}
+func (discard) Warnf(string, ...any)  {}
+func (discard) Infof(string, ...any)  {}
+func (discard) Debugf(string, ...any) {}
+
+// callTimeout is how long one request may take. IoT Hub holds requests over its rate back for up to a minute before it
+// refuses them; giving up earlier would only send them again.
+const callTimeout = 75 * time.Second

@@ -1,0 +1,96 @@
+package hub
+
+import (
+	"fmt"
+	"strings"
+)
+
+// explanation is what a reason means to a person: what happened, and what to do about it.
+type explanation struct {
+	happened, advice string
+}
+
+// explain returns the words for a reason.
+func explain(reason Reason) explanation {
+	return explanations[reason]
+}
+
+// explanations is read only.
+var explanations = map[Reason]explanation{
+	ReasonMalformedConnectionString: {"the connection string cannot be used", ""},
+	ReasonHostNotAllowed: {
+		"the credential may not be sent to this host",
+		"correct HostName in the connection string, or have the host added to --allowed-host-suffixes",
+	},
+	ReasonInvalidCABundle: {"caBundle cannot be used", "put PEM certificates there and nothing else"},
+	ReasonUnauthorized: {
+		"the credential was refused",
+		"check that the policy in the connection string exists and has the ServiceConnect permission, that the key is its current one, " +
+			"and that the clock of this machine is right",
+	},
+	ReasonUnknownHost: {"the host name cannot be resolved", "check HostName in the connection string, and that DNS works here"},
+	ReasonUntrustedCertificate: {
+		"the certificate of the host is not trusted", "",
+	},
+	ReasonDeviceNotFound: {"the hub has no such device", "register it, or correct the device id"},
+	ReasonPreconditionFailed: {
+		"the twin has changed since it was read, and nothing was written", "read it again and decide anew",
+	},
+	ReasonThrottled:     {"too many requests for the limits of this hub", "it is tried again later; a larger tier or fewer requests help"},
+	ReasonQuotaExceeded: {"the daily message quota of the hub is used up", "wait for midnight UTC, or add units to the hub"},
+	ReasonRefused:       {"the request was refused", "correct it; the same request will be refused again"},
+	ReasonForbidden: {
+		"the hub does not allow this operation", "device twins need the Free or Standard tier; check the hub's tier and its network rules",
+	},
+	ReasonUnreachable:      {"the host could not be reached", "check the network between here and the hub; it is tried again"},
+	ReasonServerError:      {"the hub failed to answer", "it is tried again; look at the service's health if it lasts"},
+	ReasonUnexpectedAnswer: {"the answer is not one that IoT Hub gives", "check that HostName is that of an IoT Hub, and what proxies are on the way"},
+}
+
+// text composes "IoT Hub <host>: <doing what>: <what happened> (<status and code>): <detail>; <advice>".
+func (e *Error) text() string {
+	words := explain(e.Reason)
+	var b strings.Builder
+	if e.Host != "" {
+		fmt.Fprintf(&b, "IoT Hub %s: ", e.Host)
+	}
+	if doing := e.doing(); doing != "" {
+		b.WriteString(doing + ": ")
+	}
+	b.WriteString(words.happened)
+	if label := strings.TrimSpace(e.statusText() + " " + e.Code); label != "" {
+		fmt.Fprintf(&b, " (%s)", label)
+	}
+	if e.detail != "" {
+		b.WriteString(": " + e.detail)
+	}
+	if words.advice != "" {
+		b.WriteString("; " + words.advice)
+	}
+	return b.String()
+}
+
+func (e *Error) statusText() string {
+	if e.Status == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d", e.Status)
+}
+
+func (e *Error) doing() string {
+	device := e.DeviceID
+	if len(device) > maxDeviceIDLength {
+		device = strings.ToValidUTF8(device[:maxDeviceIDLength], "") + "…"
+	}
+	switch operation(e.Op) {
+	case opProbe:
+		return "trying the credential"
+	case opGetTwin:
+		return fmt.Sprintf("reading the twin of device %q", device)
+	case opUpdateTwin:
+		return fmt.Sprintf("changing the twin of device %q", device)
+	case opQuery:
+		return "asking a query"
+	}
+	return ""
+}

@@ -1,0 +1,119 @@
+package hub
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"time"
+)
+
+// Twin is what the hub holds about one device.
+type Twin struct {
+	DeviceID string
+	// ETag moves with every change of tags or desired properties, and with nothing else. Bare, without quotes.
+	ETag string
+	// DeviceETag moves with every change of the device's identity: its keys, its status.
+	DeviceETag string
+	// Version moves with every change of the twin, the device's own included.
+	Version int64
+	// ConnectionState is "Connected" or "Disconnected", as the hub last saw it; it may be minutes old.
+	ConnectionState string
+	// LastActivityTime is when the device last sent something; zero when it never did.
+	LastActivityTime time.Time
+	// Status is "enabled" or "disabled".
+	Status string
+
+	// Tags, Desired and Reported are the three sections, without IoT Hub's own $metadata and $version. They are empty
+	// rather than nil when the twin has none. Numbers are json.Number, as the hub spells them.
+	Tags, Desired, Reported map[string]any
+
+	// DesiredVersion and ReportedVersion are the sections' $version.
+	DesiredVersion, ReportedVersion int64
+}
+
+// wireTwin is the part of the service's twin document that we use.
+type wireTwin struct {
+	DeviceID         string         `json:"deviceId"`
+	ETag             string         `json:"etag"`
+	DeviceETag       string         `json:"deviceEtag"`
+	Version          int64          `json:"version"`
+	ConnectionState  string         `json:"connectionState"`
+	LastActivityTime string         `json:"lastActivityTime"`
+	Status           string         `json:"status"`
+	Tags             map[string]any `json:"tags"`
+	Properties       struct {
+		Desired  map[string]any `json:"desired"`
+		Reported map[string]any `json:"reported"`
+	} `json:"properties"`
+}
+
+// decodeTwin reads the twin document of a device. A document that is cut short, is about another device or has no etag
+// is an error: acting on it could overwrite or forget something.
+func decodeTwin(document []byte, deviceID string) (*Twin, error) {
+	var w wireTwin
+	decoder := json.NewDecoder(bytes.NewReader(document))
+	decoder.UseNumber()
+	if err := decoder.Decode(&w); err != nil {
+		return nil, errors.New("the answer is not a twin document")
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("the answer holds more than one twin document")
+	}
+	if w.DeviceID != deviceID {
+		return nil, errors.New("the answer is not about the device that was asked for")
+	}
+	if checkETag(w.ETag) != nil {
+		return nil, errors.New("the answer has no usable etag")
+	}
+	return &Twin{
+		DeviceID:         w.DeviceID,
+		ETag:             w.ETag,
+		DeviceETag:       w.DeviceETag,
+		Version:          w.Version,
+		ConnectionState:  w.ConnectionState,
+		LastActivityTime: parseTime(w.LastActivityTime),
+		Status:           w.Status,
+		DesiredVersion:   sectionVersion(w.Properties.Desired),
+		ReportedVersion:  sectionVersion(w.Properties.Reported),
+		Tags:             section(w.Tags),
+		Desired:          section(w.Properties.Desired),
+		Reported:         section(w.Properties.Reported),
+	}, nil
+}
+
+// section strips what IoT Hub keeps at the top of a section beside the properties themselves.
+func section(m map[string]any) map[string]any {
+	if m == nil {
+		return map[string]any{}
+	}
+	delete(m, "$metadata")
+	delete(m, "$version")
+	return m
+}
+
+// sectionVersion returns a section's $version, or 0 when it has none.
+func sectionVersion(m map[string]any) int64 {
+	number, ok := m["$version"].(json.Number)
+	if !ok {
+		return 0
+	}
+	version, err := number.Int64()
+	if err != nil {
+		return 0
+	}
+	return version
+}
+
+// parseTime reads IoT Hub's timestamps: UTC, up to seven digits of a second, with Z, with an offset or with neither.
+// What cannot be read counts as never, like the hub's own 0001-01-01: the time only informs, and is no reason to refuse
+// a twin.
+func parseTime(text string) time.Time {
+	for _, candidate := range []string{text, strings.TrimSpace(text) + "Z"} {
+		if t, err := time.Parse(time.RFC3339Nano, candidate); err == nil {
+			return t.UTC()
+		}
+	}
+	return time.Time{}
+}

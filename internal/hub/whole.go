@@ -1,0 +1,68 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+const (
+	// maxTwinBytes bounds the answer to a twin read or change. The largest twin IoT Hub can hold, three sections of 72
+	// KiB together and their metadata, stays well below.
+	maxTwinBytes = 1 << 20
+	// maxPageBytes bounds one page of a query's answer.
+	maxPageBytes = 8 << 20
+)
+
+// wholeBody is an answer's body that has been read to its end.
+type wholeBody struct {
+	*bytes.Reader
+	bytes []byte
+}
+
+func (*wholeBody) Close() error { return nil }
+
+// whole reads every answer to its end, within a bound in bytes and one in time, before anybody sees it: an answer is
+// whole or it is an error.
+func whole(timeout time.Duration) middleware {
+	return func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			ctx, cancel := context.WithTimeout(req.Context(), timeout)
+			defer cancel()
+			res, err := next.RoundTrip(req.WithContext(ctx))
+			if err != nil {
+				return nil, err
+			}
+			limit := int64(maxTwinBytes)
+			if exchangeOf(req).op == opQuery {
+				limit = maxPageBytes
+			}
+			body, err := readBody(res.Body, limit)
+			if err != nil {
+				return nil, err
+			}
+			res.Body = &wholeBody{Reader: bytes.NewReader(body), bytes: body}
+			return res, nil
+		})
+	}
+}
+
+// readBody reads and closes a body of at most limit bytes.
+func readBody(body io.ReadCloser, limit int64) (_ []byte, err error) {
+	content, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if closeErr := body.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > limit {
+		return nil, &Error{
+			Reason: ReasonUnexpectedAnswer, detail: fmt.Sprintf("the answer is longer than %d bytes", limit),
+		}
+	}
+	return content, nil
+}
