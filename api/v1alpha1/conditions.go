@@ -30,8 +30,6 @@ const (
 const (
 	// ReasonSucceeded: all is as declared.
 	ReasonSucceeded = "Succeeded"
-	// ReasonProgressing: the controller is at work; this is short.
-	ReasonProgressing = "Progressing"
 	// ReasonSuspended: spec.suspend is true; the hub is neither read nor written.
 	ReasonSuspended = "Suspended"
 )

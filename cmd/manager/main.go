@@ -1,0 +1,161 @@
+// Command manager runs the controllers of the DeviceTwin operator.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/controllers"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// leaderElectionID names the Lease; one manager at a time acts.
+const leaderElectionID = "devicetwin-operator.iothub.devicetwin.io"
+
+type options struct {
+	metricsAddress  string
+	secureMetrics   bool
+	probeAddress    string
+	leaderElect     bool
+	hostSuffixes    string
+	workers         int
+	shutdownTimeout time.Duration
+}
+
+func main() {
+	opts, logging := parse()
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
+		ctrl.Log.WithName("setup").Error(err, "the manager cannot run")
+		os.Exit(1)
+	}
+}
+
+func parse() (options, zap.Options) {
+	opts := options{shutdownTimeout: 20 * time.Second}
+	flag.StringVar(&opts.metricsAddress, "metrics-bind-address", "0",
+		"address to serve Prometheus metrics on, such as :8443; 0 serves none")
+	flag.BoolVar(&opts.secureMetrics, "metrics-secure", true,
+		"serve metrics over HTTPS to clients that the API server authenticates and authorizes; false serves plain HTTP to anybody who reaches the address")
+	flag.StringVar(&opts.probeAddress, "health-probe-bind-address", ":8081",
+		"address to serve /healthz and /readyz on; 0 serves none")
+	flag.BoolVar(&opts.leaderElect, "leader-elect", false,
+		"act only while holding a Lease, so that several managers can stand by")
+	flag.StringVar(&opts.hostSuffixes, "allowed-host-suffixes", strings.Join(hub.DefaultAllowedHostSuffixes(), ","),
+		"comma-separated host names, or suffixes that begin with a dot, which connection strings may name; no token is made for any other host")
+	flag.IntVar(&opts.workers, "workers", 8, "objects of each kind to work on at the same time")
+	logging := zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder}
+	logging.BindFlags(flag.CommandLine)
+	flag.Usage = usage
+	flag.Parse()
+	return opts, logging
+}
+
+func usage() {
+	fmt.Fprint(flag.CommandLine.Output(), `manager keeps Azure IoT Hub device twins as declared by DeviceTwin objects.
+
+In a cluster it uses its ServiceAccount. Elsewhere name a cluster:
+
+  manager --kubeconfig ~/.kube/config
+
+To reach a hub emulator on this machine as well as Azure:
+
+  manager --allowed-host-suffixes .azure-devices.net,localhost
+
+Flags:
+`)
+	flag.PrintDefaults()
+}
+
+func run(ctx context.Context, opts options) error {
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding a cluster (name one with --kubeconfig): %w", err)
+	}
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsOptions(opts),
+		HealthProbeBindAddress:        opts.probeAddress,
+		LeaderElection:                opts.leaderElect,
+		LeaderElectionID:              leaderElectionID,
+		LeaderElectionReleaseOnCancel: true, // main ends right after the manager does
+		GracefulShutdownTimeout:       &opts.shutdownTimeout,
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+	})
+	if err != nil {
+		return fmt.Errorf("making the manager: %w", err)
+	}
+	if err := addProbes(mgr); err != nil {
+		return err
+	}
+	hubMetrics := hub.NewMetrics()
+	if err := metrics.Registry.Register(hubMetrics); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	if err := controllers.Setup(ctx, mgr, controllers.Options{
+		Sessions:            hub.NewPool(hub.PoolOptions{Metrics: hubMetrics}),
+		AllowedHostSuffixes: split(opts.hostSuffixes),
+		Workers:             opts.workers,
+	}); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	return scheme, v1alpha1.AddToScheme(scheme)
+}
+
+func metricsOptions(opts options) metricsserver.Options {
+	out := metricsserver.Options{BindAddress: opts.metricsAddress, SecureServing: opts.secureMetrics}
+	if opts.secureMetrics {
+		out.FilterProvider = filters.WithAuthenticationAndAuthorization
+		// HTTP/2 has let one client exhaust a server; metrics need none of it.
+		out.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
+	}
+	return out
+}
+
+// addProbes serves liveness, which is not tied to any hub, and readiness, which
+// waits for the caches.
+func addProbes(mgr ctrl.Manager) error {
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	return mgr.AddReadyzCheck("ping", healthz.Ping)
+}
+
+func split(list string) []string {
+	var out []string
+	for _, item := range strings.Split(list, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			out = append(out, item)
+		}
+	}
+	return out
+}

@@ -1,0 +1,163 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// connection is what this process knows of one HubConnection.
+type connection struct {
+	generation int64
+	// session is nil while the HubConnection is not ready; then why says so.
+	session hub.Session
+	why     string
+}
+
+// connections are the hubs this process has looked at. The HubConnection
+// reconciler fills it, the others read it, and are woken when it changes.
+type connections struct {
+	client client.Reader
+
+	mu    sync.RWMutex
+	known map[types.NamespacedName]connection
+	wake  []chan<- event.GenericEvent
+}
+
+func newConnections(reader client.Reader) *connections {
+	return &connections{client: reader, known: map[types.NamespacedName]connection{}}
+}
+
+// subscribe returns a channel that carries each HubConnection that changed.
+func (c *connections) subscribe() <-chan event.GenericEvent {
+	wake := make(chan event.GenericEvent)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wake = append(c.wake, wake)
+	return wake
+}
+
+func (c *connections) get(key types.NamespacedName) (connection, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	known, ok := c.known[key]
+	return known, ok
+}
+
+// set stores what is known of a hub, and wakes whoever depends on it if that is
+// news. It blocks until they have taken the news or ctx ends.
+func (c *connections) set(ctx context.Context, key types.NamespacedName, now connection) {
+	c.mu.Lock()
+	before, ok := c.known[key]
+	c.known[key] = now
+	c.mu.Unlock()
+	if !ok || before != now {
+		c.tell(ctx, key)
+	}
+}
+
+func (c *connections) forget(ctx context.Context, key types.NamespacedName) {
+	c.mu.Lock()
+	_, ok := c.known[key]
+	delete(c.known, key)
+	c.mu.Unlock()
+	if ok {
+		c.tell(ctx, key)
+	}
+}
+
+func (c *connections) tell(ctx context.Context, key types.NamespacedName) {
+	news := event.GenericEvent{Object: &v1alpha1.HubConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+	}}
+	c.mu.RLock()
+	wake := c.wake
+	c.mu.RUnlock()
+	for _, channel := range wake {
+		select {
+		case channel <- news:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// resolved is a hub that an object may use.
+type resolved struct {
+	key     types.NamespacedName
+	spec    v1alpha1.HubConnectionSpec
+	session hub.Session
+}
+
+// resolve finds the hub that an object of a namespace refers to. Its errors say
+// what the object has to wait for, or what is not allowed.
+func (c *connections) resolve(ctx context.Context, namespace string, ref v1alpha1.HubReference) (resolved, error) {
+	key := types.NamespacedName{Namespace: ref.NamespaceOr(namespace), Name: ref.Name}
+	var found v1alpha1.HubConnection
+	err := c.client.Get(ctx, key, &found)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return resolved{}, fmt.Errorf("reading HubConnection %s: %w", key, err)
+	}
+	exists := err == nil
+	if !exists && key.Namespace == namespace {
+		return resolved{}, stopWaiting(v1alpha1.ReasonHubNotFound,
+			fmt.Sprintf("HubConnection %q does not exist in namespace %q: create it, or correct spec.hubRef in a new object", key.Name, namespace))
+	}
+	if exists {
+		exists, err = c.admits(ctx, &found, namespace)
+		if err != nil {
+			return resolved{}, err
+		}
+	}
+	if !exists {
+		return resolved{}, stopStalled(v1alpha1.ReasonHubNotAllowed, fmt.Sprintf(
+			"HubConnection %s does not exist or does not admit namespace %q: its owner can admit it in spec.allowedNamespaces", key, namespace))
+	}
+	known, ok := c.get(key)
+	if !ok || known.generation != found.Generation {
+		return resolved{}, errUnseen // its reconciler is about to look, and will wake us
+	}
+	if known.session == nil {
+		return resolved{}, stopWaiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("HubConnection %s is not ready: %s", key, known.why))
+	}
+	return resolved{key: key, spec: found.Spec, session: known.session}, nil
+}
+
+// admits tells whether a HubConnection lets a namespace use it.
+func (c *connections) admits(ctx context.Context, found *v1alpha1.HubConnection, namespace string) (bool, error) {
+	if found.Namespace == namespace {
+		return true, nil
+	}
+	switch found.Spec.AllowedNamespaces.From {
+	case v1alpha1.NamespacesFromAll:
+		return true, nil
+	case v1alpha1.NamespacesFromSelector:
+		return c.selects(ctx, found.Spec.AllowedNamespaces.Selector, namespace)
+	}
+	return false, nil
+}
+
+func (c *connections) selects(ctx context.Context, by *metav1.LabelSelector, namespace string) (bool, error) {
+	selector, err := metav1.LabelSelectorAsSelector(by)
+	if err != nil {
+		// The API server checks operators and values; what it let pass selects nothing.
+		return false, nil
+	}
+	found := &metav1.PartialObjectMetadata{}
+	found.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := c.client.Get(ctx, types.NamespacedName{Name: namespace}, found); err != nil {
+		return false, fmt.Errorf("reading namespace %q: %w", namespace, err)
+	}
+	return selector.Matches(labels.Set(found.Labels)), nil
+}

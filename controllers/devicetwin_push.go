@@ -1,0 +1,164 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+)
+
+const (
+	// maxAttempts bounds how often one visit plans again because somebody else
+	// wrote in between.
+	maxAttempts = 4
+	// maxRecord leaves room for other annotations below the 256 KiB that
+	// Kubernetes allows for all of them together.
+	maxRecord = 240 << 10
+)
+
+// push brings one twin to its declaration: read, plan, record, write on the
+// condition of the etag that was read.
+type push struct {
+	client   client.Client
+	session  hub.Session
+	flights  *flights
+	obj      *v1alpha1.DeviceTwin
+	declared twin.Document
+	target   twin.Target
+
+	done done
+}
+
+// done is what a push did.
+type done struct {
+	changed, leftBehind twin.Paths
+}
+
+// run returns the twin as last seen, also with most errors.
+func (p *push) run(ctx context.Context) (*hub.Twin, error) {
+	var held *hub.Twin
+	for range maxAttempts {
+		var err error
+		if held, err = p.session.GetTwin(ctx, p.target.DeviceID); err != nil {
+			return nil, err
+		}
+		after, err := p.once(ctx, held)
+		switch {
+		case errors.Is(err, errReplan):
+			continue
+		case after != nil:
+			held = after
+		}
+		return held, err
+	}
+	return held, stopDiffering(transient, v1alpha1.ReasonContended,
+		fmt.Sprintf("somebody else changed the twin under each of %d attempts", maxAttempts))
+}
+
+// errReplan says that the twin is not what was planned for.
+var errReplan = errors.New("the twin changed since it was read")
+
+// once plans for a twin as it was read and carries the plan out. It returns the
+// twin as it is afterwards, nil if that is not known better than before.
+func (p *push) once(ctx context.Context, held *hub.Twin) (*hub.Twin, error) {
+	observed := twin.Document{Tags: held.Tags, Desired: held.Desired}
+	record := p.record(ctx)
+	plan := twin.Make(twin.Input{Declared: p.declared, Record: record, Observed: observed})
+	p.done.leftBehind = plan.LeftBehind
+	if plan.Patch.Empty() {
+		return held, p.settle(ctx, plan, p.flights.landed(p.obj.UID))
+	}
+	if err := p.store(ctx, plan.Record); err != nil {
+		return nil, err
+	}
+	after, err := p.session.PatchTwin(ctx, p.target.DeviceID, held.ETag, hub.Patch(plan.Patch))
+	if err != nil {
+		return nil, p.failed(err)
+	}
+	p.done.changed = append(p.done.changed, plan.Changed...)
+	now := twin.Document{Tags: after.Tags, Desired: after.Desired}
+	if after.DeviceETag != held.DeviceETag || !twin.Equal(now, twin.Apply(observed, plan.Patch)) {
+		// Another device of the same id, whose etag happened to be the same.
+		return nil, errReplan
+	}
+	// The etag has moved: no older write of ours can be accepted any more.
+	next := twin.Make(twin.Input{Declared: p.declared, Record: plan.Record, Observed: now})
+	if !next.Patch.Empty() {
+		return after, stopDiffering(stalled, v1alpha1.ReasonNotConverging,
+			"the hub took the change and still differs at "+next.Changed.String())
+	}
+	return after, p.settle(ctx, next, p.flights.known(p.obj.UID))
+}
+
+// failed notes a write whose outcome is not known.
+func (p *push) failed(err error) error {
+	if hub.ReasonOf(err) == hub.ReasonPreconditionFailed {
+		return errReplan
+	}
+	if hub.OutcomeUnknown(err) {
+		p.flights.lost(p.obj.UID)
+	}
+	return err
+}
+
+// settle shrinks the record to the truth once nothing of ours can be on its way
+// to the hub any more, and reports conflicts.
+func (p *push) settle(ctx context.Context, plan twin.Plan, landed bool) error {
+	record := plan.Record
+	if landed {
+		record = plan.Settled
+	}
+	if err := p.store(ctx, record); err != nil {
+		return err
+	}
+	if len(plan.Conflicts) == 0 {
+		return nil
+	}
+	conflicts := make([]string, len(plan.Conflicts))
+	for i, conflict := range plan.Conflicts {
+		conflicts[i] = conflict.String()
+	}
+	return stopDiffering(stalled, v1alpha1.ReasonConflict, strings.Join(conflicts, "; ")+
+		". Remove one or the other; the rest of the declaration is kept in step")
+}
+
+// record is the ownership record as it counts for this twin.
+func (p *push) record(ctx context.Context) twin.Record {
+	record, err := twin.DecodeRecord(p.obj.Annotations[v1alpha1.OwnedAnnotation])
+	if err != nil {
+		log.FromContext(ctx).Error(err, "starting a new ownership record: leaves that are not declared now stay on the hub")
+	}
+	return record.For(p.target)
+}
+
+// store writes the record, if it says something new. The merge patch carries the
+// resourceVersion, so that an old copy of the object cannot overwrite a newer one.
+func (p *push) store(ctx context.Context, record twin.Record) error {
+	text, err := record.Encode()
+	if err != nil {
+		return err
+	}
+	if p.obj.Annotations[v1alpha1.OwnedAnnotation] == text {
+		return nil
+	}
+	if len(text) > maxRecord {
+		return stopDiffering(stalled, v1alpha1.ReasonRecordTooLarge, fmt.Sprintf(
+			"the ownership record needs %d bytes, an annotation has room for %d: declare fewer leaves. Nothing was sent to the hub", len(text), maxRecord))
+	}
+	before := p.obj.DeepCopy()
+	if p.obj.Annotations == nil {
+		p.obj.Annotations = map[string]string{}
+	}
+	p.obj.Annotations[v1alpha1.OwnedAnnotation] = text
+	if err := p.client.Patch(ctx, p.obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("writing the ownership record: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// hubConnectionReconciler opens a session for each HubConnection and proves it
+// with one authenticated read.
+type hubConnectionReconciler struct {
+	client       client.Client
+	secretReader client.Reader // not cached: the manager holds no Secrets
+	report       reporter
+	connections  *connections
+	sessions     *hub.Pool
+	secrets      *secretWatches
+	suffixes     []string
+	probeEvery   time.Duration
+
+	mu     sync.Mutex
+	probed map[types.NamespacedName]probe
+}
+
+// probe remembers that a session was proved, and when.
+type probe struct {
+	session hub.Session
+	at      time.Time
+}
+
+func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.HubConnection{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Channel(r.secrets.events, &handler.EnqueueRequestForObject{})).
+		WithOptions(opts.controller()).
+		Named("hubconnection").
+		Complete(r)
+}
+
+// +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=hubconnections,verbs=get;list;watch
+// +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=hubconnections/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile looks at one HubConnection.
+func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var conn v1alpha1.HubConnection
+	err := r.client.Get(ctx, req.NamespacedName, &conn)
+	if apierrors.IsNotFound(err) || (err == nil && !conn.DeletionTimestamp.IsZero()) {
+		r.forget(ctx, req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	session, err := r.connect(ctx, &conn)
+	out := outcomeOf(err)
+	if out.class == unseen {
+		return r.report.next(ctx, out, r.probeEvery)
+	}
+	if out.class == succeeded {
+		out.message = "the hub answered an authenticated read"
+	}
+	if err := r.writeStatus(ctx, &conn, session, out); err != nil {
+		return r.report.next(ctx, outcomeOf(err), r.probeEvery)
+	}
+	r.publish(ctx, &conn, session, out)
+	return r.report.next(ctx, out, r.probeEvery)
+}
+
+func (r *hubConnectionReconciler) forget(ctx context.Context, key types.NamespacedName) {
+	r.secrets.unfollow(key)
+	r.sessions.Forget(key.String())
+	r.mu.Lock()
+	delete(r.probed, key)
+	r.mu.Unlock()
+	r.connections.forget(ctx, key)
+}
+
+// connect returns a session once the credential is there and can be used; with
+// an error as well when the hub did not prove it.
+func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.HubConnection) (hub.Session, error) {
+	key := client.ObjectKeyFromObject(conn)
+	credential, err := r.credential(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	session, err := r.sessions.Session(key.String(), hub.Config{
+		ConnectionString:    credential,
+		CABundle:            conn.Spec.CABundle,
+		AllowedHostSuffixes: r.suffixes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return session, r.prove(ctx, key, session)
+}
+
+// credential reads the connection string from the HubConnection's own namespace.
+func (r *hubConnectionReconciler) credential(ctx context.Context, conn *v1alpha1.HubConnection) (string, error) {
+	ref := conn.Spec.Auth.ConnectionStringSecretRef
+	name := types.NamespacedName{Namespace: conn.Namespace, Name: ref.Name}
+	r.secrets.follow(client.ObjectKeyFromObject(conn), name)
+	var secret corev1.Secret
+	err := r.secretReader.Get(ctx, name, &secret)
+	if apierrors.IsNotFound(err) {
+		return "", stopStalled(v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
+			"Secret %q of spec.auth.connectionStringSecretRef does not exist in namespace %q: create it with the key %q", ref.Name, conn.Namespace, ref.Key))
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading Secret %s: %w", name, err)
+	}
+	value, ok := secret.Data[ref.Key]
+	if !ok {
+		return "", stopStalled(v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
+			"Secret %q has no key %q: add it, or name another in spec.auth.connectionStringSecretRef.key", ref.Name, ref.Key))
+	}
+	return string(value), nil
+}
+
+// prove makes one authenticated read, unless the same session was proved lately.
+func (r *hubConnectionReconciler) prove(ctx context.Context, key types.NamespacedName, session hub.Session) error {
+	now := r.report.clock.Now()
+	r.mu.Lock()
+	last := r.probed[key]
+	r.mu.Unlock()
+	if last.session == session && now.Sub(last.at) < r.probeEvery {
+		return nil
+	}
+	if err := session.Probe(ctx); err != nil {
+		r.mu.Lock()
+		delete(r.probed, key)
+		r.mu.Unlock()
+		return err
+	}
+	r.mu.Lock()
+	r.probed[key] = probe{session: session, at: now}
+	r.mu.Unlock()
+	return nil
+}
+
+// publish tells the other controllers. An outage does not take away a session
+// that worked: who uses it meets the outage and says so.
+func (r *hubConnectionReconciler) publish(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome) {
+	key := client.ObjectKeyFromObject(conn)
+	now := connection{generation: conn.Generation, why: out.reason}
+	last, _ := r.connections.get(key)
+	if out.class == succeeded || (out.class == transient && last.session != nil && last.session == session) {
+		now.session, now.why = session, ""
+	}
+	r.connections.set(ctx, key, now)
+}
+
+func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome) error {
+	before := conn.DeepCopy()
+	conn.Status.ObservedGeneration = conn.Generation
+	if session != nil {
+		conn.Status.HostName = session.Host()
+	}
+	r.report.conditions(conn, out)
+	return r.report.write(ctx, r.client, before, conn)
+}

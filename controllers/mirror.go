@@ -1,0 +1,94 @@
+package controllers
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/json"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+const (
+	// maxReported bounds the mirror of reported properties: a hundred thousand
+	// objects have to fit into etcd and into the memory of who watches them.
+	maxReported = 4096
+	// maxConnectivity is the schema's bound of status.connectivity, in characters.
+	maxConnectivity = 256
+	// connectivityKey is the reported property that the device tutorial of IoT Hub
+	// uses for the kind of network the device is on.
+	connectivityKey = "connectivity"
+)
+
+// mirror copies what was seen of a twin into a status. now is when it was seen.
+func mirror(status *v1alpha1.DeviceTwinStatus, seen *hub.Twin, now time.Time) {
+	status.ETag = seen.ETag
+	status.DesiredVersion = seen.DesiredVersion
+	text, _ := seen.Reported[connectivityKey].(string)
+	status.Connectivity = cut(text, maxConnectivity)
+	state := v1alpha1.ConnectionState(seen.ConnectionState)
+	switch {
+	case state == "":
+		status.Connection = nil
+	case status.Connection == nil || status.Connection.State != state:
+		status.Connection = &v1alpha1.DeviceConnection{State: state, Since: metav1.NewTime(now)}
+	}
+	status.Reported, status.ReportedTruncated = mirrorReported(seen.Reported)
+}
+
+// mirrorReported spells reported properties as the API server will store them, so
+// that an unchanged twin compares equal. What does not fit is left out key by key.
+func mirrorReported(reported map[string]any) (*runtime.RawExtension, string) {
+	if len(reported) == 0 {
+		return nil, ""
+	}
+	kept, size, left := map[string]any{}, len("{}"), 0
+	for _, key := range slices.Sorted(maps.Keys(reported)) {
+		member, err := json.Marshal(map[string]any{key: reported[key]})
+		if err != nil || size+len(member) > maxReported {
+			left++
+			continue
+		}
+		kept[key] = reported[key]
+		size += len(member) - 1 // the braces of its own, less a comma
+	}
+	raw, err := canonicalJSON(kept)
+	if err != nil {
+		return nil, "the reported properties could not be mirrored: " + cut(err.Error(), 128)
+	}
+	if left == 0 {
+		return raw, ""
+	}
+	return raw, fmt.Sprintf("%d of %d top-level keys are left out: the mirror holds at most %d bytes", left, len(reported), maxReported)
+}
+
+// canonicalJSON spells a value the way it comes back from the API server, which
+// reads integers as integers and every other number as a float64.
+func canonicalJSON(value map[string]any) (*runtime.RawExtension, error) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	var normal map[string]any
+	if err := json.Unmarshal(text, &normal); err != nil {
+		return nil, err
+	}
+	if text, err = json.Marshal(normal); err != nil {
+		return nil, err
+	}
+	return &runtime.RawExtension{Raw: text}, nil
+}
+
+// cut shortens a text to at most so many characters.
+func cut(text string, characters int) string {
+	if utf8.RuneCountInString(text) <= characters {
+		return text
+	}
+	return string([]rune(text)[:characters])
+}

@@ -1,0 +1,111 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+)
+
+// action is what the controller was doing, as events.k8s.io wants it told.
+const action = "Reconcile"
+
+// intervalJitter spreads the visits to a fleet that was applied at once.
+const intervalJitter = 0.05
+
+// reporter turns outcomes into conditions, events and the time of the next visit.
+type reporter struct {
+	clock    clock.PassiveClock
+	recorder events.EventRecorder
+	// retry is the pace at which a stalled or waiting object is looked at again.
+	retry time.Duration
+}
+
+// object is a kind of this API.
+type object interface {
+	client.Object
+	GetConditions() *[]metav1.Condition
+}
+
+// conditions sets Ready, Reconciling and Stalled to what an outcome means.
+func (r reporter) conditions(obj object, out outcome) {
+	ready := metav1.ConditionFalse
+	switch out.class {
+	case succeeded:
+		ready = metav1.ConditionTrue
+	case suspended:
+		ready = metav1.ConditionUnknown
+	}
+	r.set(obj, v1alpha1.ConditionReady, ready, out)
+	r.while(obj, v1alpha1.ConditionReconciling, out.class == waiting || out.class == transient, out)
+	r.while(obj, v1alpha1.ConditionStalled, out.class == stalled, out)
+}
+
+// while keeps a condition that is present only while true.
+func (r reporter) while(obj object, condition string, holds bool, out outcome) {
+	if !holds {
+		meta.RemoveStatusCondition(obj.GetConditions(), condition)
+		return
+	}
+	r.set(obj, condition, metav1.ConditionTrue, out)
+}
+
+func (r reporter) set(obj object, condition string, status metav1.ConditionStatus, out outcome) {
+	meta.SetStatusCondition(obj.GetConditions(), metav1.Condition{
+		Type:               condition,
+		Status:             status,
+		Reason:             out.reason,
+		Message:            bounded(out.message),
+		ObservedGeneration: obj.GetGeneration(),
+		LastTransitionTime: metav1.NewTime(r.clock.Now()),
+	})
+}
+
+// announce records an event when Ready came to mean something else.
+func (r reporter) announce(before, after object) {
+	was := meta.FindStatusCondition(*before.GetConditions(), v1alpha1.ConditionReady)
+	is := meta.FindStatusCondition(*after.GetConditions(), v1alpha1.ConditionReady)
+	if is == nil || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+		return
+	}
+	kind := corev1.EventTypeWarning
+	if is.Status != metav1.ConditionFalse {
+		kind = corev1.EventTypeNormal
+	}
+	r.event(after, kind, is.Reason, is.Message)
+}
+
+func (r reporter) event(obj object, kind, reason, note string) {
+	r.recorder.Eventf(obj, nil, kind, reason, action, "%s", bounded(note))
+}
+
+// next says when to visit the object again. An error goes to the queue's back-off.
+func (r reporter) next(ctx context.Context, out outcome, interval time.Duration) (ctrl.Result, error) {
+	switch out.class {
+	case succeeded:
+		return ctrl.Result{RequeueAfter: wait.Jitter(interval, intervalJitter)}, nil
+	case suspended:
+		return ctrl.Result{}, nil
+	case unseen:
+		if out.retryAfter == 0 {
+			return ctrl.Result{}, out.err
+		}
+		return ctrl.Result{RequeueAfter: out.retryAfter}, nil
+	case transient:
+		if out.retryAfter == 0 {
+			return ctrl.Result{}, out.err
+		}
+	}
+	log.FromContext(ctx).V(1).Info("not ready", "reason", out.reason, "message", out.message)
+	return ctrl.Result{RequeueAfter: wait.Jitter(max(out.retryAfter, r.retry), intervalJitter)}, nil
+}

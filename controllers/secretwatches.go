@@ -1,0 +1,139 @@
+package controllers
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+)
+
+// secretWatches follows exactly the Secrets that HubConnections name, one watch
+// for each, so that a changed credential is picked up at once and no other Secret
+// of the cluster ever enters the manager's memory.
+type secretWatches struct {
+	ctx    context.Context // ends the watches
+	client kubernetes.Interface
+	events chan event.GenericEvent // HubConnections whose Secret changed
+
+	mu       sync.Mutex
+	watches  map[types.NamespacedName]*secretWatch         // by Secret
+	followed map[types.NamespacedName]types.NamespacedName // HubConnection to Secret
+}
+
+type secretWatch struct {
+	stop      context.CancelFunc
+	followers map[types.NamespacedName]struct{}
+}
+
+func newSecretWatches(ctx context.Context, client kubernetes.Interface) *secretWatches {
+	return &secretWatches{
+		ctx:      ctx,
+		client:   client,
+		events:   make(chan event.GenericEvent),
+		watches:  map[types.NamespacedName]*secretWatch{},
+		followed: map[types.NamespacedName]types.NamespacedName{},
+	}
+}
+
+// follow makes a HubConnection be looked at again whenever a Secret changes.
+func (w *secretWatches) follow(conn, secret types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.followed[conn] == secret {
+		return
+	}
+	w.drop(conn)
+	w.followed[conn] = secret
+	if found, ok := w.watches[secret]; ok {
+		found.followers[conn] = struct{}{}
+		return
+	}
+	ctx, stop := context.WithCancel(w.ctx)
+	w.watches[secret] = &secretWatch{stop: stop, followers: map[types.NamespacedName]struct{}{conn: {}}}
+	go w.run(ctx, secret)
+}
+
+// unfollow ends the watch of a HubConnection's Secret if nobody else needs it.
+func (w *secretWatches) unfollow(conn types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.drop(conn)
+}
+
+func (w *secretWatches) drop(conn types.NamespacedName) {
+	secret, ok := w.followed[conn]
+	if !ok {
+		return
+	}
+	delete(w.followed, conn)
+	found := w.watches[secret]
+	delete(found.followers, conn)
+	if len(found.followers) == 0 {
+		found.stop()
+		delete(w.watches, secret)
+	}
+}
+
+func (w *secretWatches) run(ctx context.Context, secret types.NamespacedName) {
+	one := fields.OneTermEqualSelector(metav1.ObjectNameField, secret.Name).String()
+	secrets := w.client.CoreV1().Secrets(secret.Namespace)
+	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: &cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+				opts.FieldSelector = one
+				return secrets.List(ctx, opts)
+			},
+			WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+				opts.FieldSelector = one
+				return secrets.Watch(ctx, opts)
+			},
+		},
+		ObjectType: &corev1.Secret{},
+		// Only that something changed matters: keep no credential in memory.
+		Transform: func(obj any) (any, error) {
+			if secret, ok := obj.(*corev1.Secret); ok {
+				return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+					Namespace: secret.Namespace, Name: secret.Name, ResourceVersion: secret.ResourceVersion,
+				}}, nil
+			}
+			return obj, nil
+		},
+		Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { w.changed(ctx, secret) },
+			UpdateFunc: func(any, any) { w.changed(ctx, secret) },
+			DeleteFunc: func(any) { w.changed(ctx, secret) },
+		},
+	})
+	informer.RunWithContext(ctx)
+}
+
+func (w *secretWatches) changed(ctx context.Context, secret types.NamespacedName) {
+	w.mu.Lock()
+	var followers []types.NamespacedName
+	if found, ok := w.watches[secret]; ok {
+		followers = slices.Collect(maps.Keys(found.followers))
+	}
+	w.mu.Unlock()
+	for _, conn := range followers {
+		news := event.GenericEvent{Object: &v1alpha1.HubConnection{
+			ObjectMeta: metav1.ObjectMeta{Namespace: conn.Namespace, Name: conn.Name},
+		}}
+		select {
+		case w.events <- news:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

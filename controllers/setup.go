@@ -1,0 +1,118 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// eventSource names the controller in events.
+const eventSource = "devicetwin-operator"
+
+// Options tune the controllers. The zero value is good for production.
+type Options struct {
+	// Sessions reach the hubs; a pool with defaults when nil.
+	Sessions *hub.Pool
+	// AllowedHostSuffixes a connection string may name; hub.DefaultAllowedHostSuffixes()
+	// when empty.
+	AllowedHostSuffixes []string
+	// Workers of each controller; 8 when zero.
+	Workers int
+	// RetryInterval is the pace at which an object is looked at again that needs a
+	// person, or another object; one minute when zero. What it refers to in the
+	// cluster wakes it at once.
+	RetryInterval time.Duration
+	// MaxBackoff bounds the exponential back-off from a hub that does not answer,
+	// which starts at half a second; two minutes when zero.
+	MaxBackoff time.Duration
+	// ProbeInterval is how often a HubConnection that works is proved again; five
+	// minutes when zero.
+	ProbeInterval time.Duration
+	// Clock tells the time; the real one when nil.
+	Clock clock.PassiveClock
+}
+
+const (
+	defaultWorkers       = 8
+	defaultRetryInterval = time.Minute
+	defaultMaxBackoff    = 2 * time.Minute
+	defaultProbeInterval = 5 * time.Minute
+	minBackoff           = 500 * time.Millisecond
+)
+
+func (o Options) withDefaults() Options {
+	if o.Workers == 0 {
+		o.Workers = defaultWorkers
+	}
+	if o.RetryInterval == 0 {
+		o.RetryInterval = defaultRetryInterval
+	}
+	if o.MaxBackoff == 0 {
+		o.MaxBackoff = defaultMaxBackoff
+	}
+	if o.ProbeInterval == 0 {
+		o.ProbeInterval = defaultProbeInterval
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if len(o.AllowedHostSuffixes) == 0 {
+		o.AllowedHostSuffixes = hub.DefaultAllowedHostSuffixes()
+	}
+	if o.Sessions == nil {
+		o.Sessions = hub.NewPool(hub.PoolOptions{})
+	}
+	return o
+}
+
+func (o Options) controller() controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: o.Workers,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+			min(minBackoff, o.MaxBackoff), o.MaxBackoff),
+	}
+}
+
+// Setup adds the controllers of all kinds to a manager. ctx ends the watches that
+// it keeps beside the manager's own.
+func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
+	opts = opts.withDefaults()
+	kube, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("making a client for Secrets: %w", err)
+	}
+	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	var (
+		report = reporter{clock: opts.Clock, recorder: mgr.GetEventRecorder(eventSource), retry: opts.RetryInterval}
+		hubs   = newConnections(mgr.GetClient())
+		found  = newMemberships()
+	)
+	twins := &deviceTwinReconciler{
+		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
+	}
+	queries := &twinQueryReconciler{client: mgr.GetClient(), report: report, connections: hubs, memberships: found}
+	connections := &hubConnectionReconciler{
+		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
+		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,
+		probeEvery: opts.ProbeInterval,
+		probed:     map[types.NamespacedName]probe{},
+	}
+	for _, add := range []func(ctrl.Manager, Options) error{twins.setup, queries.setup, connections.setup} {
+		if err := add(mgr, opts); err != nil {
+			return err
+		}
+	}
+	return nil
+}

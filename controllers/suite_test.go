@@ -1,0 +1,397 @@
+package controllers_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"go.uber.org/zap/zapcore"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/yaml"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/controllers"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
+)
+
+const (
+	// patience bounds every wait; nothing here takes a tenth of it on an idle machine.
+	patience = 30 * time.Second
+	// readBack is the interval of the test hubs, the shortest that is allowed.
+	readBack = time.Second
+	// managersNamespace holds the accounts that the managers under test act as.
+	managersNamespace = "devicetwin-system"
+	roleFile          = "../config/rbac/role.yaml"
+)
+
+// suite is what the tests of this package share: an API server, nothing in it.
+var suite struct {
+	env    *testenv.Env
+	scheme *runtime.Scheme
+	audit  string
+}
+
+func TestMain(m *testing.M) { os.Exit(runSuite(m)) }
+
+func runSuite(m *testing.M) int {
+	scratch, err := os.MkdirTemp("", "controllers-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(scratch)
+	suite.audit = scratch + "/audit.log"
+	log.SetLogger(zap.New(zap.WriteTo(os.Stderr), zap.Level(zapcore.FatalLevel))) // what reconcilers fail at is asserted, not printed
+	return testenv.Run(m, testenv.Options{AuditLog: suite.audit}, func(env *testenv.Env) {
+		suite.env = env
+		suite.scheme = runtime.NewScheme()
+		must(clientgoscheme.AddToScheme(suite.scheme))
+		must(v1alpha1.AddToScheme(suite.scheme))
+		must(grantManagers(env))
+	})
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// grantManagers gives the generated role to every account of managersNamespace, so
+// that a permission that the controllers lack fails their tests.
+func grantManagers(env *testenv.Env) error {
+	text, err := os.ReadFile(roleFile)
+	if err != nil {
+		return err
+	}
+	var role rbacv1.ClusterRole
+	if err := yaml.UnmarshalStrict(text, &role); err != nil {
+		return fmt.Errorf("%s: %w", roleFile, err)
+	}
+	admin, err := client.New(env.Config(), client.Options{Scheme: suite.scheme})
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if err := admin.Create(ctx, &role); err != nil {
+		return err
+	}
+	return admin.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects: []rbacv1.Subject{{
+			APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + managersNamespace,
+		}},
+	})
+}
+
+// world is one test's own: a hub, a namespace, and a manager that sees just that.
+type world struct {
+	*testing.T
+	WithT
+	ctx     context.Context
+	client  client.Client
+	hub     *hubemulator.Server
+	ns      string
+	account string
+	stop    context.CancelFunc // ends the manager and waits
+	options controllers.Options
+	also    []string // further namespaces the manager sees
+}
+
+type setting func(*world)
+
+func withClock(c clock.PassiveClock) setting { return func(w *world) { w.options.Clock = c } }
+
+func withNamespace(name string) setting {
+	return func(w *world) { w.also = append(w.also, name) }
+}
+
+// newWorld starts a hub with one device d1, and a manager.
+func newWorld(t *testing.T, settings ...setting) *world {
+	t.Helper()
+	// Not the test's own context, which ends before the checks at its end.
+	w := &world{T: t, WithT: *NewWithT(t), ctx: context.Background()}
+	for _, set := range settings {
+		set(w)
+	}
+	admin := newClient(t)
+	w.client = admin
+	var err error
+	w.hub, err = hubemulator.Start(context.Background(), hubemulator.Options{Devices: []string{"d1"}})
+	w.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { w.Expect(w.hub.Close()).To(Succeed()) })
+	w.ns = testenv.Namespace(t, admin, nil)
+	w.account = "manager-" + w.ns
+	w.startManager()
+	t.Cleanup(func() {
+		defer w.stop()
+		w.checkConditions()
+		w.checkNoCredentials()
+	})
+	return w
+}
+
+func newClient(t *testing.T) client.Client {
+	t.Helper()
+	admin, err := client.New(suite.env.Config(), client.Options{Scheme: suite.scheme})
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	return admin
+}
+
+// startManager runs a manager under an account of its own; an earlier one must
+// have been stopped.
+func (w *world) startManager() {
+	w.Helper()
+	account, err := suite.env.ServiceAccountConfig(managersNamespace, w.account)
+	w.Expect(err).NotTo(HaveOccurred())
+	mgr := w.newManager(account)
+	options := w.options
+	options.AllowedHostSuffixes = []string{"localhost", ".azure-devices.net", ".invalid"}
+	options.RetryInterval, options.MaxBackoff = 200*time.Millisecond, 200*time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	w.Expect(controllers.Setup(ctx, mgr, options)).To(Succeed())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	w.stop = func() {
+		cancel()
+		if ended != nil {
+			w.Expect(<-ended).To(Succeed())
+		}
+		ended = nil
+	}
+}
+
+func (w *world) newManager(account *rest.Config) ctrl.Manager {
+	w.Helper()
+	namespaces := map[string]cache.Config{w.ns: {}}
+	for _, name := range w.also {
+		namespaces[name] = cache.Config{}
+	}
+	mgr, err := ctrl.NewManager(account, ctrl.Options{
+		Scheme:     suite.scheme,
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Cache:      cache.Options{DefaultNamespaces: namespaces},
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+	})
+	w.Expect(err).NotTo(HaveOccurred())
+	return mgr
+}
+
+// connect declares the hub, with the least credential that suffices.
+func (w *world) connect() *v1alpha1.HubConnection {
+	w.Helper()
+	w.createSecret("hub", w.credential("service"))
+	conn := w.connection("hub")
+	w.create(conn)
+	return conn
+}
+
+func (w *world) credential(policy string) string {
+	w.Helper()
+	text, err := w.hub.ServiceConnectionString(policy)
+	w.Expect(err).NotTo(HaveOccurred())
+	return text
+}
+
+func (w *world) createSecret(name, connectionString string) *corev1.Secret {
+	w.Helper()
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name},
+		StringData: map[string]string{"connectionString": connectionString},
+	}
+	w.create(secret)
+	return secret
+}
+
+func (w *world) connection(name string) *v1alpha1.HubConnection {
+	conn := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}}
+	conn.Spec.Auth.ConnectionStringSecretRef.Name = name
+	conn.Spec.CABundle = w.hub.CACertificatePEM()
+	conn.Spec.ReadBack.Interval.Duration = readBack
+	return conn
+}
+
+// twin makes a DeviceTwin that is not created yet; tags and desired are JSON, and
+// left out when empty.
+func (w *world) twin(name, device, tags, desired string) *v1alpha1.DeviceTwin {
+	obj := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}}
+	obj.Spec.HubRef.Name = "hub"
+	obj.Spec.DeviceID = device
+	obj.Spec.Tags, obj.Spec.Desired = raw(tags), raw(desired)
+	return obj
+}
+
+func raw(text string) *runtime.RawExtension {
+	if text == "" {
+		return nil
+	}
+	return &runtime.RawExtension{Raw: []byte(text)}
+}
+
+func (w *world) query(name, where string) *v1alpha1.TwinQuery {
+	obj := &v1alpha1.TwinQuery{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}}
+	obj.Spec.HubRef.Name = "hub"
+	obj.Spec.Where = where
+	obj.Spec.Interval.Duration = 5 * time.Second
+	return obj
+}
+
+func (w *world) create(obj client.Object) {
+	w.Helper()
+	w.Expect(w.client.Create(w.ctx, obj)).To(Succeed())
+}
+
+// edit changes an object as a person would, again if somebody wrote in between.
+func (w *world) edit(obj client.Object, change func()) {
+	w.Helper()
+	w.Eventually(func() error {
+		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		change()
+		err := w.client.Update(w.ctx, obj)
+		if err != nil && !apierrors.IsConflict(err) {
+			w.Fatalf("editing %T: %v", obj, err)
+		}
+		return err
+	}, patience).Should(Succeed())
+}
+
+func (w *world) delete(obj client.Object) {
+	w.Helper()
+	w.Expect(w.client.Delete(w.ctx, obj)).To(Succeed())
+}
+
+type conditioned interface {
+	client.Object
+	GetConditions() *[]metav1.Condition
+}
+
+// await waits until an object's Ready condition has a status and reason, and
+// speaks of the object's current generation.
+func (w *world) await(obj conditioned, status metav1.ConditionStatus, reason string) metav1.Condition {
+	w.Helper()
+	var found metav1.Condition
+	w.Eventually(func() string {
+		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		for _, found = range *obj.GetConditions() {
+			if found.Type == v1alpha1.ConditionReady && found.ObservedGeneration == obj.GetGeneration() {
+				return string(found.Status) + " " + found.Reason
+			}
+		}
+		return "no condition yet"
+	}, patience, "20ms").Should(Equal(string(status)+" "+reason), func() string { return found.Message })
+	return found
+}
+
+func (w *world) awaitReady(obj conditioned) {
+	w.Helper()
+	w.await(obj, metav1.ConditionTrue, v1alpha1.ReasonSucceeded)
+}
+
+// held is the twin on the hub.
+func (w *world) held(device string) map[string]any {
+	w.Helper()
+	text, err := w.hub.TwinJSON(device)
+	w.Expect(err).NotTo(HaveOccurred())
+	var twin map[string]any
+	w.Expect(json.Unmarshal(text, &twin)).To(Succeed())
+	return twin
+}
+
+// tags are the tags on the hub, as JSON.
+func (w *world) tags(device string) string {
+	w.Helper()
+	tags, ok := w.held(device)["tags"]
+	if !ok {
+		return "{}"
+	}
+	text, err := json.Marshal(tags)
+	w.Expect(err).NotTo(HaveOccurred())
+	return string(text)
+}
+
+// desired are the desired properties on the hub, as JSON.
+func (w *world) desired(device string) string {
+	w.Helper()
+	properties, _ := w.held(device)["properties"].(map[string]any)
+	desired, _ := properties["desired"].(map[string]any)
+	delete(desired, "$metadata")
+	delete(desired, "$version")
+	text, err := json.Marshal(desired)
+	w.Expect(err).NotTo(HaveOccurred())
+	return string(text)
+}
+
+// somebodyElse writes to a twin behind the manager's back.
+func (w *world) somebodyElse(device string, tags map[string]any) {
+	w.Helper()
+	session, err := hub.Open(hub.Config{
+		ConnectionString: w.credential("iothubowner"), CABundle: w.hub.CACertificatePEM(), AllowedHostSuffixes: []string{"localhost"},
+	})
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Eventually(func() error {
+		twin, err := session.GetTwin(w.ctx, device)
+		w.Expect(err).NotTo(HaveOccurred())
+		_, err = session.PatchTwin(w.ctx, device, twin.ETag, hub.Patch{Tags: tags})
+		return err
+	}, patience).Should(Succeed())
+}
+
+// calls counts what the hub was asked, by operation.
+func (w *world) calls(operation string) int {
+	return int(w.hub.Counters().Operations[operation].Calls)
+}
+
+// awaitReadBacks waits until the twins were read n more times.
+func (w *world) awaitReadBacks(n int) {
+	w.Helper()
+	before := w.calls("getTwin")
+	w.Eventually(func() int { return w.calls("getTwin") - before }, patience, "20ms").Should(BeNumerically(">=", n))
+}
+
+// writes lists what this world's manager wrote to the API server, leases aside.
+func (w *world) writes() []string {
+	w.Helper()
+	text, err := os.ReadFile(suite.audit)
+	w.Expect(err).NotTo(HaveOccurred())
+	user := fmt.Sprintf("%q", "system:serviceaccount:"+managersNamespace+":"+w.account)
+	var out []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, user) {
+			continue
+		}
+		var entry struct {
+			Verb      string
+			ObjectRef struct{ Resource, Subresource, Name string }
+		}
+		w.Expect(json.Unmarshal([]byte(line), &entry)).To(Succeed())
+		switch entry.Verb {
+		case "get", "list", "watch":
+		default:
+			out = append(out, strings.Join([]string{entry.Verb, entry.ObjectRef.Resource, entry.ObjectRef.Subresource, entry.ObjectRef.Name}, " "))
+		}
+	}
+	return out
+}

@@ -1,0 +1,122 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+)
+
+// maxSample is the schema's bound of status.devices.
+const maxSample = 100
+
+// twinQueryReconciler asks the hub which devices a query selects.
+type twinQueryReconciler struct {
+	client      client.Client
+	report      reporter
+	connections *connections
+	memberships *memberships
+}
+
+func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
+	toQueries := handler.EnqueueRequestsFromMapFunc(dependents(r.client, &v1alpha1.TwinQueryList{}))
+	toQueriesOfNamespace := handler.EnqueueRequestsFromMapFunc(guestsOf(r.client, &v1alpha1.TwinQueryList{}))
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.TwinQuery{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Channel(r.connections.subscribe(), toQueries)).
+		WatchesMetadata(namespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
+		WithOptions(opts.controller()).
+		Named("twinquery").
+		Complete(r)
+}
+
+// +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=twinqueries,verbs=get;list;watch
+// +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=twinqueries/status,verbs=patch
+
+// Reconcile looks at one TwinQuery.
+func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var obj v1alpha1.TwinQuery
+	err := r.client.Get(ctx, req.NamespacedName, &obj)
+	if apierrors.IsNotFound(err) || (err == nil && !obj.DeletionTimestamp.IsZero()) {
+		r.memberships.forget(ctx, req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	devices, err := r.ask(ctx, &obj)
+	out := outcomeOf(err)
+	interval := obj.Spec.Interval.Duration
+	if out.class == unseen {
+		return r.report.next(ctx, out, interval)
+	}
+	before := obj.DeepCopy()
+	obj.Status.ObservedGeneration = obj.Generation
+	switch {
+	case out.class == succeeded:
+		out.message = "the hub answered"
+		answered(&obj.Status, devices, r.report.clock.Now().Truncate(time.Second))
+	case void(out):
+		obj.Status.Count, obj.Status.Devices, obj.Status.ObservedAt = nil, nil, nil
+	}
+	r.report.conditions(&obj, out)
+	if err := r.report.write(ctx, r.client, before, &obj); err != nil {
+		return r.report.next(ctx, outcomeOf(err), interval)
+	}
+	if out.class == succeeded || void(out) {
+		r.memberships.set(ctx, req.NamespacedName, hubOf(&obj), devices)
+	}
+	return r.report.next(ctx, out, interval)
+}
+
+// void tells whether an earlier answer means nothing any more, rather than being
+// merely old.
+func void(out outcome) bool {
+	switch out.reason {
+	case v1alpha1.ReasonInvalidQuery, v1alpha1.ReasonQueryRefused, v1alpha1.ReasonHubNotAllowed:
+		return true
+	}
+	return false
+}
+
+// ask returns the ids of the devices that the hub says the query selects, sorted.
+func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) ([]string, error) {
+	condition, err := query.ParseCondition(obj.Spec.Where)
+	if err != nil {
+		return nil, stopStalled(v1alpha1.ReasonInvalidQuery, fmt.Sprintf("spec.where: %v. The hub was not asked", err))
+	}
+	found, err := r.connections.resolve(ctx, obj.Namespace, obj.Spec.HubRef)
+	if err != nil {
+		return nil, err
+	}
+	devices, err := found.session.QueryDeviceIDs(ctx, condition.String())
+	if hub.ReasonOf(err) == hub.ReasonRefused {
+		return nil, stopStalled(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
+	}
+	return devices, err
+}
+
+// answered notes an answer. observedAt moves with the result, not with the clock.
+func answered(status *v1alpha1.TwinQueryStatus, devices []string, now time.Time) {
+	count := int64(len(devices))
+	sample := slices.Clone(devices[:min(len(devices), maxSample)])
+	if status.ObservedAt != nil && ptr.Equal(status.Count, &count) && slices.Equal(status.Devices, sample) {
+		return
+	}
+	status.Count, status.Devices = &count, sample
+	status.ObservedAt = ptr.To(metav1.NewTime(now))
+}
