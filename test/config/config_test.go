@@ -1,0 +1,187 @@
+// Package config_test builds everything under config with kustomize and applies
+// it to a real API server, as `kubectl apply --server-side -k` would.
+package config_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
+)
+
+const (
+	root            = "../.."
+	systemNamespace = "devicetwin-system"
+)
+
+// toolTimeout covers building kustomize on a slow machine with empty caches.
+const toolTimeout = 5 * time.Minute
+
+// cluster is an API server without any custom resource definition: those come
+// from config/crd here. TestMain sets it.
+var cluster *testenv.Env
+
+func TestMain(m *testing.M) {
+	os.Exit(testenv.Run(m, testenv.Options{CRDDirs: []string{}}, func(e *testenv.Env) { cluster = e }))
+}
+
+func newClient(t *testing.T) client.Client {
+	t.Helper()
+	c, err := client.New(cluster.Config(), client.Options{})
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	// A field that the schema does not have is an error, not a warning.
+	return client.WithFieldValidation(c, metav1.FieldValidationStrict)
+}
+
+// build runs `kustomize build` on a folder given relative to the project's root.
+func build(t *testing.T, dir string) []*unstructured.Unstructured {
+	t.Helper()
+	g := NewWithT(t)
+	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", dir)
+	cmd.Dir = root
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	g.Expect(cmd.Run()).To(Succeed(), "kustomize build %s: %s", dir, &stderr)
+
+	var objects []*unstructured.Unstructured
+	decoder := utilyaml.NewYAMLOrJSONDecoder(&stdout, 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(object)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		g.Expect(err).NotTo(HaveOccurred(), "output of kustomize build %s", dir)
+		objects = append(objects, object)
+	}
+	g.Expect(objects).NotTo(BeEmpty(), "kustomize build %s gave nothing", dir)
+	return objects
+}
+
+// apply applies objects in order, those without a namespace of their own to
+// namespace, and reads each back. A kind whose definition was applied a moment
+// ago may not be served yet, so that one failure is waited out.
+func apply(t *testing.T, c client.Client, namespace string, objects []*unstructured.Unstructured) {
+	t.Helper()
+	g := NewWithT(t)
+	for _, object := range objects {
+		namespaced := isNamespaced(t, c, object)
+		if namespaced && object.GetNamespace() == "" {
+			object.SetNamespace(namespace)
+		}
+		name := object.GetKind() + " " + object.GetNamespace() + "/" + object.GetName()
+		// Apply answers into its argument.
+		sent := object.DeepCopy()
+		g.Expect(c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(sent), client.FieldOwner("config-test"), client.ForceOwnership)).
+			To(Succeed(), name)
+		stored := &unstructured.Unstructured{}
+		stored.SetGroupVersionKind(object.GroupVersionKind())
+		g.Expect(c.Get(t.Context(), client.ObjectKeyFromObject(object), stored)).To(Succeed(), name)
+	}
+}
+
+func isNamespaced(t *testing.T, c client.Client, object *unstructured.Unstructured) bool {
+	t.Helper()
+	var namespaced bool
+	NewWithT(t).Eventually(func() error {
+		var err error
+		namespaced, err = c.IsObjectNamespaced(object)
+		return err
+	}, time.Minute).Should(Succeed(), "%s is not served", object.GroupVersionKind())
+	return namespaced
+}
+
+// ensureNamespace makes the namespace that the bases leave to config/default.
+func ensureNamespace(t *testing.T, c client.Client, name string) {
+	t.Helper()
+	err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	if !apierrors.IsAlreadyExists(err) {
+		NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	}
+}
+
+// names lists objects as "Kind name", without repeating custom resource
+// definitions' long names.
+func names(objects []*unstructured.Unstructured) []string {
+	var out []string
+	for _, object := range objects {
+		out = append(out, object.GetKind()+" "+object.GetName())
+	}
+	return out
+}
+
+// TestEveryKustomizationApplies goes through the folders in the order in which
+// one needs the other.
+func TestEveryKustomizationApplies(t *testing.T) {
+	for _, tc := range []struct {
+		dir  string
+		want []string // among others
+	}{
+		{dir: "config/crd", want: []string{
+			"CustomResourceDefinition hubconnections.iothub.devicetwin.io",
+			"CustomResourceDefinition devicetwins.iothub.devicetwin.io",
+			"CustomResourceDefinition twinqueries.iothub.devicetwin.io",
+		}},
+		{dir: "config/rbac", want: []string{
+			"ServiceAccount manager", "ClusterRole manager-role", "ClusterRoleBinding manager-rolebinding",
+			"Role leader-election-role", "RoleBinding leader-election-rolebinding", "ClusterRole metrics-auth-role",
+			"ClusterRole devicetwin-viewer-role", "ClusterRole hubconnection-editor-role", "ClusterRole twinquery-admin-role",
+		}},
+		{dir: "config/manager", want: []string{"Deployment manager"}},
+		{dir: "config/default", want: []string{
+			"Namespace devicetwin-system", "CustomResourceDefinition devicetwins.iothub.devicetwin.io",
+			"ServiceAccount devicetwin-manager", "ClusterRole devicetwin-manager-role",
+			"Deployment devicetwin-manager", "Service devicetwin-manager-metrics",
+		}},
+		{dir: "config/samples", want: []string{"HubConnection factory-hub", "DeviceTwin press-07", "TwinQuery building-43-pressing"}},
+		{dir: "config/samples/tutorial", want: []string{
+			"HubConnection hub", "DeviceTwin thermostat-1", "TwinQuery redmond43", "TwinQuery redmond43-cellular",
+		}},
+		{dir: "test/config/testdata/overlay", want: []string{"Namespace plant-operations", "Deployment devicetwin-manager"}},
+	} {
+		t.Run(tc.dir, func(t *testing.T) {
+			g := NewWithT(t)
+			c := newClient(t)
+			ensureNamespace(t, c, systemNamespace)
+			objects := build(t, tc.dir)
+			g.Expect(names(objects)).To(ContainElements(tc.want))
+			apply(t, c, testenv.Namespace(t, c, nil), objects)
+		})
+	}
+}
+
+// TestNoKustomizationIsLeftOut keeps the table above complete.
+func TestNoKustomizationIsLeftOut(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	var found []string
+	g.Expect(filepath.WalkDir(filepath.Join(root, "config"), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == "kustomization.yaml" {
+			found = append(found, strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), root+"/"))
+		}
+		return err
+	})).To(Succeed())
+	g.Expect(found).To(ConsistOf(
+		"config/crd", "config/rbac", "config/manager", "config/default", "config/samples", "config/samples/tutorial",
+		"config/components/devicesim-sidecar", // through test/config/testdata/overlay
+	))
+}
