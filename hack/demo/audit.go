@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// auditEvent is what the proof looks at in one line of the audit log.
+type auditEvent struct {
+	Stage string `json:"stage"`
+	Verb  string `json:"verb"`
+	User  struct {
+		Username string `json:"username"`
+	} `json:"user"`
+	ObjectRef struct {
+		APIGroup    string `json:"apiGroup"`
+		Resource    string `json:"resource"`
+		Subresource string `json:"subresource"`
+		Namespace   string `json:"namespace"`
+		Name        string `json:"name"`
+	} `json:"objectRef"`
+	ResponseStatus struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
+}
+
+func (e auditEvent) String() string {
+	resource := e.ObjectRef.Resource
+	if e.ObjectRef.Subresource != "" {
+		resource += "/" + e.ObjectRef.Subresource
+	}
+	return fmt.Sprintf("%s %s %s/%s (%d)", e.Verb, resource, e.ObjectRef.Namespace, e.ObjectRef.Name, e.ResponseStatus.Code)
+}
+
+// writeVerbs change something; everything else only looks.
+var writeVerbs = []string{"create", "update", "patch", "delete", "deletecollection"}
+
+// isWrite leaves out leases, which are renewed to show that somebody is alive,
+// and nothing else: events count.
+func (e auditEvent) isWrite() bool {
+	lease := e.ObjectRef.APIGroup == "coordination.k8s.io" && e.ObjectRef.Resource == "leases"
+	return slices.Contains(writeVerbs, e.Verb) && !lease
+}
+
+// writesBy returns the user's writes, refused ones included, and the length of
+// what was read, from where to go on. A last line without an end is left for
+// the next time.
+func writesBy(user string, log io.Reader) (writes []auditEvent, read int64, err error) {
+	reader := bufio.NewReader(log)
+	for {
+		line, err := reader.ReadBytes('\n')
+		if err == io.EOF {
+			return writes, read, nil
+		}
+		if err != nil {
+			return nil, read, fmt.Errorf("read the audit log: %w", err)
+		}
+		read += int64(len(line))
+		var event auditEvent
+		if err := json.Unmarshal(line, &event); err != nil {
+			return nil, read, fmt.Errorf("a line of the audit log: %w", err)
+		}
+		if event.User.Username == user && event.isWrite() {
+			writes = append(writes, event)
+		}
+	}
+}
+
+// auditTrail follows the writes of one user.
+type auditTrail struct {
+	path, user string
+	offset     int64
+}
+
+// next returns the writes since the last call.
+func (a *auditTrail) next() ([]auditEvent, error) {
+	file, err := os.Open(a.path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // only read
+	if _, err := file.Seek(a.offset, io.SeekStart); err != nil {
+		return nil, err
+	}
+	writes, read, err := writesBy(a.user, file)
+	a.offset += read
+	return writes, err
+}

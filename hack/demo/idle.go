@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	// settleLimit bounds the wait for the last writes of the story, which are
+	// taken as done when nothing was written for settleQuiet: longer than a
+	// read-back.
+	settleLimit = 30 * time.Second
+	settleQuiet = 12 * time.Second
+	// idleTime is how long nothing may be written, over at least
+	// minReadBacks of the tutorial's read-backs every 10 s.
+	idleTime     = 60 * time.Second
+	minReadBacks = 5
+)
+
+// activity is what can be seen of the manager from outside.
+type activity struct {
+	updates, readBacks int
+	writes             []auditEvent
+}
+
+// observe counts the twin updates and reads so far, and the manager's writes
+// to the API server since the last call.
+func (s *story) observe(ctx context.Context, trail *auditTrail) (activity, error) {
+	counters, err := s.emulator.counters(ctx)
+	if err != nil {
+		return activity{}, err
+	}
+	writes, err := trail.next()
+	return activity{
+		updates:   counters["updateTwin"].Calls,
+		readBacks: counters["getTwin"].Statuses["200"],
+		writes:    writes,
+	}, err
+}
+
+// nothingIsWritten is the idle proof.
+func (s *story) nothingIsWritten(ctx context.Context) error {
+	trail := &auditTrail{path: s.cluster.auditLog, user: s.operator.user}
+	before, err := s.settle(ctx, trail)
+	if err != nil {
+		return err
+	}
+	s.out.note("Measuring %.0f s, read-back every 10 s.", idleTime.Seconds())
+	var writes []auditEvent
+	last := before
+	for started := time.Now(); time.Since(started) < idleTime; {
+		pause := min(10*time.Second, idleTime-time.Since(started))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		if last, err = s.observe(ctx, trail); err != nil {
+			return err
+		}
+		writes = append(writes, last.writes...)
+		s.out.note("  ... %.0f s: %d read-backs, %d twin updates, %d writes to the API server", time.Since(started).Seconds(),
+			last.readBacks-before.readBacks, last.updates-before.updates, len(writes))
+	}
+	return judgeIdle(last.readBacks-before.readBacks, last.updates-before.updates, writes)
+}
+
+// settle waits until the story's last writes are done, and makes sure that the
+// audit log shows the manager's writes at all.
+func (s *story) settle(ctx context.Context, trail *auditTrail) (activity, error) {
+	s.out.note("Waiting until nothing was written for %.0f s, at most %.0f s.", settleQuiet.Seconds(), settleLimit.Seconds())
+	last, err := s.observe(ctx, trail)
+	if err != nil {
+		return activity{}, err
+	}
+	if len(last.writes) == 0 {
+		return activity{}, fmt.Errorf("the audit log shows no write by %s in the whole story: it proves nothing", s.operator.user)
+	}
+	started, quiet := time.Now(), time.Now()
+	for time.Since(quiet) < settleQuiet && time.Since(started) < settleLimit {
+		select {
+		case <-ctx.Done():
+			return activity{}, ctx.Err()
+		case <-time.After(time.Second):
+		}
+		now, err := s.observe(ctx, trail)
+		if err != nil {
+			return activity{}, err
+		}
+		if len(now.writes) > 0 || now.updates != last.updates {
+			quiet = time.Now()
+		}
+		last = now
+	}
+	return last, nil
+}
+
+// judgeIdle says what was written that should not have been.
+func judgeIdle(readBacks, updates int, writes []auditEvent) error {
+	var problems []error
+	if readBacks < minReadBacks {
+		problems = append(problems, &unmetError{
+			expected: fmt.Sprintf("at least %d read-backs in %s", minReadBacks, idleTime), seen: fmt.Sprint(readBacks)})
+	}
+	if updates > 0 {
+		problems = append(problems, &unmetError{expected: "no twin update on the hub", seen: fmt.Sprint(updates)})
+	}
+	if len(writes) > 0 {
+		var lines []string
+		for _, write := range writes[:min(len(writes), 10)] {
+			lines = append(lines, write.String())
+		}
+		problems = append(problems, &unmetError{
+			expected: "no write to the API server by the manager",
+			seen:     fmt.Sprintf("%d: %s", len(writes), strings.Join(lines, "; "))})
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// portAttempts: a port that was free can be taken by the time it is bound, by
+// another demo for one.
+const portAttempts = 5
+
+// freePorts returns n different ports that are free on the loopback address.
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range n {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		// Held until all are found, so that they differ.
+		defer func() { _ = listener.Close() }()
+		address, err := netip.ParseAddrPort(listener.Addr().String())
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		ports = append(ports, int(address.Port()))
+	}
+	return ports, nil
+}
+
+// startOnFreePorts starts a process that must be told its ports, and waits for
+// it to serve. When a port turns out to be taken it tries others.
+func (s *supervisor) startOnFreePorts(ctx context.Context, n int,
+	start func(ports []int) (*process, error),
+	serving func(ctx context.Context, ports []int) error,
+) (*process, []int, error) {
+	for attempt := 1; ; attempt++ {
+		ports, err := freePorts(n)
+		if err != nil {
+			return nil, nil, err
+		}
+		since := time.Now()
+		p, err := start(ports)
+		if err != nil {
+			return nil, nil, err
+		}
+		err = p.waitFor(ctx, func(ctx context.Context) error { return serving(ctx, ports) })
+		if err == nil {
+			return p, ports, p.guard()
+		}
+		lost := !p.alive() && strings.Contains(strings.Join(p.out.tail(linesKept, since), "\n"), "address already in use")
+		if !lost || attempt == portAttempts {
+			return nil, nil, err
+		}
+		s.forget(p)
+	}
+}
+
+// waitFor polls until the process serves, dies or takes too long.
+func (p *process) waitFor(ctx context.Context, serving func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("it took too long"))
+	defer cancel()
+	for {
+		err := serving(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.exited:
+			return p.death()
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not serve: %w (%w)", p.name, context.Cause(ctx), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,10 @@
+package main
+
+import "syscall"
+
+// childAttributes keeps a Ctrl-C in the terminal away from the child, which is
+// stopped in order instead, and has the kernel end it should the demo be
+// killed.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// newTestSupervisor also returns the context that an unexpected death ends.
+func newTestSupervisor(t *testing.T) (*supervisor, context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	sup := newSupervisor(t.TempDir(), cancel)
+	t.Cleanup(func() { sup.stopAll(newPrinter(io.Discard)) })
+	return sup, ctx
+}
+
+func shell(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no sh to run as a child")
+	}
+	return path
+}
+
+func await(t *testing.T, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s: waited 10 s", what)
+	}
+}
+
+func TestADeathCallsTheStoryOff(t *testing.T) {
+	t.Parallel()
+	sup, ctx := newTestSupervisor(t)
+	p, err := sup.start("child", shell(t), "-c", "echo last words; read wait; exit 3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Standard input is empty: the child is on its way out, guarded or not.
+	err = p.guard()
+	await(t, "the child's end", p.exited)
+	if err == nil {
+		await(t, "the story is called off", ctx.Done())
+		err = context.Cause(ctx)
+	}
+	died := new(deathError)
+	if !errors.As(err, &died) {
+		t.Fatalf("got %v, want a deathError", err)
+	}
+	for _, want := range []string{"child", "exit status 3", "last words"} {
+		if !strings.Contains(died.Error(), want) {
+			t.Errorf("%q does not tell %q", died.Error(), want)
+		}
+	}
+}
+
+func TestStopAndKillAreNoAccidents(t *testing.T) {
+	t.Parallel()
+	sup, ctx := newTestSupervisor(t)
+	path := shell(t)
+	var children []*process
+	for range 2 {
+		p, err := sup.start("child", path, "-c", "while :; do sleep 1; done")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.guard(); err != nil {
+			t.Fatal(err)
+		}
+		children = append(children, p)
+	}
+	if err := sup.stop(children[0]); err != nil {
+		t.Error(err)
+	}
+	if err := sup.kill(t.Context(), children[1]); err != nil {
+		t.Error(err)
+	}
+	for _, p := range children {
+		if p.alive() {
+			t.Error("a child is still there")
+		}
+	}
+	if len(sup.running) != 0 {
+		t.Errorf("%d children are still on the list", len(sup.running))
+	}
+	if err := context.Cause(ctx); err != nil {
+		t.Errorf("the story was called off: %v", err)
+	}
+}
+
+func TestOutput(t *testing.T) {
+	t.Parallel()
+	sup, _ := newTestSupervisor(t)
+	p, err := sup.start("child", shell(t), "-c", "printf 'one\\ntwo'; printf ' halves\\nthree\\n' >&2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the child's end", p.exited)
+	if got := strings.Join(p.out.tail(2, time.Time{}), ","); got != "two halves,three" {
+		t.Errorf("tail: got %q", got)
+	}
+	line, found := p.out.find("halves", time.Time{})
+	if !found || line.text != "two halves" {
+		t.Errorf("find: got %q", line.text)
+	}
+	if _, found := p.out.find("halves", line.at.Add(time.Nanosecond)); found {
+		t.Error("an old line was found as a new one")
+	}
+}
+
+// A port that somebody else took between the look and the bind is given up for
+// another one.
+func TestStartOnFreePortsTriesAgain(t *testing.T) {
+	t.Parallel()
+	sup, _ := newTestSupervisor(t)
+	path := shell(t)
+	attempts := 0
+	start := func([]int) (*process, error) {
+		attempts++
+		if attempts == 1 {
+			return sup.start("server", path, "-c", "echo bind: address already in use; exit 1")
+		}
+		return sup.start("server", path, "-c", "while :; do sleep 1; done")
+	}
+	serving := func(context.Context, []int) error {
+		if attempts == 1 {
+			return errors.New("connection refused")
+		}
+		return nil
+	}
+	p, ports, err := sup.startOnFreePorts(t.Context(), 2, start, serving)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if attempts != 2 || !p.alive() {
+		t.Errorf("%d attempts, alive: %v", attempts, p.alive())
+	}
+	if ports[0] == ports[1] {
+		t.Errorf("the same port twice: %v", ports)
+	}
+	for _, port := range ports {
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			t.Errorf("port %d is not free: %v", port, err)
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestStartOnFreePortsGivesUpOnOtherFailures(t *testing.T) {
+	t.Parallel()
+	sup, _ := newTestSupervisor(t)
+	path := shell(t)
+	attempts := 0
+	_, _, err := sup.startOnFreePorts(t.Context(), 1,
+		func([]int) (*process, error) {
+			attempts++
+			return sup.start("server", path, "-c", "echo unknown flag; exit 2")
+		},
+		func(context.Context, []int) error { return errors.New("connection refused") })
+	if err == nil || !strings.Contains(err.Error(), "unknown flag") {
+		t.Errorf("got %v, want the server's last words", err)
+	}
+	if attempts != 1 {
+		t.Errorf("%d attempts, want 1", attempts)
+	}
+}
