@@ -67,6 +67,10 @@ func stopWaiting(reason, message string) error {
 
 var errUnseen = &stop{outcome{class: unseen}}
 
+// throttleRetry is what IoT Hub's own words ask for when it throttles; it sends no
+// Retry-After header.
+const throttleRetry = 10 * time.Second
+
 // quotaRetry is the pace while the hub's daily quota is used up. It is filled
 // again at 00:00 UTC, and somebody may buy units before.
 const quotaRetry = 10 * time.Minute
@@ -83,7 +87,7 @@ var hubOutcomes = map[hub.Reason]outcome{
 	hub.ReasonDeviceNotFound:            {class: stalled, reason: v1alpha1.ReasonDeviceNotFound, differs: true},
 	hub.ReasonRefused:                   {class: stalled, reason: v1alpha1.ReasonRefusedByHub, differs: true},
 	hub.ReasonPreconditionFailed:        {class: transient, reason: v1alpha1.ReasonContended},
-	hub.ReasonThrottled:                 {class: transient, reason: v1alpha1.ReasonThrottled},
+	hub.ReasonThrottled:                 {class: transient, reason: v1alpha1.ReasonThrottled, retryAfter: throttleRetry},
 	hub.ReasonQuotaExceeded:             {class: waiting, reason: v1alpha1.ReasonQuotaExceeded, retryAfter: quotaRetry},
 	hub.ReasonUnreachable:               {class: transient, reason: v1alpha1.ReasonHubUnreachable},
 	hub.ReasonServerError:               {class: transient, reason: v1alpha1.ReasonHubError},

@@ -23,6 +23,9 @@ const action = "Reconcile"
 // intervalJitter spreads the visits to a fleet that was applied at once.
 const intervalJitter = 0.05
 
+// throttleJitter spreads the retries after the hub asked to slow down.
+const throttleJitter = 0.5
+
 // reporter turns outcomes into conditions, events and the time of the next visit.
 type reporter struct {
 	clock    clock.PassiveClock
@@ -105,6 +108,7 @@ func (r reporter) next(ctx context.Context, out outcome, interval time.Duration)
 		if out.retryAfter == 0 {
 			return ctrl.Result{}, out.err
 		}
+		return ctrl.Result{RequeueAfter: wait.Jitter(out.retryAfter, throttleJitter)}, nil
 	}
 	log.FromContext(ctx).V(1).Info("not ready", "reason", out.reason, "message", out.message)
 	return ctrl.Result{RequeueAfter: wait.Jitter(max(out.retryAfter, r.retry), intervalJitter)}, nil

@@ -47,7 +47,7 @@ func TestContentLimits(t *testing.T) {
 		{"an integer in disguise", `{"a":1e20}`, integer},
 		{"another", `{"a":4503599627370496.0}`, integer},
 		{"beyond any double", `{"a":1e999}`, integer},
-		{"a large fraction", `{"a":4503599627370494.5}`, ""},
+		{"a large fraction", `{"a":4503599627370495.5}`, ""},
 		{"tiny", `{"a":1e-300}`, ""},
 
 		{"deepest object", nested(10, `{"s":1}`), ""},

@@ -40,11 +40,9 @@ type Server struct {
 	admin     *http.Server
 	mqtt      mqttServer
 
-	cancel    context.CancelFunc // drops requests that are held
-	unwatch   func() bool        // ends the watch on Start's context
-	serving   sync.WaitGroup
-	closeOnce sync.Once
-	closeErr  error
+	cancel  context.CancelFunc // starts the stop, and drops requests that are held
+	serving sync.WaitGroup
+	stopErr error // set before serving is done
 }
 
 // mqttServer is the devices' side of the hub.
@@ -76,16 +74,14 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := assemble(opts, bound)
+	running, cancel := context.WithCancel(ctx)
+	server, err := assemble(running, opts, bound)
 	if err != nil {
+		cancel()
 		return nil, errors.Join(err, bound.close())
 	}
-	server.serve()
-	server.unwatch = context.AfterFunc(ctx, func() {
-		if err := server.Close(); err != nil {
-			opts.Logger.Error("Stopping the hub failed", "error", err)
-		}
-	})
+	server.cancel = cancel
+	server.serve(running)
 	return server, nil
 }
 
@@ -123,7 +119,7 @@ func (l listeners) close() error {
 	return errors.Join(errs...)
 }
 
-func assemble(opts Options, bound listeners) (*Server, error) {
+func assemble(running context.Context, opts Options, bound listeners) (*Server, error) {
 	names := hostNames(opts.Hostname, bound.https, bound.mqtt)
 	identity, err := newIdentity(names)
 	if err != nil {
@@ -144,18 +140,15 @@ func assemble(opts Options, bound listeners) (*Server, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("preparing MQTT: %w", err)
 	}
-	var base context.Context
-	base, s.cancel = context.WithCancel(context.Background())
-	s.https = newHTTPServer(base, opts.Logger, service.New(service.Config{
+	s.https = newHTTPServer(running, opts.Logger, service.New(service.Config{
 		Store: s.store, Counters: &s.counters, Faults: &s.faults, Clock: opts.Clock,
 	}))
 	s.https.TLSConfig = identity.tls.Clone()
-	s.admin = newHTTPServer(base, opts.Logger, admin.New(admin.Config{
+	s.admin = newHTTPServer(running, opts.Logger, admin.New(admin.Config{
 		Counters: s.countersDocument, ResetCounters: s.counters.Reset, Faults: &s.faults, Operations: operations[:],
 	}))
 	if opts.DataDir != "" {
 		if err := s.writeFiles(opts.DataDir); err != nil {
-			s.cancel()
 			return nil, errors.Join(err, s.mqtt.Close())
 		}
 	}
@@ -170,7 +163,7 @@ const (
 	shutdownTimeout = time.Second
 )
 
-func newHTTPServer(base context.Context, logger *slog.Logger, handler http.Handler) *http.Server {
+func newHTTPServer(running context.Context, logger *slog.Logger, handler http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // IoT Hub's service API speaks nothing newer
 	return &http.Server{
@@ -178,21 +171,26 @@ func newHTTPServer(base context.Context, logger *slog.Logger, handler http.Handl
 		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
-		BaseContext:       func(net.Listener) context.Context { return base },
+		BaseContext:       func(net.Listener) context.Context { return running },
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 }
 
-func (s *Server) serve() {
+func (s *Server) serve(running context.Context) {
 	s.background("HTTPS", func() error { return s.https.ServeTLS(s.listeners.https, "", "") })
 	s.background("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
 	s.background("admin", func() error { return s.admin.Serve(s.listeners.admin) })
+	s.background("stop", func() error {
+		<-running.Done()
+		s.stopErr = errors.Join(s.mqtt.Close(), shutdown(s.https), shutdown(s.admin), s.listeners.close())
+		return s.stopErr
+	})
 }
 
-func (s *Server) background(purpose string, run func() error) {
+func (s *Server) background(part string, run func() error) {
 	s.serving.Go(func() {
 		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			s.opts.Logger.Error("Serving failed", "purpose", purpose, "error", err)
+			s.opts.Logger.Error("The hub failed", "part", part, "error", err)
 		}
 	})
 }
@@ -200,15 +198,9 @@ func (s *Server) background(purpose string, run func() error) {
 // Close stops the hub and waits until it has stopped. Requests that are held
 // are dropped without being applied. Close is idempotent.
 func (s *Server) Close() error {
-	s.closeOnce.Do(func() {
-		if s.unwatch != nil {
-			s.unwatch()
-		}
-		s.cancel()
-		s.closeErr = errors.Join(s.mqtt.Close(), shutdown(s.https), shutdown(s.admin), s.listeners.close())
-		s.serving.Wait()
-	})
-	return s.closeErr
+	s.cancel()
+	s.serving.Wait()
+	return s.stopErr
 }
 
 // shutdown lets requests finish that are being answered, but does not wait

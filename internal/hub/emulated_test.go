@@ -136,7 +136,7 @@ func TestLostAnswerOfAWriteIsAnUnknownOutcome(t *testing.T) {
 	for name, fault := range map[string]hubemulator.Fault{
 		"applied, answer lost": {Operation: "updateTwin", Count: 1, Action: hubemulator.FaultDropAnswer},
 		"server failed":        {Operation: "updateTwin", Count: 1, Action: hubemulator.FaultStatus, Status: 503},
-		"held until given up": {Operation: "updateTwin", Action: hubemulator.FaultHold},
+		"held until given up":  {Operation: "updateTwin", Action: hubemulator.FaultHold},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -56,7 +56,7 @@ func (vs *violations) add(field, format string, args ...any) {
 func (vs *violations) section(name Section, section map[string]any, limit int) {
 	vs.object(string(name), section, 0)
 	if size := sizeOf(section); size > limit {
-		vs.add(string(name), "is %d bytes by IoT Hub's accounting; at most %d are allowed", size, limit)
+		vs.add(string(name), "has a size of %d by IoT Hub's accounting; at most %d is allowed", size, limit)
 	}
 }
 
@@ -129,7 +129,7 @@ func (vs *violations) number(field string, value any) {
 	}
 }
 
-// sizeOf is IoT Hub's accounting: keys and strings count their UTF-8 bytes
+// sizeOf is IoT Hub's accounting: keys and strings count their characters
 // without control characters, a number 8, a boolean 4, objects and arrays the
 // sum of what they hold.
 func sizeOf(value any) int {
@@ -160,7 +160,7 @@ func textSize(text string) int {
 	size := 0
 	for _, r := range text {
 		if !isControl(r) {
-			size += utf8.RuneLen(r)
+			size++
 		}
 	}
 	return size

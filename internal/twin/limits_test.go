@@ -15,7 +15,7 @@ func nest(levels int, innermost any) any {
 	return innermost
 }
 
-// filled is a section of exactly size bytes by IoT Hub's accounting.
+// filled is a section of exactly that size by IoT Hub's accounting.
 func filled(size int) map[string]any {
 	section := map[string]any{}
 	for i := 0; size > 0; i++ {
@@ -84,7 +84,7 @@ func TestValidateSizes(t *testing.T) {
 			t.Errorf("%s at %d: %v", section, tt.limit, found)
 		}
 		found := Validate(tt.doc(filled(tt.limit + 1)))
-		want := fmt.Sprintf("spec.%s: is %d bytes by IoT Hub's accounting; at most %d are allowed", section, tt.limit+1, tt.limit)
+		want := fmt.Sprintf("spec.%s: has a size of %d by IoT Hub's accounting; at most %d is allowed", section, tt.limit+1, tt.limit)
 		if len(found) != 1 || found[0].String() != want {
 			t.Errorf("%s past the limit: %v, want %q", section, found, want)
 		}
@@ -96,11 +96,11 @@ func TestSizeAccounting(t *testing.T) {
 	section := map[string]any{
 		"number": json.Number("123456789"), // 6 + 8
 		"bool":   true,                     // 4 + 4
-		"é":      "a\u0001é",               // 2 + 3, control characters do not count
+		"é":      "a\u0001é",               // 1 + 2, control characters do not count
 		"array":  []any{1.0, "ab"},         // 5 + 8 + 2
 		"object": map[string]any{"k": ""},  // 6 + 1
 	}
-	if got, want := sizeOf(section), 14+8+5+15+7; got != want {
+	if got, want := sizeOf(section), 14+8+3+15+7; got != want {
 		t.Errorf("size %d, want %d", got, want)
 	}
 }
