@@ -145,7 +145,8 @@ func (p *push) store(ctx context.Context, record twin.Record) error {
 	if err != nil {
 		return err
 	}
-	if p.obj.Annotations[v1alpha1.OwnedAnnotation] == text {
+	stored, ok := p.obj.Annotations[v1alpha1.OwnedAnnotation]
+	if stored == text || (!ok && record.Empty()) {
 		return nil
 	}
 	if len(text) > maxRecord {

@@ -114,9 +114,11 @@ func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.Hu
 func (r *hubConnectionReconciler) credential(ctx context.Context, conn *v1alpha1.HubConnection) (string, error) {
 	ref := conn.Spec.Auth.ConnectionStringSecretRef
 	name := types.NamespacedName{Namespace: conn.Namespace, Name: ref.Name}
-	r.secrets.follow(client.ObjectKeyFromObject(conn), name)
 	var secret corev1.Secret
 	err := r.secretReader.Get(ctx, name, &secret)
+	if client.IgnoreNotFound(err) == nil {
+		r.secrets.follow(client.ObjectKeyFromObject(conn), name, secret.ResourceVersion)
+	}
 	if apierrors.IsNotFound(err) {
 		return "", stopStalled(v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
 			"Secret %q of spec.auth.connectionStringSecretRef does not exist in namespace %q: create it with the key %q", ref.Name, conn.Namespace, ref.Key))

@@ -35,6 +35,9 @@ type secretWatches struct {
 type secretWatch struct {
 	stop      context.CancelFunc
 	followers map[types.NamespacedName]struct{}
+	// latest is the resourceVersion that every follower was told of or has read;
+	// empty while there is no such Secret.
+	latest string
 }
 
 func newSecretWatches(ctx context.Context, client kubernetes.Interface) *secretWatches {
@@ -47,22 +50,31 @@ func newSecretWatches(ctx context.Context, client kubernetes.Interface) *secretW
 	}
 }
 
-// follow makes a HubConnection be looked at again whenever a Secret changes.
-func (w *secretWatches) follow(conn, secret types.NamespacedName) {
+// follow makes a HubConnection be looked at again whenever a Secret changes from
+// what was read: from a resourceVersion, empty if there was none.
+func (w *secretWatches) follow(conn, secret types.NamespacedName, read string) {
+	if w.add(conn, secret, read) {
+		w.tell(w.ctx, conn)
+	}
+}
+
+// add tells whether the Secret has changed since it was read.
+func (w *secretWatches) add(conn, secret types.NamespacedName, read string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.followed[conn] == secret {
-		return
+		return false
 	}
 	w.drop(conn)
 	w.followed[conn] = secret
 	if found, ok := w.watches[secret]; ok {
 		found.followers[conn] = struct{}{}
-		return
+		return found.latest != read
 	}
 	ctx, stop := context.WithCancel(w.ctx)
-	w.watches[secret] = &secretWatch{stop: stop, followers: map[types.NamespacedName]struct{}{conn: {}}}
+	w.watches[secret] = &secretWatch{stop: stop, followers: map[types.NamespacedName]struct{}{conn: {}}, latest: read}
 	go w.run(ctx, secret)
+	return false
 }
 
 // unfollow ends the watch of a HubConnection's Secret if nobody else needs it.
@@ -111,29 +123,45 @@ func (w *secretWatches) run(ctx context.Context, secret types.NamespacedName) {
 			return obj, nil
 		},
 		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { w.changed(ctx, secret) },
-			UpdateFunc: func(any, any) { w.changed(ctx, secret) },
-			DeleteFunc: func(any) { w.changed(ctx, secret) },
+			AddFunc:    func(obj any) { w.changed(ctx, secret, versionOf(obj)) },
+			UpdateFunc: func(_, obj any) { w.changed(ctx, secret, versionOf(obj)) },
+			DeleteFunc: func(any) { w.changed(ctx, secret, "") },
 		},
 	})
 	informer.RunWithContext(ctx)
 }
 
-func (w *secretWatches) changed(ctx context.Context, secret types.NamespacedName) {
-	w.mu.Lock()
-	var followers []types.NamespacedName
-	if found, ok := w.watches[secret]; ok {
-		followers = slices.Collect(maps.Keys(found.followers))
+func versionOf(obj any) string {
+	if secret, ok := obj.(*corev1.Secret); ok {
+		return secret.ResourceVersion
 	}
-	w.mu.Unlock()
-	for _, conn := range followers {
-		news := event.GenericEvent{Object: &v1alpha1.HubConnection{
-			ObjectMeta: metav1.ObjectMeta{Namespace: conn.Namespace, Name: conn.Name},
-		}}
-		select {
-		case w.events <- news:
-		case <-ctx.Done():
-			return
-		}
+	return ""
+}
+
+func (w *secretWatches) changed(ctx context.Context, secret types.NamespacedName, version string) {
+	for _, conn := range w.note(secret, version) {
+		w.tell(ctx, conn)
+	}
+}
+
+// note returns the HubConnections to which a version of a Secret is news.
+func (w *secretWatches) note(secret types.NamespacedName, version string) []types.NamespacedName {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	found, ok := w.watches[secret]
+	if !ok || found.latest == version {
+		return nil
+	}
+	found.latest = version
+	return slices.Collect(maps.Keys(found.followers))
+}
+
+func (w *secretWatches) tell(ctx context.Context, conn types.NamespacedName) {
+	news := event.GenericEvent{Object: &v1alpha1.HubConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: conn.Namespace, Name: conn.Name},
+	}}
+	select {
+	case w.events <- news:
+	case <-ctx.Done():
 	}
 }

@@ -21,8 +21,13 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
 
-// maxSample is the schema's bound of status.devices.
-const maxSample = 100
+const (
+	// maxSample is the schema's bound of status.devices.
+	maxSample = 100
+	// maxQueryTime bounds one run: at the 20 pages a minute of a small hub it is
+	// enough for 20,000 devices.
+	maxQueryTime = 10 * time.Minute
+)
 
 // twinQueryReconciler asks the hub which devices a query selects.
 type twinQueryReconciler struct {
@@ -103,6 +108,8 @@ func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) 
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, maxQueryTime)
+	defer cancel()
 	devices, err := found.session.QueryDeviceIDs(ctx, condition.String())
 	if hub.ReasonOf(err) == hub.ReasonRefused {
 		return nil, stopStalled(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())

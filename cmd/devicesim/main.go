@@ -18,6 +18,28 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/devicesim"
 )
 
+const help = `devicesim plays one IoT Hub device: it connects over MQTT with the device's own
+connection string, reads its twin, prints every change of its desired properties,
+reports its connectivity, and acknowledges what is desired by reporting it back.
+It reconnects when the connection is lost, and leaves cleanly on SIGTERM or Ctrl-C.
+
+Usage:
+  devicesim --connection-string-file FILE [flags]
+
+Examples:
+  # a device of an Azure IoT Hub
+  az iot hub device-identity connection-string show --hub-name HUB --device-id ID \
+    --query connectionString -o tsv > device.txt
+  devicesim --connection-string-file device.txt --connectivity wifi
+
+  # a device of a hub emulator on this machine
+  hubemulator --data-dir hub --device thermostat-1 &
+  jq -r '.devices["thermostat-1"]' hub/connections.json > device.txt
+  devicesim --connection-string-file device.txt --ca-file hub/ca.crt --mqtt-address 127.0.0.1:8883
+
+Flags:
+`
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -37,6 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	caFile := flags.String("ca-file", "", "file with the PEM certificates to trust; the system's roots when empty")
 	mqttAddress := flags.String("mqtt-address", "", "host:port to connect to; the connection string's host on port 8883 when empty")
 	connectivity := flags.String("connectivity", "cellular", "what to report as the property connectivity; nothing when empty")
+	flags.Usage = func() { fmt.Fprint(stderr, help+flags.FlagUsages()) }
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -4,8 +4,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -28,6 +30,9 @@ import (
 
 // leaderElectionID names the Lease; one manager at a time acts.
 const leaderElectionID = "devicetwin-operator.iothub.devicetwin.io"
+
+// readyTimeout is below the second that a kubelet waits for a probe by default.
+const readyTimeout = 500 * time.Millisecond
 
 type options struct {
 	metricsAddress  string
@@ -61,7 +66,8 @@ func parse() (options, zap.Options) {
 	flag.StringVar(&opts.hostSuffixes, "allowed-host-suffixes", strings.Join(hub.DefaultAllowedHostSuffixes(), ","),
 		"comma-separated host names, or suffixes that begin with a dot, which connection strings may name; no token is made for any other host")
 	flag.IntVar(&opts.workers, "workers", 8, "objects of each kind to work on at the same time")
-	logging := zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder}
+	// A hub that does not answer is an error of every day: no stack traces for it.
+	logging := zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder, StacktraceLevel: zapcore.PanicLevel}
 	logging.BindFlags(flag.CommandLine)
 	flag.Usage = usage
 	flag.Parse()
@@ -147,7 +153,14 @@ func addProbes(mgr ctrl.Manager) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	return mgr.AddReadyzCheck("ping", healthz.Ping)
+	return mgr.AddReadyzCheck("caches", func(req *http.Request) error {
+		ctx, cancel := context.WithTimeout(req.Context(), readyTimeout)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("the caches have not synced")
+		}
+		return nil
+	})
 }
 
 func split(list string) []string {

@@ -54,6 +54,9 @@ func (r Record) For(target Target) Record {
 	return NewRecord(target)
 }
 
+// Empty tells whether the record holds no leaf.
+func (r Record) Empty() bool { return r.tags.empty() && r.desired.empty() }
+
 // Equal tells whether two records say the same.
 func (r Record) Equal(other Record) bool {
 	return r.Target == other.Target && r.tags.equal(other.tags) && r.desired.equal(other.desired)
