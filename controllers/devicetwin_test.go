@@ -125,7 +125,7 @@ func (w *world) awaitHeld(n int) {
 	w.Eventually(func() int {
 		held := 0
 		for _, rule := range w.hub.Faults() {
-			held += int(rule.Held)
+			held += rule.Held
 		}
 		return held
 	}, patience, "10ms").Should(Equal(n))

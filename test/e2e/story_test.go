@@ -85,6 +85,7 @@ func TestTheTutorial(t *testing.T) {
 }
 
 func start(t *testing.T) *story {
+	t.Helper()
 	s := &story{WithT: *NewWithT(t), t: t}
 	scheme := runtime.NewScheme()
 	s.Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
