@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +42,9 @@ type Env struct {
 	assets  string
 	// scratch holds files that must outlive Start, and goes with Stop.
 	scratch string
+	// users is held while a user is added: envtest counts its certificates
+	// without a lock.
+	users sync.Mutex
 }
 
 // Run is the body of a suite's TestMain: it starts an API server, hands it to
@@ -139,6 +143,8 @@ func (e *Env) KubeconfigFile(t testing.TB) string {
 // client certificate, so the account itself need not exist, and the audit log
 // shows its user name, system:serviceaccount:NAMESPACE:NAME.
 func (e *Env) ServiceAccountConfig(namespace, name string) (*rest.Config, error) {
+	e.users.Lock()
+	defer e.users.Unlock()
 	user, err := e.envtest.AddUser(envtest.User{
 		Name: "system:serviceaccount:" + namespace + ":" + name,
 		Groups: []string{
