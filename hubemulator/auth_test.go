@@ -24,6 +24,16 @@ func TestPolicyPermissions(t *testing.T) {
 		{http.MethodPatch, "/twins/d1", `{}`, []string{"iothubowner", "service"}},
 		{http.MethodPut, "/twins/d1", `{}`, []string{"iothubowner", "service"}},
 		{http.MethodPost, "/devices/query", `{"query":"SELECT * FROM devices"}`, []string{"iothubowner", "service"}},
+		{http.MethodGet, "/twins/d1/modules/m1", ``, []string{"iothubowner", "service"}},
+		{http.MethodPatch, "/twins/d1/modules/m1", `{}`, []string{"iothubowner", "service"}},
+		{http.MethodPut, "/twins/d1/modules/m1", `{}`, []string{"iothubowner", "service"}},
+		{http.MethodGet, "/statistics/service", ``, []string{"iothubowner", "service"}},
+		{http.MethodGet, "/statistics/devices", ``, []string{"iothubowner", read, write}},
+		{http.MethodGet, "/devices/d1/modules", ``, []string{"iothubowner", read, write}},
+		{http.MethodGet, "/devices/d1/modules/m1", ``, []string{"iothubowner", read, write}},
+		{http.MethodPut, "/devices/d1/modules/m1", `{}`, []string{"iothubowner", write}},
+		{http.MethodDelete, "/devices/d1/modules/m1", ``, []string{"iothubowner", write}},
+		{http.MethodPost, "/devices", `[{"id":"d2","importMode":"create"}]`, []string{"iothubowner", write}},
 		{http.MethodGet, "/devices/d1", ``, []string{"iothubowner", read, write}},
 		{http.MethodGet, "/devices", ``, []string{"iothubowner", read, write}},
 		{http.MethodPut, "/devices/d1", `{}`, []string{"iothubowner", write}},
@@ -33,6 +43,9 @@ func TestPolicyPermissions(t *testing.T) {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
 			h := startHub(t, "d1")
+			if _, err := h.server.AddModule("d1", "m1"); err != nil {
+				t.Fatal(err)
+			}
 			h.token = h.policyToken(t, policy)
 			for _, operation := range operations {
 				g := NewWithT(t)
@@ -118,9 +131,9 @@ func reorder(token string) string {
 	return scheme + " " + strings.Join([]string{parts[3], parts[2], parts[1], parts[0]}, "&")
 }
 
-func must(text string, err error) string {
+func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err) // the test's own set-up
 	}
-	return text
+	return value
 }

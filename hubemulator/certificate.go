@@ -65,6 +65,9 @@ func newIdentity(names []string) (identityFiles, error) {
 		tls: &tls.Config{
 			Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 			MinVersion:   tls.VersionTLS12, // some device SDKs offer nothing newer
+			// Devices may sign in with a certificate. Which ones are accepted
+			// depends on the device, which the handshake knows nothing of.
+			ClientAuth: tls.RequestClientCert,
 		},
 	}, nil
 }

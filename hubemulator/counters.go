@@ -1,6 +1,8 @@
 package hubemulator
 
-import "github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
+import (
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
+)
 
 // The operations that counters and faults go by, besides those of the service
 // API.
@@ -9,12 +11,20 @@ const (
 	operationTwinGet      = "mqttTwinGet"
 	operationReported     = "mqttReportedPatch"
 	operationNotification = "mqttDesiredNotification"
+	operationTelemetry    = "mqttTelemetry"
+	operationMethod       = "mqttMethod"
+	operationCommand      = "mqttCommand"
 )
 
 var operations = [...]string{
 	service.GetTwin, service.UpdateTwin, service.ReplaceTwin, service.Query,
 	service.GetDevice, service.PutDevice, service.DeleteDevice, service.ListDevices,
+	service.BulkDevices, service.GetModuleTwin, service.UpdateModuleTwin, service.ReplaceModuleTwin,
+	service.GetModule, service.PutModule, service.DeleteModule, service.ListModules,
+	service.DeviceStatistics, service.ServiceStatistics,
+	service.InvokeMethod, service.InvokeModuleMethod, service.PurgeCommands,
 	operationMQTTConnect, operationTwinGet, operationReported, operationNotification,
+	operationTelemetry, operationMethod, operationCommand,
 }
 
 // Counters says how often each operation was called since the start or the
@@ -22,9 +32,22 @@ var operations = [...]string{
 type Counters struct {
 	// Operations holds an entry for each operation that was called, by its
 	// name: getTwin, updateTwin, replaceTwin, query, getDevice, putDevice,
-	// deleteDevice, listDevices, mqttConnect, mqttTwinGet, mqttReportedPatch,
-	// mqttDesiredNotification.
+	// deleteDevice, listDevices, bulkDevices, getModuleTwin, updateModuleTwin,
+	// replaceModuleTwin, getModule, putModule, deleteModule, listModules,
+	// deviceStatistics, serviceStatistics, mqttConnect, mqttTwinGet, mqttReportedPatch,
+	// mqttDesiredNotification, mqttTelemetry, mqttMethod, mqttCommand,
+	// invokeMethod, invokeModuleMethod, purgeCommands.
 	Operations map[string]OperationCounters `json:"operations"`
+	// Quota is the hub's daily quota; nil when the hub has none. It is not
+	// reset with the counters, but at 00:00 UTC.
+	Quota *Quota `json:"quota,omitempty"`
+}
+
+// Quota is what a hub of a tier may send and receive in a day, in billed
+// messages of 4 KB (0.5 KB in tier F1).
+type Quota struct {
+	Limit int64 `json:"limit"`
+	Used  int64 `json:"used"`
 }
 
 // OperationCounters counts one operation's calls, refused ones included.
@@ -34,6 +57,14 @@ type OperationCounters struct {
 	// or CONNACK's return code for mqttConnect. Calls that were never
 	// answered, since their client went away, are under "0".
 	Statuses map[string]int64 `json:"statuses"`
+	// BilledMessages is what the calls cost of the daily quota of the hub's
+	// tier, or would cost if it had one: a message for each 4 KB that was begun
+	// (0.5 KB in tier F1). Refused calls cost nothing.
+	BilledMessages int64 `json:"billedMessages"`
+	// PeakConcurrency is the most calls that were worked on at the same time.
+	// Calls that a fault or a throttle makes wait are among them, before they
+	// show in Calls.
+	PeakConcurrency int64 `json:"peakConcurrency"`
 }
 
 // Counters returns the counters as they are now.
@@ -42,10 +73,11 @@ func (s *Server) Counters() Counters {
 	for name, counted := range s.counters.Snapshot() {
 		counters.Operations[name] = OperationCounters(counted)
 	}
+	if quota, limited := s.limits.Quota(); limited {
+		counters.Quota = &Quota{Limit: quota.Limit, Used: quota.Used}
+	}
 	return counters
 }
 
-func (s *Server) countersDocument() any { return s.Counters() }
-
-// ResetCounters sets all counters back to zero.
+// ResetCounters sets all counters back to zero. It does not touch the quota.
 func (s *Server) ResetCounters() { s.counters.Reset() }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
 // HostName is the host name in connection strings. It carries the HTTPS port
@@ -49,33 +51,70 @@ func (s *Server) ServiceConnectionString(policy string) (string, error) {
 // DeviceConnectionString returns the connection string that a device signs in
 // with.
 func (s *Server) DeviceConnectionString(deviceID string) (string, error) {
-	key, err := s.store.DeviceKey(deviceID)
+	return s.connectionString(store.ID{Device: deviceID})
+}
+
+// ModuleConnectionString returns the connection string that a module signs in
+// with.
+func (s *Server) ModuleConnectionString(deviceID, moduleID string) (string, error) {
+	return s.connectionString(store.ID{Device: deviceID, Module: moduleID})
+}
+
+func (s *Server) connectionString(id store.ID) (string, error) {
+	key, err := s.store.Key(id)
 	if err != nil {
 		return "", err
 	}
-	if key == "" {
-		return "", fmt.Errorf("device %q does not sign in with a key", deviceID)
+	who, owner := fmt.Sprintf("device %q", id.Device), "DeviceId="+id.Device
+	if id.Module != "" {
+		who, owner = fmt.Sprintf("module %q of %s", id.Module, who), owner+";ModuleId="+id.Module
 	}
-	return fmt.Sprintf("HostName=%s;DeviceId=%s;SharedAccessKey=%s", s.HostName(), deviceID, key), nil
+	if key == "" {
+		return "", fmt.Errorf("%s does not sign in with a key", who)
+	}
+	return fmt.Sprintf("HostName=%s;%s;SharedAccessKey=%s", s.HostName(), owner, key), nil
 }
 
 // AddDevice registers a device with fresh keys and returns its connection
 // string.
 func (s *Server) AddDevice(deviceID string) (string, error) {
-	if _, err := s.store.PutDevice(deviceID, "", []byte("{}")); err != nil {
-		return "", err
-	}
-	return s.DeviceConnectionString(deviceID)
+	return s.add(store.ID{Device: deviceID})
 }
 
-// RemoveDevice deletes a device with its twin, and ends its connection.
+// AddModule registers a module of a device with fresh keys and returns its
+// connection string. The device has to exist, and to be enabled.
+func (s *Server) AddModule(deviceID, moduleID string) (string, error) {
+	if moduleID == "" {
+		return "", fmt.Errorf("a module of device %q should have an id", deviceID)
+	}
+	return s.add(store.ID{Device: deviceID, Module: moduleID})
+}
+
+func (s *Server) add(id store.ID) (string, error) {
+	if _, err := s.store.PutIdentity(id, "", []byte("{}")); err != nil {
+		return "", err
+	}
+	return s.connectionString(id)
+}
+
+// RemoveDevice deletes a device with its twin and modules, and ends their
+// connections.
 func (s *Server) RemoveDevice(deviceID string) error {
-	return s.store.DeleteDevice(deviceID, "*")
+	return s.store.DeleteIdentity(store.ID{Device: deviceID}, "*")
 }
 
 // TwinJSON returns a device's twin as the service API shows it.
 func (s *Server) TwinJSON(deviceID string) ([]byte, error) {
-	twin, err := s.store.Twin(deviceID)
+	return s.twinJSON(store.ID{Device: deviceID})
+}
+
+// ModuleTwinJSON returns a module's twin as the service API shows it.
+func (s *Server) ModuleTwinJSON(deviceID, moduleID string) ([]byte, error) {
+	return s.twinJSON(store.ID{Device: deviceID, Module: moduleID})
+}
+
+func (s *Server) twinJSON(id store.ID) ([]byte, error) {
+	twin, err := s.store.Twin(id)
 	if err != nil {
 		return nil, err
 	}
@@ -86,5 +125,5 @@ func (s *Server) TwinJSON(deviceID string) ([]byte, error) {
 // device had sent it: for tests that want no device of their own. It returns the
 // new reported.$version; refusals are what a device would be told.
 func (s *Server) Report(deviceID string, patch []byte) (int64, error) {
-	return s.store.Report(deviceID, patch)
+	return s.store.Report(store.ID{Device: deviceID}, patch)
 }

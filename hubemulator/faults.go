@@ -1,6 +1,10 @@
 package hubemulator
 
-import "github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+import (
+	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+)
 
 // The actions of a Fault.
 const (
@@ -8,23 +12,49 @@ const (
 	// removed; then it is processed normally. If its client goes away first,
 	// it is dropped.
 	FaultHold = string(fault.Hold)
+	// FaultHang is another name for FaultHold.
+	FaultHang = string(fault.Hang)
+	// FaultDelay makes a request wait for Delay before it is applied.
+	FaultDelay = string(fault.Delay)
 	// FaultStatus refuses a request with Status and ErrorCode.
 	FaultStatus = string(fault.Status)
+	// FaultReset resets the connection of a request without applying it.
+	FaultReset = string(fault.Reset)
 	// FaultDropAnswer applies a request, then cuts the connection instead of
 	// answering.
 	FaultDropAnswer = string(fault.DropAnswer)
+	// FaultTruncated applies a request, then cuts the connection in the middle
+	// of the answer.
+	FaultTruncated = string(fault.Truncated)
+	// FaultStaleRead answers getTwin, getModuleTwin and mqttTwinGet with the
+	// twin as it was before its last write.
+	FaultStaleRead = string(fault.StaleRead)
+	// FaultMQTTDrop cuts the MQTT connections of the device that a request of
+	// the service API is about, and of its modules; the request is processed
+	// normally then. Of a request over MQTT it cuts the connection that it came
+	// by, without applying it.
+	FaultMQTTDrop = string(fault.MQTTDrop)
+
+	// FaultAnyOperation as a Fault's Operation matches all of them.
+	FaultAnyOperation = fault.AnyOperation
 )
 
 // Fault disturbs the requests it matches. The oldest matching fault wins.
 type Fault struct {
-	// Operation is one of the names in Counters.
+	// Operation is one of the names in Counters, or FaultAnyOperation.
 	Operation string
 	// DeviceID restricts the fault to one device; empty means any.
 	DeviceID string
+	// Probability is the share of the matching requests that the fault applies
+	// to, above 0 and up to 1. 0 means all of them. Options.FaultSeed decides
+	// which they are.
+	Probability float64
 	// Count is how many requests the fault applies to; 0 means no limit.
 	Count int
-	// Action is FaultHold, FaultStatus or FaultDropAnswer.
+	// Action is one of the constants whose names begin with Fault.
 	Action string
+	// Delay is how long FaultDelay makes requests wait, by the hub's clock.
+	Delay time.Duration
 	// Status is the HTTP status of FaultStatus, 400 to 599.
 	Status int
 	// ErrorCode is the hub's symbolic code for FaultStatus, for instance
@@ -35,13 +65,13 @@ type Fault struct {
 // AddFault puts a fault in force and returns an id for RemoveFault.
 func (s *Server) AddFault(f Fault) (string, error) {
 	return s.faults.Add(fault.Rule{
-		Operation: f.Operation, DeviceID: f.DeviceID, Count: f.Count,
-		Action: fault.Action(f.Action), Status: f.Status, ErrorCode: f.ErrorCode,
+		Operation: f.Operation, DeviceID: f.DeviceID, Probability: f.Probability, Count: f.Count,
+		Action: fault.Action(f.Action), Delay: fault.Duration(f.Delay), Status: f.Status, ErrorCode: f.ErrorCode,
 	}, operations[:])
 }
 
-// RemoveFault ends a fault and lets go the requests it holds. An unknown id is
-// ignored.
+// RemoveFault ends a fault and lets go the requests it holds or delays. An
+// unknown id is ignored.
 func (s *Server) RemoveFault(id string) { s.faults.Remove(id) }
 
 // FaultState is a fault in force and what it has done so far.
@@ -61,8 +91,8 @@ func (s *Server) Faults() []FaultState {
 	for _, r := range s.faults.List() {
 		out = append(out, FaultState{
 			Fault: Fault{
-				Operation: r.Operation, DeviceID: r.DeviceID, Count: r.Count,
-				Action: string(r.Action), Status: r.Status, ErrorCode: r.ErrorCode,
+				Operation: r.Operation, DeviceID: r.DeviceID, Probability: r.Probability, Count: r.Count,
+				Action: string(r.Action), Delay: time.Duration(r.Delay), Status: r.Status, ErrorCode: r.ErrorCode,
 			},
 			ID: r.ID, Hits: r.Hits, Held: r.Held,
 		})

@@ -74,7 +74,7 @@ func TestFaultHold(t *testing.T) {
 	g.Eventually(outcome).Should(Receive(BeNil()))
 	g.Expect(h.etag(t)).To(Equal(written))
 	g.Expect(h.server.Counters().Operations["updateTwin"]).To(Equal(
-		hubemulator.OperationCounters{Calls: 1, Statuses: map[string]int64{"200": 1}}))
+		hubemulator.OperationCounters{Calls: 1, Statuses: map[string]int64{"200": 1}, BilledMessages: 1, PeakConcurrency: 1}))
 }
 
 func TestFaultHoldDropsARequestWhoseClientLeft(t *testing.T) {
@@ -156,7 +156,7 @@ func TestRefusedFaults(t *testing.T) {
 	h := startHub(t)
 	for body, problem := range map[string]string{
 		`{`: "cannot be read",
-		`{"operation":"getTwin","action":"hold","delay":1}`:      "unknown field",
+		`{"operation":"getTwin","action":"hold","for":1}`:        "unknown field",
 		`{"operation":"readTwin","action":"hold"}`:               `operation "readTwin" is unknown; use one of`,
 		`{"operation":"getTwin","action":"explode"}`:             `action "explode" is unknown`,
 		`{"operation":"getTwin","action":"hold","count":-1}`:     "is negative",
@@ -187,14 +187,14 @@ func TestCounters(t *testing.T) {
 	h.call(t, http.MethodDelete, "/devices/d1", "", "If-Match", "*")
 
 	want := `{"operations":{
-		"getTwin":      {"calls":3,"statuses":{"200":1,"404":1,"401":1}},
-		"updateTwin":   {"calls":1,"statuses":{"412":1}},
-		"replaceTwin":  {"calls":1,"statuses":{"200":1}},
-		"query":        {"calls":1,"statuses":{"200":1}},
-		"listDevices":  {"calls":1,"statuses":{"200":1}},
-		"getDevice":    {"calls":1,"statuses":{"200":1}},
-		"putDevice":    {"calls":1,"statuses":{"409":1}},
-		"deleteDevice": {"calls":1,"statuses":{"204":1}}
+		"getTwin":      {"calls":3,"statuses":{"200":1,"404":1,"401":1},"billedMessages":1,"peakConcurrency":1},
+		"updateTwin":   {"calls":1,"statuses":{"412":1},"billedMessages":0,"peakConcurrency":1},
+		"replaceTwin":  {"calls":1,"statuses":{"200":1},"billedMessages":1,"peakConcurrency":1},
+		"query":        {"calls":1,"statuses":{"200":1},"billedMessages":1,"peakConcurrency":1},
+		"listDevices":  {"calls":1,"statuses":{"200":1},"billedMessages":0,"peakConcurrency":1},
+		"getDevice":    {"calls":1,"statuses":{"200":1},"billedMessages":0,"peakConcurrency":1},
+		"putDevice":    {"calls":1,"statuses":{"409":1},"billedMessages":0,"peakConcurrency":1},
+		"deleteDevice": {"calls":1,"statuses":{"204":1},"billedMessages":0,"peakConcurrency":1}
 	}}`
 	status, text := h.admin(t, http.MethodGet, "/counters", "")
 	g.Expect(status).To(Equal(http.StatusOK))

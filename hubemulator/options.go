@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"time"
 
 	"k8s.io/utils/clock"
 )
@@ -21,7 +22,28 @@ type Options struct {
 	DataDir string
 	// Devices are registered at start, with fresh keys.
 	Devices []string
-	// Clock tells the time for tokens and timestamps. Default: the real clock.
+	// DeviceCAs are PEM certificates of the authorities that devices of
+	// authentication type certificateAuthority may have theirs from.
+	DeviceCAs []byte
+	// Tier is the size of hub, as IoT Hub sells it, whose throttles and daily
+	// quota apply: "F1", "S1", "S2" or "S3". Empty means no limits at all.
+	Tier string
+	// Units is how many units of the tier the hub has: 1 for F1, up to 200 for
+	// S1 and S2, up to 10 for S3. Default 1. It takes a tier.
+	Units int
+	// FaultSeed decides which requests a Fault with a Probability applies to:
+	// the same seed, faults and requests lead to the same outcome.
+	FaultSeed int64
+	// QueryLag is how late queries are: they find the twins as they were that
+	// long ago. IoT Hub's are late by seconds. Default 0. Of more than 32
+	// changes of one twin within this time, some are skipped.
+	QueryLag time.Duration
+	// QueryGhosts is how long queries go on to find a deleted device, as IoT
+	// Hub's may for half an hour. Default 0. The hub remembers at most 10,000
+	// deleted devices, also for QueryLag.
+	QueryGhosts time.Duration
+	// Clock tells the time for tokens, timestamps, throttles, the daily quota
+	// and the delays of faults. Default: the real clock.
 	Clock clock.Clock
 	// Logger receives what is worth knowing about the server itself, never a
 	// credential. Default: discarded.

@@ -20,11 +20,11 @@ import (
 
 	"k8s.io/utils/clock"
 
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/admin"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 // Server is a running emulated hub.
@@ -33,6 +33,7 @@ type Server struct {
 	store    *store.Store
 	counters count.Set
 	faults   fault.Set
+	limits   *throttle.Limits
 	identity identityFiles
 
 	listeners listeners
@@ -51,6 +52,8 @@ type mqttServer interface {
 	Serve(listener net.Listener) error
 	// Close ends all connections and waits for them. It is idempotent.
 	Close() error
+	// ServeHTTP takes a connection over WebSocket.
+	http.Handler
 }
 
 // mqttConfig is what the devices' side shares with the rest of the hub.
@@ -59,6 +62,7 @@ type mqttConfig struct {
 	TLS       *tls.Config
 	Counters  *count.Set
 	Faults    *fault.Set
+	Limits    *throttle.Limits
 	Logger    *slog.Logger
 	Clock     clock.Clock
 	HostNames []string // lower case, without ports
@@ -125,9 +129,24 @@ func assemble(running context.Context, opts Options, bound listeners) (*Server, 
 	if err != nil {
 		return nil, err
 	}
+	if opts.QueryLag < 0 || opts.QueryGhosts < 0 {
+		return nil, errors.New("the query lag and the time that queries find ghosts cannot be negative; use 0 for none")
+	}
+	authorities, err := deviceCAs(opts.DeviceCAs)
+	if err != nil {
+		return nil, err
+	}
+	limits, err := throttle.New(opts.Tier, opts.Units, opts.Clock)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		opts: opts, listeners: bound, identity: identity,
-		store: store.New(store.Options{HostNames: names, Clock: opts.Clock}),
+		opts: opts, listeners: bound, identity: identity, limits: limits,
+		faults: fault.Set{Seed: opts.FaultSeed, Clock: opts.Clock},
+		store: store.New(store.Options{
+			HostNames: names, Clock: opts.Clock, QueryLag: opts.QueryLag, QueryGhosts: opts.QueryGhosts,
+			DeviceCAs: authorities,
+		}),
 	}
 	for _, deviceID := range opts.Devices {
 		if _, err := s.AddDevice(deviceID); err != nil {
@@ -135,18 +154,16 @@ func assemble(running context.Context, opts Options, bound listeners) (*Server, 
 		}
 	}
 	if s.mqtt, err = newMQTT(mqttConfig{
-		Store: s.store, TLS: identity.tls.Clone(), Counters: &s.counters, Faults: &s.faults,
+		Store: s.store, TLS: identity.tls.Clone(), Counters: &s.counters, Faults: &s.faults, Limits: limits,
 		Logger: opts.Logger, Clock: opts.Clock, HostNames: names,
 	}); err != nil {
 		return nil, fmt.Errorf("preparing MQTT: %w", err)
 	}
-	s.https = newHTTPServer(running, opts.Logger, service.New(service.Config{
-		Store: s.store, Counters: &s.counters, Faults: &s.faults, Clock: opts.Clock,
-	}))
+	s.https = newHTTPServer(running, opts.Logger, withWebSocket(s.mqtt, service.New(service.Config{
+		Store: s.store, Counters: &s.counters, Faults: &s.faults, Limits: limits, Clock: opts.Clock,
+	})))
 	s.https.TLSConfig = identity.tls.Clone()
-	s.admin = newHTTPServer(running, opts.Logger, admin.New(admin.Config{
-		Counters: s.countersDocument, ResetCounters: s.counters.Reset, Faults: &s.faults, Operations: operations[:],
-	}))
+	s.admin = newHTTPServer(running, opts.Logger, s.adminAPI())
 	if opts.DataDir != "" {
 		if err := s.writeFiles(opts.DataDir); err != nil {
 			return nil, errors.Join(err, s.mqtt.Close())

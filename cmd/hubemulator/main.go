@@ -43,6 +43,38 @@ The admin address offers, in plain HTTP and without a password:
   GET    /emulator/counters         POST /emulator/counters/reset
   GET    /emulator/faults           POST /emulator/faults
   DELETE /emulator/faults/{id}
+  GET    /metrics                   the counters for Prometheus
+  POST   /emulator/devices/{id}/commands
+                                    a message to a device, which IoT Hub takes
+                                    over AMQP only: {"body":"aGVsbG8="} (base64),
+                                    messageId, correlationId, userId, contentType,
+                                    contentEncoding, properties, expiry
+
+Counters are kept per operation: calls, statuses, billedMessages and
+peakConcurrency, and for a hub of a tier what is used of the daily quota.
+
+A fault disturbs the requests that match it; the oldest match wins. Its fields:
+  operation    a name from the counters, or * for all
+  deviceId     only requests about this device
+  probability  the share of them that is hit, above 0 and up to 1; default all.
+               --fault-seed decides which: the same seed and requests, the same
+               faults
+  count        end after so many hits; 0 means never
+  action       hold, hang  wait, unapplied, until the fault is deleted
+               delay       wait for "delay" (such as "1.5s"), then go on
+               status      refuse with "status" and "errorCode"
+               reset       reset the connection, unapplied
+               dropAnswer  apply, then cut the connection without an answer
+               truncated   apply, then cut the connection amid the answer
+               staleRead   getTwin, getModuleTwin and mqttTwinGet: answer as if
+                           the last write had not been
+               mqttDrop    cut the device's MQTT connection
+
+With --tier the hub has the throttles and the daily quota of that tier. A burst
+of two and a half times a limit passes at once, then requests queue at the
+limit's rate, and who would wait over 3.5 seconds gets 429. Messages are
+metered in 4 KB (F1: 0.5 KB) and reset at 00:00 UTC; when they are used up,
+what costs messages gets 403 with IotHubQuotaExceeded.
 
 Usage:
   hubemulator [flags]
@@ -53,6 +85,12 @@ Examples:
 
   # free ports, so that several hubs run side by side
   hubemulator --https-address 127.0.0.1:0 --mqtt-address 127.0.0.1:0 --admin-address 127.0.0.1:0
+
+  # a free hub: slow, and with 8,000 messages a day
+  hubemulator --tier F1
+
+  # refuse every tenth query, the same ones in every run
+  curl -d '{"operation":"query","probability":0.1,"action":"status","status":503}' http://127.0.0.1:8444/emulator/faults
 
   # make the next twin update wait until the fault is deleted
   curl -d '{"operation":"updateTwin","count":1,"action":"hold"}' http://127.0.0.1:8444/emulator/faults
@@ -103,6 +141,12 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	flags.StringVar(&opts.Hostname, "hostname", "localhost", "host `name` in connection strings and the certificate")
 	flags.StringVar(&opts.DataDir, "data-dir", "hubemulator-data", "`directory` for ca.crt and connections.json")
 	flags.StringArrayVar(&opts.Devices, "device", nil, "`ID` of a device to create; repeat for more")
+	deviceCAFile := flags.String("device-ca-file", "", "`file` with PEM certificates of the CAs that devices may have certificates from")
+	flags.StringVar(&opts.Tier, "tier", "", "`size` of hub whose throttles and daily quota apply: F1, S1, S2 or S3; none by default")
+	flags.IntVar(&opts.Units, "units", 0, "`number` of units of the tier; 1 by default")
+	flags.Int64Var(&opts.FaultSeed, "fault-seed", 0, "`number` that decides which requests a fault with a probability hits")
+	flags.DurationVar(&opts.QueryLag, "query-lag", 0, "`duration`, such as 2s, that queries are late: they find twins as they were then")
+	flags.DurationVar(&opts.QueryGhosts, "query-ghosts", 0, "`duration`, such as 30m, that queries go on to find a deleted device")
 	flags.BoolVar(&verbose, "verbose", false, "log failed TLS handshakes and the like")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+flags.FlagUsages()) }
 	if err := flags.Parse(args); err != nil {
@@ -110,6 +154,12 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	}
 	if flags.NArg() > 0 {
 		return opts, verbose, fmt.Errorf("unexpected argument %q: everything is set by flags", flags.Arg(0))
+	}
+	if *deviceCAFile != "" {
+		var err error
+		if opts.DeviceCAs, err = os.ReadFile(*deviceCAFile); err != nil {
+			return opts, verbose, fmt.Errorf("--device-ca-file cannot be used: %w", err)
+		}
 	}
 	if opts.DataDir == "" {
 		return opts, verbose, errors.New("--data-dir is empty: the connection strings have to go somewhere")

@@ -43,7 +43,7 @@ func TestHelp(t *testing.T) {
 	g := NewWithT(t)
 	var stdout, stderr bytes.Buffer
 	g.Expect(run(t.Context(), []string{"--help"}, &stdout, &stderr)).To(Equal(exitOK))
-	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "--device ID", "127.0.0.1:8443"} {
+	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "--device ID", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "--query-lag duration", "--query-ghosts duration", "127.0.0.1:8443"} {
 		g.Expect(stdout.String()).To(ContainSubstring(word))
 	}
 	g.Expect(stderr.String()).To(BeEmpty())
@@ -51,7 +51,7 @@ func TestHelp(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--nonsense"}, {"thermostat-1"}, {"--data-dir="}} {
+	for _, args := range [][]string{{"--nonsense"}, {"thermostat-1"}, {"--data-dir="}, {"--device-ca-file=/nowhere"}} {
 		g := NewWithT(t)
 		var stdout, stderr bytes.Buffer
 		g.Expect(run(t.Context(), args, &stdout, &stderr)).To(Equal(exitUsage))
@@ -67,4 +67,7 @@ func TestFailureToStart(t *testing.T) {
 	g.Expect(run(t.Context(), []string{"--https-address", "nowhere", "--data-dir", t.TempDir()}, &stdout, &stderr)).To(Equal(exitFailure))
 	g.Expect(stderr.String()).To(ContainSubstring("the HTTPS address nowhere cannot be used"))
 	g.Expect(stdout.String()).To(BeEmpty())
+	stderr.Reset()
+	g.Expect(run(t.Context(), []string{"--tier", "B1", "--data-dir", t.TempDir()}, &stdout, &stderr)).To(Equal(exitFailure))
+	g.Expect(stderr.String()).To(ContainSubstring(`tier "B1" is unknown`))
 }

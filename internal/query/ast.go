@@ -4,7 +4,7 @@ import "slices"
 
 // expression is a node of a parsed text. Nodes are immutable.
 type expression interface {
-	evaluate(doc map[string]any) any
+	evaluate(doc Document) any
 	write(p *printer)
 }
 

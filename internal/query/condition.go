@@ -37,7 +37,10 @@ func And(first *Condition, more ...*Condition) *Condition {
 func (c *Condition) String() string { return canonical(c.root) }
 
 // Matches reports whether the condition selects the twin.
-func (c *Condition) Matches(doc map[string]any) bool {
+func (c *Condition) Matches(doc map[string]any) bool { return c.Selects(Object(doc)) }
+
+// Selects is Matches for any kind of document.
+func (c *Condition) Selects(doc Document) bool {
 	selected, isBoolean := c.root.evaluate(doc).(bool)
 	return isBoolean && selected
 }

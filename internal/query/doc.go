@@ -3,8 +3,9 @@
 //
 // A Condition is the text behind WHERE; a Query is a whole SELECT. Both are
 // parsed from text, print themselves in one canonical spelling, and are
-// evaluated on twin documents as encoding/json decodes them: objects are
-// map[string]any, arrays []any, numbers float64, json.Number or Go's integers.
+// evaluated on a Document: a twin as encoding/json decodes it, where objects
+// are map[string]any, arrays []any, numbers float64, json.Number or Go's
+// integers, or anything that can answer for such a twin's properties.
 //
 // Evaluation knows a third truth value besides true and false. Anything that
 // has no answer, such as a comparison with a missing property or between

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-func (c constant) evaluate(map[string]any) any { return c.value }
+func (c constant) evaluate(Document) any { return c.value }
 
-func (l list) evaluate(doc map[string]any) any {
+func (l list) evaluate(doc Document) any {
 	values := make([]any, 0, len(l.items))
 	for _, item := range l.items {
 		values = append(values, item.evaluate(doc))
@@ -17,28 +17,12 @@ func (l list) evaluate(doc map[string]any) any {
 	return values
 }
 
-func (p path) evaluate(doc map[string]any) any {
-	value, defined := p.find(doc)
+func (p path) evaluate(doc Document) any {
+	value, defined := doc.Property(p.names)
 	if !defined {
 		return undefined{}
 	}
 	return normalize(value)
-}
-
-func (p path) find(doc map[string]any) (any, bool) {
-	var value any = doc
-	for _, name := range p.names {
-		object, isObject := value.(map[string]any)
-		if !isObject {
-			return nil, false
-		}
-		below, present := object[name]
-		if !present {
-			return nil, false
-		}
-		value = below
-	}
-	return value, true
 }
 
 // normalize turns every number that a document can hold into a float64.
@@ -67,7 +51,7 @@ func normalize(value any) any {
 
 // evaluate stops at the operand that decides: false for AND, true for OR. An
 // undefined operand leaves the whole undefined unless another one decides.
-func (l logic) evaluate(doc map[string]any) any {
+func (l logic) evaluate(doc Document) any {
 	var result any = !l.or
 	for _, operand := range l.operands {
 		value, isBoolean := operand.evaluate(doc).(bool)
@@ -81,21 +65,21 @@ func (l logic) evaluate(doc map[string]any) any {
 	return result
 }
 
-func (n not) evaluate(doc map[string]any) any {
+func (n not) evaluate(doc Document) any {
 	if value, isBoolean := n.operand.evaluate(doc).(bool); isBoolean {
 		return !value
 	}
 	return undefined{}
 }
 
-func (n negative) evaluate(doc map[string]any) any {
+func (n negative) evaluate(doc Document) any {
 	if value, isNumber := n.operand.evaluate(doc).(float64); isNumber {
 		return -value
 	}
 	return undefined{}
 }
 
-func (b binary) evaluate(doc map[string]any) any {
+func (b binary) evaluate(doc Document) any {
 	left, right := b.left.evaluate(doc), b.right.evaluate(doc)
 	switch b.operator {
 	case "+", "-", "*", "/", "%":
@@ -177,7 +161,7 @@ func rank(value bool) int {
 }
 
 // evaluate treats IN as "= one of them" and NIN as "!= all of them".
-func (m membership) evaluate(doc map[string]any) any {
+func (m membership) evaluate(doc Document) any {
 	operand := m.operand.evaluate(doc)
 	operator := "="
 	if m.negated {
@@ -196,12 +180,12 @@ func (m membership) evaluate(doc map[string]any) any {
 	return result
 }
 
-func (i isDefined) evaluate(doc map[string]any) any {
-	_, defined := i.path.find(doc)
+func (i isDefined) evaluate(doc Document) any {
+	_, defined := doc.Property(i.path.names)
 	return defined
 }
 
-func (t textTest) evaluate(doc map[string]any) any {
+func (t textTest) evaluate(doc Document) any {
 	text, isText := t.text.evaluate(doc).(string)
 	part, isPart := t.part.evaluate(doc).(string)
 	if !isText || !isPart {

@@ -1,6 +1,9 @@
 package query
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	sourceDevices = "devices"
@@ -74,3 +77,5 @@ func canonicalField(name string) string {
 	}
 	return name
 }
+
+func (p path) equal(other path) bool { return slices.Equal(p.names, other.names) }

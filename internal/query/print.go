@@ -170,3 +170,10 @@ func (t textTest) write(p *printer) {
 	t.part.write(p)
 	p.WriteByte(')')
 }
+
+// separate writes the comma in front of an item that is not the first.
+func (p *printer) separate(position int) {
+	if position > 0 {
+		p.WriteString(", ")
+	}
+}

@@ -2,6 +2,8 @@ package query_test
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,6 +116,83 @@ func TestCanonicalTextMeansTheSame(t *testing.T) {
 	})
 }
 
+// queryText draws a whole query that is well formed.
+func queryText() *rapid.Generator[string] {
+	aggregates := []string{"COUNT()", "avg(tags.a)", "Sum(a)", "MIN(tags.[[x y]].c)", "max($version)"}
+	return rapid.Custom(func(t *rapid.T) string {
+		groups := rapid.SliceOfNDistinct(pathText(), 0, 3, rapid.ID[string]).Draw(t, "groups")
+		var columns []string
+		if len(groups) == 0 && rapid.Bool().Draw(t, "of twins") {
+			columns = rapid.SliceOfN(pathText(), 0, 4).Draw(t, "columns")
+		} else {
+			columns = append(slices.Clone(groups), rapid.SliceOfN(rapid.SampledFrom(aggregates), 1, 4).Draw(t, "aggregates")...)
+		}
+		text := rapid.SampledFrom([]string{"SELECT ", "select top 7 "}).Draw(t, "select")
+		for i, column := range columns {
+			columns[i] = fmt.Sprintf("%s AS c%d", column, i)
+		}
+		if len(columns) == 0 {
+			columns = []string{"*"}
+		}
+		text += strings.Join(columns, ", ") + rapid.SampledFrom([]string{" FROM devices", " from DEVICES.modules"}).Draw(t, "from")
+		if rapid.Bool().Draw(t, "conditional") {
+			text += " WHERE " + conditionText(2).Draw(t, "condition")
+		}
+		if len(groups) > 0 {
+			text += " GROUP BY " + strings.Join(groups, ", ")
+		}
+		return text
+	})
+}
+
+func TestCanonicalQueryMeansTheSame(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		text := queryText().Draw(t, "query")
+		parsed, err := query.Parse(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		again, err := query.Parse(parsed.String())
+		if err != nil {
+			t.Fatalf("the canonical text %s: %v", parsed, err)
+		}
+		if again.String() != parsed.String() {
+			t.Fatalf("not stable: %s became %s", parsed, again)
+		}
+		docs := rapid.SliceOfN(twinDocument(), 5, 5).Draw(t, "twins")
+		if first, second := results(parsed, docs), results(again, docs); !reflect.DeepEqual(first, second) {
+			t.Fatalf("%s and %s differ: %v, %v", text, parsed, first, second)
+		}
+	})
+}
+
+// results runs a query, but for TOP.
+func results(q *query.Query, docs []map[string]any) []any {
+	rows := []any{}
+	collected := &query.Aggregation{}
+	if q.Aggregates() {
+		collected = q.Aggregation()
+	}
+	for _, doc := range docs {
+		switch {
+		case !q.Selects(query.Object(doc)):
+		case q.Aggregates():
+			collected.Add(query.Object(doc))
+		case q.SelectsTwins():
+			rows = append(rows, doc)
+		default:
+			rows = append(rows, q.Row(query.Object(doc)))
+		}
+	}
+	if q.Aggregates() {
+		for _, group := range collected.Groups() {
+			rows = append(rows, group)
+		}
+	}
+	return rows
+}
+
 func TestLogicLaws(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -147,6 +226,7 @@ func FuzzParse(f *testing.F) {
 		`SELECT * FROM devices WHERE tags.location.plant = 'Redmond43'`,
 		`SELECT TOP 2 deviceId AS id, tags.[[x y]] FROM devices.modules WHERE NOT (a IN [1, -0x2, "b"] OR IS_DEFINED(b))`,
 		`SELECT COUNT() AS n FROM devices WHERE STARTSWITH(deviceId, 'it''s \u00e9') AND -a + 1 % 2 >= .5e-3`,
+		`SELECT tags.a, [[b]] AS c, AVG(a), SUM(b) AS s, min(c), MAX(d.$version) FROM devices WHERE a = 0x1F GROUP BY tags.a, b`,
 		`SELECT a FROM devices WHERE a = - -2 AND b != "\\\""`,
 	} {
 		f.Add(seed)
@@ -167,6 +247,16 @@ func FuzzParse(f *testing.F) {
 		if again.String() != canonical {
 			t.Fatalf("%q became %q, then %q", text, canonical, again)
 		}
-		parsed.Select(map[string]any{"deviceId": "a", "tags": map[string]any{"a": 1.0}})
+		twin := query.Object{"deviceId": "a", "tags": map[string]any{"a": 1.0}}
+		if parsed.Selects(twin) != again.Selects(twin) {
+			t.Fatalf("%q and %q differ", text, canonical)
+		}
+		if parsed.Aggregates() {
+			collected := parsed.Aggregation()
+			collected.Add(twin)
+			collected.Groups()
+		} else {
+			parsed.Row(twin)
+		}
 	})
 }

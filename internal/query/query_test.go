@@ -1,7 +1,7 @@
 package query_test
 
 import (
-	"slices"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -44,9 +44,11 @@ func TestSelect(t *testing.T) {
 			parsed, err := query.Parse(tt.text)
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(parsed.SelectsTwins()).To(BeFalse())
-			row, selected := parsed.Select(document(t))
-			g.Expect(selected).To(Equal(tt.selected))
-			g.Expect(row).To(Equal(tt.row))
+			twin := query.Object(document(t))
+			g.Expect(parsed.Selects(twin)).To(Equal(tt.selected))
+			if tt.selected {
+				g.Expect(parsed.Row(twin)).To(Equal(tt.row))
+			}
 			g.Expect(parsed.String()).To(Equal(tt.canonical))
 		})
 	}
@@ -58,50 +60,76 @@ func TestSelectTwins(t *testing.T) {
 	parsed, err := query.Parse(`SELECT TOP 3 * FROM DEVICES WHERE Version >= 7`)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(parsed.SelectsTwins()).To(BeTrue())
+	g.Expect(parsed.Aggregates()).To(BeFalse())
 	g.Expect(parsed.Modules()).To(BeFalse())
 	g.Expect(parsed.Top()).To(Equal(3))
 	g.Expect(parsed.String()).To(Equal(`SELECT TOP 3 * FROM devices WHERE version >= 7`))
-	row, selected := parsed.Select(document(t))
-	g.Expect(selected).To(BeTrue())
-	g.Expect(row).To(Equal(document(t)))
+	g.Expect(parsed.Selects(query.Object(document(t)))).To(BeTrue())
+	g.Expect(parsed.Selects(query.Object{"version": 6.0})).To(BeFalse())
 }
 
-func TestCount(t *testing.T) {
+func TestSelectModules(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	parsed, err := query.Parse(`SELECT COUNT() AS total, count() FROM devices WHERE tags.a = 1`)
+	parsed, err := query.Parse(`select devices.modules.moduleid from Devices.Modules where devices.modules.DeviceId = 'a'`)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(parsed.Aggregates()).To(BeTrue())
-	docs := []map[string]any{
-		{"tags": map[string]any{"a": 1.0}}, {"tags": map[string]any{"a": 2.0}}, {}, {"tags": map[string]any{"a": 1.0}},
-	}
-	g.Expect(parsed.Aggregate(slices.Values(docs))).To(Equal(map[string]any{"total": 2, "$2": 2}))
-	_, selected := parsed.Select(docs[0])
-	g.Expect(selected).To(BeFalse(), "an aggregate has no row per twin")
+	g.Expect(parsed.Modules()).To(BeTrue())
+	g.Expect(parsed.String()).To(Equal(`SELECT moduleId FROM devices.modules WHERE deviceId = 'a'`))
+}
+
+func TestConfigurationStatusIsAPath(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	parsed, err := query.Parse(`select deviceId from devices where configurations.[[my-config+1]].status = 'Applied'`)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(parsed.Selects(query.Object(document(t)))).To(BeFalse())
+	g.Expect(parsed.Selects(query.Object{"configurations": map[string]any{
+		"my-config+1": map[string]any{"status": "Applied"},
+	}})).To(BeTrue())
 }
 
 func TestQueryErrors(t *testing.T) {
 	t.Parallel()
 	for text, problem := range map[string]string{
-		``:                                      "expected SELECT",
-		`SELECT`:                                "expected the name of a property",
-		`SELECT *`:                              "expected FROM",
-		`SELECT * FROM`:                         "expected devices or devices.modules after FROM",
-		`SELECT * FROM twins`:                   "expected devices or devices.modules after FROM",
-		`SELECT * FROM devices.jobs`:            "devices.jobs is not supported",
-		`SELECT * FROM devices d`:               "expected WHERE",
-		`SELECT * FROM devices WHERE`:           "found the end of the text",
-		`SELECT *, deviceId FROM devices`:       "expected FROM",
-		`SELECT TOP 0 * FROM devices`:           "above 0 after TOP",
-		`SELECT TOP x * FROM devices`:           "above 0 after TOP",
-		`SELECT deviceId AS FROM devices`:       "expected a name after AS",
-		`SELECT AVG(tags.a) FROM devices`:       "AVG is not supported",
-		`SELECT LOWER(tags.a) FROM devices`:     "unknown function",
-		`SELECT COUNT(x) FROM devices`:          "after COUNT(",
-		`SELECT COUNT(), deviceId FROM devices`: "cannot be selected together",
-		`SELECT status, COUNT() FROM devices GROUP BY status`: "cannot be selected together",
-		`SELECT status FROM devices GROUP BY status`:          "GROUP BY is not supported",
-		`SELECT * FROM devices ORDER BY deviceId`:             "ORDER is not part",
+		``:                                    "expected SELECT",
+		`SELECT`:                              "expected the name of a property",
+		`SELECT *`:                            "expected FROM",
+		`SELECT * FROM`:                       "expected devices or devices.modules after FROM",
+		`SELECT * FROM twins`:                 "expected devices or devices.modules after FROM",
+		`SELECT * FROM devices.jobs`:          "devices.jobs is not supported",
+		`SELECT * FROM devices d`:             "expected WHERE, GROUP BY",
+		`SELECT * FROM devices WHERE`:         "found the end of the text",
+		`SELECT * FROM devices WHERE a b`:     "expected AND, OR, GROUP BY",
+		`SELECT *, deviceId FROM devices`:     "expected FROM",
+		`SELECT DISTINCT a FROM devices`:      `expected FROM, found "a"`,
+		`SELECT TOP 0 * FROM devices`:         "above 0 after TOP",
+		`SELECT TOP -1 * FROM devices`:        "above 0 after TOP",
+		`SELECT TOP 1.5 * FROM devices`:       "above 0 after TOP",
+		`SELECT TOP x * FROM devices`:         "above 0 after TOP",
+		`SELECT deviceId AS FROM devices`:     "expected a name after AS",
+		`SELECT deviceId AS 'a' FROM devices`: "expected a name after AS",
+		`SELECT LOWER(tags.a) FROM devices`:   `unknown function "LOWER"; COUNT(), AVG, SUM, MIN and MAX can be selected`,
+		`SELECT COUNT(x) FROM devices`:        "after COUNT(, which takes no property",
+		`SELECT COUNT(*) FROM devices`:        "after COUNT(, which takes no property",
+		`SELECT AVG() FROM devices`:           "expected the name of a property",
+		`SELECT AVG(1) FROM devices`:          "expected the name of a property",
+		`SELECT SUM(a, b) FROM devices`:       "after the property of SUM",
+
+		`SELECT COUNT(), deviceId FROM devices`:                "column 17: a property that is selected beside an aggregate",
+		`SELECT tags.a, COUNT() FROM devices GROUP BY tags.b`:  "column 8: a property that is selected beside an aggregate",
+		`SELECT tags.a FROM devices GROUP BY tags`:             "has to be behind GROUP BY as well",
+		`SELECT tags FROM devices GROUP BY tags.a`:             "has to be behind GROUP BY as well",
+		`SELECT * FROM devices GROUP BY status`:                "SELECT * has no single row for a group",
+		`SELECT status FROM devices GROUP status`:              "expected BY after GROUP",
+		`SELECT status FROM devices GROUP BY`:                  "found the end of the text",
+		`SELECT status FROM devices GROUP BY status,`:          "found the end of the text",
+		`SELECT status FROM devices GROUP BY COUNT()`:          `expected "," or the end of the query, found "("`,
+		`SELECT status FROM devices GROUP BY status WHERE a=1`: `expected "," or the end of the query, found "WHERE"`,
+		`SELECT status FROM devices GROUP BY status HAVING a`:  "HAVING is not part",
+		`SELECT * FROM devices ORDER BY deviceId`:              "ORDER is not part",
+
+		`SELECT tags.a, properties.desired.a FROM devices`:              `column 16: two columns are called "a"`,
+		`SELECT tags.a AS x, COUNT() AS x FROM devices GROUP BY tags.a`: `two columns are called "x"; give one of them another name with AS`,
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
@@ -111,4 +139,15 @@ func TestQueryErrors(t *testing.T) {
 			g.Expect(err).To(MatchError(ContainSubstring(problem)))
 		})
 	}
+}
+
+func TestQueryLengthLimit(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	const frame = "SELECT * FROM devices WHERE a = ''"
+	atLimit := "SELECT * FROM devices WHERE a = '" + strings.Repeat("é", query.MaxLength-len(frame)) + "'"
+	_, err := query.Parse(atLimit)
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = query.Parse(atLimit + " ")
+	g.Expect(err).To(MatchError(ContainSubstring("longer than 8192 characters")))
 }

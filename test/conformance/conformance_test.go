@@ -32,7 +32,7 @@ func TestNodeSDK(t *testing.T) {
 	node := nodeOrSkip(t)
 	npm := lookPathOrSkip(t, "npm")
 	installPackages(t, npm)
-	for _, suite := range []string{"tutorial", "service"} {
+	for _, suite := range []string{"tutorial", "service", "devices"} {
 		t.Run(suite, func(t *testing.T) {
 			runSuite(t, node, suite+".test.js")
 		})
@@ -104,14 +104,14 @@ func hubEnvironment(t *testing.T, hub *hubemulator.Server) []string {
 	if err := os.WriteFile(caFile, hub.CACertificatePEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return []string{
-		"NODE_EXTRA_CA_CERTS=" + caFile,
-		"HUB_HOST=" + host,
-		"HUB_HTTPS_PORT=" + portOf(t, hub.HTTPSAddress()),
-		"HUB_SERVICE_CONNECTIONS=" + string(connections),
-		"HUB_DEVICE_ID=" + deviceID,
-		"HUB_DEVICE_CONNECTION=" + withHostName(device, net.JoinHostPort(host, portOf(t, hub.MQTTAddress()))),
-	}
+	return append(certificateEnvironment(t),
+		"NODE_EXTRA_CA_CERTS="+caFile,
+		"HUB_HOST="+host,
+		"HUB_HTTPS_PORT="+portOf(t, hub.HTTPSAddress()),
+		"HUB_SERVICE_CONNECTIONS="+string(connections),
+		"HUB_DEVICE_ID="+deviceID,
+		"HUB_DEVICE_CONNECTION="+withHostName(device, net.JoinHostPort(host, portOf(t, hub.MQTTAddress()))),
+	)
 }
 
 // withHostName returns the connection string with another host name.

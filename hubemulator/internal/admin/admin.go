@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 )
 
@@ -14,9 +17,13 @@ type Config struct {
 	// Counters returns the document that GET /emulator/counters answers.
 	Counters      func() any
 	ResetCounters func()
-	Faults        *fault.Set
+	// Metrics are offered at GET /metrics, in Prometheus' format.
+	Metrics prometheus.Collector
+	Faults  *fault.Set
 	// Operations lists the names that a fault may use.
 	Operations []string
+	// SendToDevice takes a message for a device, as JSON.
+	SendToDevice func(deviceID string, document []byte) error
 }
 
 // maxBody bounds a fault's description.
@@ -35,10 +42,14 @@ func New(config Config) http.Handler {
 		config.ResetCounters()
 		w.WriteHeader(http.StatusNoContent)
 	})
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(config.Metrics)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /emulator/faults", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusOK, config.Faults.List())
 	})
 	mux.HandleFunc("POST /emulator/faults", config.addFault)
+	mux.HandleFunc("POST /emulator/devices/{id}/commands", config.sendToDevice)
 	mux.HandleFunc("DELETE /emulator/faults/{id}", func(w http.ResponseWriter, r *http.Request) {
 		if !config.Faults.Remove(r.PathValue("id")) {
 			refuse(w, http.StatusNotFound, "there is no fault with this id")

@@ -3,7 +3,9 @@ package mqttfront
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -43,7 +45,8 @@ var (
 // conn is one device's network connection, and all that the hub knows about
 // it. It is the net.Conn that the MQTT library reads and writes.
 type conn struct {
-	*tls.Conn
+	net.Conn
+	tlsState *tls.ConnectionState // nil when Conn is the TLS connection itself
 
 	server *Server
 	serial int
@@ -52,35 +55,48 @@ type conn struct {
 	wg     sync.WaitGroup // the goroutines working for an accepted device
 
 	// Set when the hub accepts the device, and constant from then on.
-	client     *mqtt.Client
-	session    *store.Session
-	deviceID   string
-	apiVersion string
-	hasWill    bool
-	expiry     clock.Timer
+	client         *mqtt.Client
+	session        *store.Session
+	id             store.ID
+	apiVersion     string
+	hasWill        bool
+	will           []byte
+	persistent     bool // CleanSession 0
+	sessionPresent bool
+	expiry         clock.Timer // nil when the credential does not expire
 
 	requests chan request
 	outgoing chan message
 
+	// sending is locked while nothing may go out but what the library sends:
+	// the answer to CONNECT or SUBSCRIBE comes before anything that it allows.
+	// held is for the goroutine that reads.
+	sending sync.Mutex
+	held    bool
+
 	mu       sync.Mutex
-	idle     time.Duration   // silence after which the connection is cut
-	stopped  bool            // no deadline may be moved any more
-	left     bool            // the client said DISCONNECT
-	granted  map[string]byte // QoS by subscribed filter
-	unacked  map[uint16]struct{}
+	idle     time.Duration     // silence after which the connection is cut
+	stopped  bool              // no deadline may be moved any more
+	left     bool              // the client said DISCONNECT
+	granted  map[string]byte   // QoS by subscribed filter
+	unacked  map[uint16]func() // what to do when the device acknowledges
 	packetID uint16
+	methods  map[string]chan<- store.MethodResult // calls without a result, by request id
+	calls    int64                                // method calls so far
 }
 
-func newConn(s *Server, network *tls.Conn, serial int) *conn {
+func newConn(s *Server, network net.Conn, state *tls.ConnectionState, serial int) *conn {
 	c := &conn{
 		Conn:     network,
+		tlsState: state,
 		server:   s,
 		serial:   serial,
 		idle:     connectTimeout,
 		requests: make(chan request, maxRequests),
 		outgoing: make(chan message, maxQueued),
 		granted:  map[string]byte{},
-		unacked:  map[uint16]struct{}{},
+		unacked:  map[uint16]func(){},
+		methods:  map[string]chan<- store.MethodResult{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.extendRead()
@@ -98,22 +114,52 @@ func (c *conn) stop(cause error) {
 	_ = c.Conn.SetDeadline(time.Unix(1, 0))
 }
 
+// certificates returns what the client proved to be its own, leaf first.
+func (c *conn) certificates() []*x509.Certificate {
+	if c.tlsState != nil {
+		return c.tlsState.PeerCertificates
+	}
+	if network, ok := c.Conn.(*tls.Conn); ok {
+		return network.ConnectionState().PeerCertificates
+	}
+	return nil
+}
+
 // finish runs after the last packet was read.
 func (c *conn) finish() {
 	c.cancel(nil)
+	c.resumeSending()
 	_ = c.Close() // usually closed already
 	if c.session == nil {
 		return
 	}
-	c.session.Close()
-	c.expiry.Stop()
-	c.server.broker.Clients.Delete(c.client.ID)
-	c.wg.Wait()
 	c.mu.Lock()
 	left := c.left
 	c.mu.Unlock()
 	if c.hasWill && !left {
-		c.server.cfg.Counters.Add(opTelemetry, 200)
+		status, _ := c.telemetry(c.will) // there is no connection left to cut for a refusal
+		c.server.cfg.Counters.Add(opTelemetry, status)
+	}
+	c.session.Close()
+	if c.expiry != nil {
+		c.expiry.Stop()
+	}
+	c.server.broker.Clients.Delete(c.client.ID)
+	c.wg.Wait()
+}
+
+// holdSending and resumeSending are called by the goroutine that reads only.
+func (c *conn) holdSending() {
+	if !c.held {
+		c.held = true
+		c.sending.Lock()
+	}
+}
+
+func (c *conn) resumeSending() {
+	if c.held {
+		c.held = false
+		c.sending.Unlock()
 	}
 }
 

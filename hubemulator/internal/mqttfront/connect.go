@@ -15,17 +15,17 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 // Return codes of MQTT 3.1.1's CONNACK.
 const (
-	connackAccepted        byte = 0
-	connackWrongVersion    byte = 1
-	connackUnavailable     byte = 3
-	connackNotAuthorized   byte = 5
-	protocolVersion311          = 4
-	maxQoS                 byte = 1
-	deviceUserNameSegments      = 3
+	connackAccepted      byte = 0
+	connackWrongVersion  byte = 1
+	connackUnavailable   byte = 3
+	connackNotAuthorized byte = 5
+	protocolVersion311        = 4
+	maxQoS               byte = 1
 )
 
 // apiVersionPattern is any date, since the hub accepts many: 2021-04-12,
@@ -44,26 +44,42 @@ func notAuthorized(format string, args ...any) *refusalError {
 	return &refusalError{connackNotAuthorized, fmt.Sprintf(format, args...)}
 }
 
-// userName is what a device says about itself in MQTT's user name:
-// {host}/{device}/?api-version=…, with or without the question mark.
+// userName is what a device or module says about itself in MQTT's user name:
+// {host}/{device}/?api-version=… or {host}/{device}/{module}/?api-version=…,
+// with or without the question mark.
 type userName struct {
-	host, clientID, apiVersion string
+	host, apiVersion string
+	id               store.ID
 }
 
-func parseUserName(text string) (userName, error) {
-	// Ids may contain ? and &, but no /, so the query is what follows the
-	// last one.
+// minUserName and maxUserName count the segments of a user name: host and
+// device at least, module and query as well at most.
+const minUserName, maxUserName = 2, 4
+
+// parseUserName reads a user name. Whether its last segment is a module or the
+// query, the client id says.
+func parseUserName(text, clientID string) (userName, error) {
+	// Ids may contain ? and &, but no /.
 	segments := strings.Split(text, "/")
-	if len(segments) < deviceUserNameSegments-1 || len(segments) > deviceUserNameSegments {
+	device, module, hasModule := strings.Cut(clientID, "/")
+	names := minUserName
+	if hasModule {
+		names++
+	}
+	if len(segments) < minUserName || len(segments) > maxUserName {
 		return userName{}, errors.New("the user name is not {host}/{device id}/?api-version=…")
 	}
-	u := userName{host: strings.ToLower(segments[0]), clientID: segments[1]}
+	if device == "" || hasModule && module == "" || len(segments) < names || len(segments) > names+1 ||
+		strings.Join(segments[1:names], "/") != clientID {
+		return userName{}, errors.New("the client id is not the device id, or device and module id, in the user name")
+	}
+	u := userName{host: strings.ToLower(segments[0]), id: store.ID{Device: device, Module: module}}
 	if host, _, err := net.SplitHostPort(u.host); err == nil {
 		u.host = host
 	}
-	if len(segments) == deviceUserNameSegments {
+	if len(segments) > names {
 		// A pair that cannot be read does not spoil the others.
-		values, _ := url.ParseQuery(strings.TrimPrefix(segments[2], "?"))
+		values, _ := url.ParseQuery(strings.TrimPrefix(segments[names], "?"))
 		if version := values.Get("api-version"); apiVersionPattern.MatchString(version) {
 			u.apiVersion = version
 		}
@@ -74,18 +90,20 @@ func parseUserName(text string) (userName, error) {
 // accept decides about a CONNECT. When it returns nil, the device is connected
 // as far as the hub is concerned; a refusal has been answered.
 func (c *conn) accept(client *mqtt.Client, pk packets.Packet) error {
-	counters := c.server.cfg.Counters
-	c.deviceID = pk.Connect.ClientIdentifier
+	counted := c.server.cfg.Counters.Begin(opConnect)
 	dropAnswer, err := c.connect(client, pk)
 	var refused *refusalError
 	switch {
 	case errors.As(err, &refused):
-		counters.Add(opConnect, int(refused.code))
+		counted.End(int(refused.code))
 		return errors.Join(err, c.sendRefusal(client, refused.code))
 	case err != nil:
+		// 0 means accepted here, so that a CONNECT without an answer cannot be
+		// told by it.
+		counted.Cancel()
 		return err
 	}
-	counters.Add(opConnect, int(connackAccepted))
+	counted.End(int(connackAccepted))
 	if dropAnswer {
 		return errDropAnswer
 	}
@@ -97,7 +115,8 @@ func (c *conn) connect(client *mqtt.Client, pk packets.Packet) (dropAnswer bool,
 	if err != nil {
 		return false, err
 	}
-	verdict, err := c.server.cfg.Faults.Apply(c.ctx, opConnect, c.deviceID)
+	c.id = user.id
+	verdict, err := c.server.cfg.Faults.Apply(c.ctx, opConnect, c.id.Device)
 	if err != nil {
 		return false, err
 	}
@@ -108,11 +127,21 @@ func (c *conn) connect(client *mqtt.Client, pk packets.Packet) (dropAnswer bool,
 		}
 		return false, &refusalError{code, "refused by a fault rule"}
 	}
-	credential, err := c.server.cfg.Store.AuthenticateDevice(c.deviceID, string(pk.Connect.Password))
+	if cutsBefore(verdict) {
+		return false, errFault
+	}
+	if err := c.server.cfg.Limits.Admit(c.ctx, throttle.DeviceConnect, 1); err != nil {
+		if _, throttled := errors.AsType[*store.Error](err); throttled {
+			return false, &refusalError{connackUnavailable, "too many connections at once: " + err.Error()}
+		}
+		return false, err
+	}
+	credential, err := c.authenticate(string(pk.Connect.Password))
 	if err != nil {
 		return false, notAuthorized("the credentials are not accepted: %v", err)
 	}
-	c.client, c.apiVersion, c.hasWill = client, user.apiVersion, pk.Connect.WillFlag
+	c.client, c.apiVersion, c.persistent = client, user.apiVersion, !pk.Connect.Clean
+	c.hasWill, c.will = pk.Connect.WillFlag, pk.Connect.WillPayload
 	c.setKeepAlive(pk.Connect.Keepalive)
 	session, err := c.server.cfg.Store.Connect(credential, func(reason store.DropReason) {
 		c.stop(errors.New(string(reason)))
@@ -121,11 +150,32 @@ func (c *conn) connect(client *mqtt.Client, pk packets.Packet) (dropAnswer bool,
 		return false, notAuthorized("the credentials are not accepted any more: %v", err)
 	}
 	c.session = session
-	clock := c.server.cfg.Clock
-	c.expiry = clock.NewTimer(credential.ExpiresAt.Sub(clock.Now()))
+	if !credential.ExpiresAt.IsZero() {
+		clock := c.server.cfg.Clock
+		c.expiry = clock.NewTimer(credential.ExpiresAt.Sub(clock.Now()))
+	}
+	c.holdSending() // until CONNACK is out
+	if c.persistent {
+		c.restoreCommands(client)
+	} else {
+		session.ForgetCommands()
+	}
 	c.wg.Go(c.writeLoop)
 	c.wg.Go(c.requestLoop)
-	return verdict.Action == fault.DropAnswer, nil
+	return cutsAfter(verdict), nil
+}
+
+// authenticate takes a token, or a certificate from those who have no token.
+func (c *conn) authenticate(token string) (store.Credential, error) {
+	registry := c.server.cfg.Store
+	switch certificates := c.certificates(); {
+	case token == "" && len(certificates) > 0:
+		return registry.AuthenticateCertificate(c.id, certificates)
+	case c.id.Module != "":
+		return registry.AuthenticateModule(c.id.Device, c.id.Module, token)
+	default:
+		return registry.AuthenticateDevice(c.id.Device, token)
+	}
 }
 
 // check looks at everything in a CONNECT but the credentials.
@@ -133,18 +183,16 @@ func (c *conn) check(pk packets.Packet) (userName, error) {
 	if pk.ProtocolVersion != protocolVersion311 {
 		return userName{}, &refusalError{connackWrongVersion, "the protocol is not MQTT 3.1.1"}
 	}
-	user, err := parseUserName(string(pk.Connect.Username))
+	user, err := parseUserName(string(pk.Connect.Username), pk.Connect.ClientIdentifier)
 	if err != nil {
 		return userName{}, notAuthorized("%v", err)
 	}
 	switch {
-	case c.deviceID == "" || user.clientID != c.deviceID:
-		return userName{}, notAuthorized("the client id is not the device id in the user name")
 	case !slices.Contains(c.server.cfg.HostNames, strings.Trim(user.host, "[]")):
 		return userName{}, notAuthorized("the user name is for another host: %q", user.host)
 	case pk.Connect.WillFlag && pk.Connect.WillQos > maxQoS:
 		return userName{}, notAuthorized("the will has QoS 2")
-	case pk.Connect.WillFlag && !isTelemetryTopic(c.deviceID, pk.Connect.WillTopic):
+	case pk.Connect.WillFlag && !isTelemetryTopic(user.id, pk.Connect.WillTopic):
 		return userName{}, notAuthorized("the will is not for the device's own telemetry topic")
 	}
 	return user, nil

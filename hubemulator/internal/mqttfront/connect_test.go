@@ -9,6 +9,8 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 	. "github.com/onsi/gomega"
 	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
 func TestConnectIsAccepted(t *testing.T) {
@@ -61,7 +63,7 @@ func TestConnectIsRefused(t *testing.T) {
 			pk.ClientIdentifier, pk.Username = "nobody", "localhost/nobody/?api-version=2021-04-12"
 		}},
 		"disabled device": {5, func(h *hub, _ *packets.ConnectPacket) {
-			_, err := h.store.PutDevice("d1", "*", []byte(`{"deviceId":"d1","status":"disabled"}`))
+			_, err := h.store.PutIdentity(store.ID{Device: "d1"}, "*", []byte(`{"deviceId":"d1","status":"disabled"}`))
 			h.Expect(err).NotTo(HaveOccurred())
 		}},
 		"client id of another": {5, func(_ *hub, pk *packets.ConnectPacket) { pk.ClientIdentifier = "d2" }},
@@ -150,11 +152,11 @@ func TestConnectionEndsWithTheToken(t *testing.T) {
 func TestConnectionEndsWithTheIdentity(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(h *hub) error{
-		"deleted": func(h *hub) error { return h.store.DeleteDevice("d1", "*") },
+		"deleted": func(h *hub) error { return h.store.DeleteIdentity(store.ID{Device: "d1"}, "*") },
 		"disabled": func(h *hub) error {
-			key, err := h.store.DeviceKey("d1")
+			key, err := h.store.Key(store.ID{Device: "d1"})
 			h.Expect(err).NotTo(HaveOccurred())
-			_, err = h.store.PutDevice("d1", "*", []byte(`{"deviceId":"d1","status":"disabled","authentication":{"symmetricKey":{"primaryKey":"`+
+			_, err = h.store.PutIdentity(store.ID{Device: "d1"}, "*", []byte(`{"deviceId":"d1","status":"disabled","authentication":{"symmetricKey":{"primaryKey":"`+
 				key+`","secondaryKey":"`+key+`"}}}`))
 			return err
 		},

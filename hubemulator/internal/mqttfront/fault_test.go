@@ -8,9 +8,10 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
-var operations = []string{opConnect, opTwinGet, opReportedPatch, opDesiredNotification}
+var operations = []string{opConnect, opTwinGet, opReportedPatch, opDesiredNotification, opTelemetry}
 
 func (h *hub) fault(rule fault.Rule) string {
 	h.t.Helper()
@@ -40,7 +41,7 @@ func TestHeldRequest(t *testing.T) {
 	h.Eventually(held, patience).Should(Equal(1))
 	h.Expect(c.conn.Close()).To(Succeed())
 	h.Eventually(held, patience).Should(Equal(0))
-	twin, err := h.store.Twin("d1")
+	twin, err := h.store.Twin(store.ID{Device: "d1"})
 	h.Expect(err).NotTo(HaveOccurred())
 	h.Expect(twin["version"]).To(Equal(int64(3)), "the request of a client that left was applied")
 }
@@ -67,7 +68,7 @@ func TestRefusedAndUnansweredRequests(t *testing.T) {
 	h.fault(fault.Rule{Operation: opReportedPatch, Action: fault.DropAnswer})
 	c.publish("$iothub/twin/PATCH/properties/reported/?$rid=2", `{"a":1}`, 0)
 	c.expectCut()
-	twin, err := h.store.Twin("d1")
+	twin, err := h.store.Twin(store.ID{Device: "d1"})
 	h.Expect(err).NotTo(HaveOccurred())
 	h.Expect(twin["version"]).To(Equal(int64(5)), "the request was not applied") // 3 writes and reported 2
 }

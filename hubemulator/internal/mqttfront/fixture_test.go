@@ -21,6 +21,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/sas"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 const patience = 10 * time.Second
@@ -47,6 +48,11 @@ func newHub(t *testing.T) *hub {
 
 func newHubAt(t *testing.T, clk clock.Clock) *hub {
 	t.Helper()
+	return newLimitedHub(t, clk, nil)
+}
+
+func newLimitedHub(t *testing.T, clk clock.Clock, limits *throttle.Limits) *hub {
+	t.Helper()
 	h := &hub{WithT: gomega.NewWithT(t), t: t, counters: &count.Set{}, faults: &fault.Set{}, clock: clk}
 	hostNames := []string{"localhost", "127.0.0.1"}
 	h.store = store.New(store.Options{HostNames: hostNames, Clock: clk})
@@ -55,7 +61,7 @@ func newHubAt(t *testing.T, clk clock.Clock) *hub {
 	var err error
 	h.server, err = New(Config{
 		Store: h.store, TLS: &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
-		Counters: h.counters, Faults: h.faults, Logger: slog.New(slog.DiscardHandler), Clock: clk, HostNames: hostNames,
+		Counters: h.counters, Faults: h.faults, Limits: limits, Logger: slog.New(slog.DiscardHandler), Clock: clk, HostNames: hostNames,
 	})
 	h.Expect(err).NotTo(gomega.HaveOccurred())
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -88,14 +94,14 @@ func testCertificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 func (h *hub) addDevice(ids ...string) {
 	h.t.Helper()
 	for _, id := range ids {
-		_, err := h.store.PutDevice(id, "", []byte(`{"deviceId":"`+id+`"}`))
+		_, err := h.store.PutIdentity(store.ID{Device: id}, "", []byte(`{"deviceId":"`+id+`"}`))
 		h.Expect(err).NotTo(gomega.HaveOccurred())
 	}
 }
 
 func (h *hub) token(id string, lifetime time.Duration) string {
 	h.t.Helper()
-	key, err := h.store.DeviceKey(id)
+	key, err := h.store.Key(store.ID{Device: id})
 	h.Expect(err).NotTo(gomega.HaveOccurred())
 	token, err := sas.New("localhost:8443/devices/"+id, key, "", h.clock.Now().Add(lifetime))
 	h.Expect(err).NotTo(gomega.HaveOccurred())
@@ -104,13 +110,13 @@ func (h *hub) token(id string, lifetime time.Duration) string {
 
 func (h *hub) desire(id, properties string) {
 	h.t.Helper()
-	_, err := h.store.PatchTwin(id, "", []byte(`{"properties":{"desired":`+properties+`}}`))
+	_, err := h.store.PatchTwin(store.ID{Device: id}, "", []byte(`{"properties":{"desired":`+properties+`}}`))
 	h.Expect(err).NotTo(gomega.HaveOccurred())
 }
 
 func (h *hub) connectionState(id string) func() any {
 	return func() any {
-		twin, err := h.store.Twin(id)
+		twin, err := h.store.Twin(store.ID{Device: id})
 		if err != nil {
 			return err
 		}

@@ -26,8 +26,8 @@ func (h *hook) ID() string { return "iothub" }
 // Provides lists the calls that the hook wants.
 func (h *hook) Provides(call byte) bool {
 	switch call {
-	case mqtt.OnPacketRead, mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck,
-		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPublish:
+	case mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketSent, mqtt.OnConnect, mqtt.OnConnectAuthenticate,
+		mqtt.OnACLCheck, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPublish:
 		return true
 	default:
 		return false
@@ -94,7 +94,7 @@ func (c *conn) checkPublish(pk packets.Packet) error {
 	switch {
 	case pk.FixedHeader.Qos > maxQoS:
 		return errQoS2
-	case parseTopic(c.deviceID, pk.TopicName).kind == topicForeign:
+	case parseTopic(c.id, pk.TopicName).kind == topicForeign:
 		return fmt.Errorf("%w: %q", errForeignTopic, pk.TopicName)
 	default:
 		return nil
@@ -107,18 +107,25 @@ func (h *hook) OnPublish(client *mqtt.Client, pk packets.Packet) (packets.Packet
 	if err != nil {
 		return pk, packets.ErrRejectPacket
 	}
-	topic := parseTopic(c.deviceID, pk.TopicName)
-	switch topic.kind {
-	case topicTwinGet, topicReportedPatch:
-		select {
-		case c.requests <- request{topic: topic, payload: pk.Payload}:
-		case <-c.ctx.Done():
+	r := request{topic: parseTopic(c.id, pk.TopicName), payload: pk.Payload}
+	if r.topic.kind == topicMethodResponse {
+		// It must not wait behind requests: the hub may hold those.
+		if err := c.methodResult(r.topic, r.payload); err != nil {
+			c.stop(err)
 			return pk, packets.ErrRejectPacket
 		}
-	case topicTelemetry:
-		c.server.cfg.Counters.Add(opTelemetry, 200)
-	case topicMethodResponse:
-		// Nobody called a method, so nobody waits for its result.
+		return pk, packets.CodeSuccessIgnore
+	}
+	if r.topic.kind == topicTelemetry && pk.FixedHeader.Qos > 0 {
+		r.packetID = pk.PacketID
+	}
+	select {
+	case c.requests <- r:
+	case <-c.ctx.Done():
+		return pk, packets.ErrRejectPacket
+	}
+	if r.packetID != 0 {
+		return pk, packets.ErrRejectPacket // it is acknowledged when the hub has it
 	}
 	return pk, packets.CodeSuccessIgnore
 }
@@ -130,7 +137,7 @@ func (h *hook) OnACLCheck(client *mqtt.Client, filter string, write bool) bool {
 	if err != nil {
 		return false
 	}
-	return write || maySubscribe(c.deviceID, filter, client.State.Subscriptions.GetAll())
+	return write || maySubscribe(c.id, filter, client.State.Subscriptions.GetAll())
 }
 
 // OnSubscribe grants QoS 1 to those who ask for 2.
@@ -141,12 +148,14 @@ func (h *hook) OnSubscribe(_ *mqtt.Client, pk packets.Packet) packets.Packet {
 	return pk
 }
 
-// OnSubscribed notes what was granted.
+// OnSubscribed puts in force what was granted, before the client is told: it
+// misses nothing from then on. What is sent because of it waits for SUBACK.
 func (h *hook) OnSubscribed(client *mqtt.Client, pk packets.Packet, reasonCodes []byte) {
 	c, err := connOf(client)
 	if err != nil {
 		return
 	}
+	c.holdSending()
 	for i, subscription := range pk.Filters {
 		if reasonCodes[i] <= maxQoS {
 			c.subscribed(subscription.Filter, reasonCodes[i])
@@ -154,10 +163,30 @@ func (h *hook) OnSubscribed(client *mqtt.Client, pk packets.Packet, reasonCodes 
 	}
 }
 
-// OnUnsubscribed notes what ended.
+// OnPacketEncode completes CONNACK: the library knows nothing of sessions that
+// go on.
+func (h *hook) OnPacketEncode(client *mqtt.Client, pk packets.Packet) packets.Packet {
+	if c, err := connOf(client); err == nil && pk.FixedHeader.Type == packets.Connack {
+		pk.SessionPresent = c.sessionPresent
+	}
+	return pk
+}
+
+// OnPacketSent lets go what waited for this packet.
+func (h *hook) OnPacketSent(client *mqtt.Client, pk packets.Packet, _ []byte) {
+	if pk.FixedHeader.Type != packets.Connack && pk.FixedHeader.Type != packets.Suback {
+		return
+	}
+	if c, err := connOf(client); err == nil {
+		c.resumeSending()
+	}
+}
+
+// OnUnsubscribed notes what ended. The library also calls it, with a packet
+// that nobody sent, when the connection has ended.
 func (h *hook) OnUnsubscribed(client *mqtt.Client, pk packets.Packet) {
 	c, err := connOf(client)
-	if err != nil {
+	if err != nil || pk.PacketID == 0 {
 		return
 	}
 	for _, subscription := range pk.Filters {

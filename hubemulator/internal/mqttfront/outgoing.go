@@ -3,25 +3,35 @@ package mqttfront
 import (
 	"encoding/json"
 	"maps"
-	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
 // message is something the hub sends to one device.
 type message struct {
-	topic        string
-	payload      []byte
-	qos          byte
-	notification bool // of a desired change, rather than an answer
+	topic   string
+	payload []byte
+	qos     byte
+	// operation is set for what the hub sends unasked.
+	operation string
+	truncated bool // whether the connection ends in the middle of it
+	// sending and sent, if set, are called right before and after the message
+	// goes out, and settled once the device has it as far as the QoS tells.
+	sending, sent, settled func()
 }
 
 // writeLoop sends what is queued, in order, and ends the connection when the
 // device's token expires.
 func (c *conn) writeLoop() {
+	var expired <-chan time.Time
+	if c.expiry != nil {
+		expired = c.expiry.C()
+	}
 	for {
 		select {
 		case m := <-c.outgoing:
@@ -29,7 +39,7 @@ func (c *conn) writeLoop() {
 				c.stop(err)
 				return
 			}
-		case <-c.expiry.C():
+		case <-expired:
 			c.stop(errTokenExpired)
 			return
 		case <-c.ctx.Done():
@@ -39,29 +49,16 @@ func (c *conn) writeLoop() {
 }
 
 func (c *conn) send(m message) error {
-	if m.notification {
-		return c.sendNotification(m)
+	if m.operation != "" {
+		verdict, err := c.obeyFault(m.operation)
+		if err != nil || verdict.Action == fault.Status {
+			return err
+		}
+		m.truncated = verdict.Action == fault.Truncated
+		c.bill(m.operation, m.payload)
 	}
-	return c.publish(m)
-}
-
-// sendNotification obeys the fault rules for notifications: a status loses it,
-// and a hold delays all that comes after it on the connection as well.
-func (c *conn) sendNotification(m message) error {
-	verdict, err := c.server.cfg.Faults.Apply(c.ctx, opDesiredNotification, c.deviceID)
-	if err != nil {
-		return err
-	}
-	counters := c.server.cfg.Counters
-	switch verdict.Action {
-	case fault.Status:
-		counters.Add(opDesiredNotification, verdict.Status)
-		return nil
-	case fault.DropAnswer:
-		counters.Add(opDesiredNotification, 0)
-		return errDropAnswer
-	}
-	counters.Add(opDesiredNotification, http.StatusOK)
+	c.sending.Lock()
+	defer c.sending.Unlock()
 	return c.publish(m)
 }
 
@@ -72,18 +69,33 @@ func (c *conn) publish(m message) error {
 		Payload:     m.payload,
 	}
 	if m.qos > 0 {
-		id, err := c.nextPacketID()
+		id, err := c.nextPacketID(m.settled)
 		if err != nil {
 			return err
 		}
 		pk.PacketID = id
 	}
-	return c.client.WritePacket(pk)
+	if m.truncated {
+		return c.publishHalf(pk)
+	}
+	if m.sending != nil {
+		m.sending()
+	}
+	if err := c.client.WritePacket(pk); err != nil {
+		return err
+	}
+	if m.sent != nil {
+		m.sent()
+	}
+	if m.qos == 0 && m.settled != nil {
+		m.settled()
+	}
+	return nil
 }
 
 // nextPacketID numbers what the device has to acknowledge. The library's own
 // numbers mix up those of the two directions.
-func (c *conn) nextPacketID() (uint16, error) {
+func (c *conn) nextPacketID(acknowledged func()) (uint16, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.unacked) >= maxUnacknowledged {
@@ -92,7 +104,7 @@ func (c *conn) nextPacketID() (uint16, error) {
 	for {
 		c.packetID++
 		if _, used := c.unacked[c.packetID]; c.packetID != 0 && !used {
-			c.unacked[c.packetID] = struct{}{}
+			c.unacked[c.packetID] = acknowledged
 			return c.packetID, nil
 		}
 	}
@@ -100,8 +112,12 @@ func (c *conn) nextPacketID() (uint16, error) {
 
 func (c *conn) acknowledged(id uint16) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	settled := c.unacked[id]
 	delete(c.unacked, id)
+	c.mu.Unlock()
+	if settled != nil {
+		settled()
+	}
 }
 
 func (c *conn) grantedQoS(filter string) (qos byte, subscribed bool) {
@@ -115,15 +131,28 @@ func (c *conn) subscribed(filter string, qos byte) {
 	c.mu.Lock()
 	c.granted[filter] = qos
 	c.mu.Unlock()
-	if filter == filterDesired {
+	switch {
+	case filter == filterDesired:
 		c.session.SubscribeDesired(c.notify)
+	case filter == filterMethods:
+		c.session.ServeMethods(c.callMethod)
+	case isCommandFilter(c.id, filter):
+		c.session.SubscribeCommands(store.CommandSubscription{Filter: filter, QoS: qos}, c.persistent, c.commandSender(filter))
 	}
 }
 
 func (c *conn) unsubscribed(filter string) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	delete(c.granted, filter)
+	c.mu.Unlock()
+	switch {
+	case filter == filterDesired:
+		c.session.SubscribeDesired(nil)
+	case filter == filterMethods:
+		c.session.ServeMethods(nil)
+	case isCommandFilter(c.id, filter):
+		c.session.UnsubscribeCommands()
+	}
 }
 
 // notify queues a desired change. It must not wait for the device: the writer
@@ -144,10 +173,10 @@ func (c *conn) notify(version int64, patch map[string]any) {
 		return
 	}
 	m := message{
-		topic:        "$iothub/twin/PATCH/properties/desired/?$version=" + strconv.FormatInt(version, 10),
-		payload:      payload,
-		qos:          qos,
-		notification: true,
+		topic:     "$iothub/twin/PATCH/properties/desired/?$version=" + strconv.FormatInt(version, 10),
+		payload:   payload,
+		qos:       qos,
+		operation: opDesiredNotification,
 	}
 	select {
 	case c.outgoing <- m:

@@ -22,21 +22,31 @@ const (
 	opReportedPatch       = "mqttReportedPatch"
 	opDesiredNotification = "mqttDesiredNotification"
 	opTelemetry           = "mqttTelemetry"
+	opMethod              = "mqttMethod"
+	opCommand             = "mqttCommand"
 )
 
 var errDropAnswer = errors.New("cut by a fault rule before the answer")
 
-// request is a twin request of a device.
+// request is a twin request of a device, or its telemetry.
 type request struct {
 	topic   topic
 	payload []byte
+	// packetID is that of telemetry sent with QoS 1, which is acknowledged
+	// when it has been taken; 0 for all else.
+	packetID uint16
+	stale    bool // whether a read is to miss the last write
 }
 
 func (r request) operation() string {
-	if r.topic.kind == topicTwinGet {
+	switch r.topic.kind {
+	case topicTwinGet:
 		return opTwinGet
+	case topicTelemetry:
+		return opTelemetry
+	default:
+		return opReportedPatch
 	}
-	return opReportedPatch
 }
 
 // answer is what the hub says to a request.
@@ -44,6 +54,8 @@ type answer struct {
 	status  int
 	version int64 // new $version of the reported section, 0 for none
 	body    []byte
+	// truncated says that only the first half is to be sent.
+	truncated bool
 }
 
 // requestLoop works on the requests of one connection, one after the other,
@@ -61,27 +73,32 @@ func (c *conn) requestLoop() {
 }
 
 func (c *conn) handle(r request) {
-	verdict, err := c.server.cfg.Faults.Apply(c.ctx, r.operation(), c.deviceID)
-	if err != nil {
-		return // the connection ended; the request was not applied
+	counted := c.server.cfg.Counters.Begin(r.operation())
+	verdict, err := c.server.cfg.Faults.Apply(c.ctx, r.operation(), c.id.Device)
+	if err == nil && cutsBefore(verdict) {
+		err = errFault
+		c.stop(err)
 	}
-	var reply answer
-	if verdict.Action == fault.Status {
-		reply = c.failure(&store.Error{
-			Status: verdict.Status,
-			Number: verdict.Status * 1000, // the hub's generic code of that status
-			Code:   verdict.ErrorCode,
-			Text:   verdict.ErrorCode,
-		})
-	} else {
-		reply = c.apply(r)
+	if err != nil {
+		counted.End(unanswered) // the connection ended; the request was not applied
+		return
+	}
+	if r.topic.kind == topicTelemetry {
+		c.takeTelemetry(r, verdict, counted)
+		return
+	}
+	reply, err := c.answerTo(r, verdict)
+	if err != nil {
+		counted.End(unanswered)
+		return
 	}
 	if verdict.Action == fault.DropAnswer {
-		c.server.cfg.Counters.Add(r.operation(), 0)
+		counted.End(unanswered)
 		c.stop(errDropAnswer)
 		return
 	}
-	c.server.cfg.Counters.Add(r.operation(), reply.status)
+	counted.End(reply.status)
+	reply.truncated = verdict.Action == fault.Truncated
 	c.sendAnswer(r.topic.requestID, reply)
 }
 
@@ -97,7 +114,11 @@ func (c *conn) twinGet(r request) answer {
 	if strings.TrimSpace(string(r.payload)) != "" {
 		return c.failure(badRequest("The twin GET request must have an empty payload"))
 	}
-	document, err := c.session.Twin()
+	read := c.session.Twin
+	if r.stale {
+		read = c.session.TwinBefore
+	}
+	document, err := read()
 	if err != nil {
 		return c.failure(err)
 	}
@@ -159,7 +180,7 @@ func (c *conn) sendAnswer(requestID string, reply answer) {
 		topic += "&$version=" + strconv.FormatInt(reply.version, 10)
 	}
 	select {
-	case c.outgoing <- message{topic: topic, payload: reply.body, qos: qos}:
+	case c.outgoing <- message{topic: topic, payload: reply.body, qos: qos, truncated: reply.truncated}:
 	case <-c.ctx.Done():
 	}
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 	. "github.com/onsi/gomega"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
 func TestSubscriptions(t *testing.T) {
@@ -16,6 +18,7 @@ func TestSubscriptions(t *testing.T) {
 	for filter, want := range map[string]byte{
 		filterTwinAnswers: 1, filterDesired: 1, filterMethods: 1, "devices/d1/messages/devicebound/#": 1,
 		"devices/d2/messages/devicebound/#": 0x80, "#": 0x80, "$iothub/#": 0x80, "$iothub/twin/res/+": 0x80, "a/b": 0x80,
+		"devices/d1/#": 0x80, "devices/d1/inputs/#": 0x80, "devices/d1/modules/m1/#": 0x80,
 	} {
 		h.Expect(c.subscribe(filter, 1)).To(Equal(want), filter)
 	}
@@ -26,10 +29,10 @@ func TestAtMostFiveSubscriptions(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	held := map[string]bool{"1": true, "2": true, "3": true, "4": true}
-	g.Expect(maySubscribe("d1", filterDesired, held)).To(BeTrue())
+	g.Expect(maySubscribe(store.ID{Device: "d1"}, filterDesired, held)).To(BeTrue())
 	held[filterDesired] = true
-	g.Expect(maySubscribe("d1", filterDesired, held)).To(BeTrue())
-	g.Expect(maySubscribe("d1", filterTwinAnswers, held)).To(BeFalse())
+	g.Expect(maySubscribe(store.ID{Device: "d1"}, filterDesired, held)).To(BeTrue())
+	g.Expect(maySubscribe(store.ID{Device: "d1"}, filterTwinAnswers, held)).To(BeFalse())
 }
 
 func TestPublishing(t *testing.T) {
@@ -43,6 +46,11 @@ func TestPublishing(t *testing.T) {
 		"telemetry with properties":  {"devices/d1/messages/events/a=b&%24.ct=x", 0, false},
 		"telemetry without slash":    {"devices/d1/messages/events", 0, false},
 		"method result":              {"$iothub/methods/res/200/?$rid=1", 0, false},
+		"method result, odd status":  {"$iothub/methods/res/-7/?$rid=1", 1, false},
+		"method result, no number":   {"$iothub/methods/res/ok/?$rid=1", 1, true},
+		"method result, no id":       {"$iothub/methods/res/200/?", 0, true},
+		"escaped device id":          {"devices/%641/messages/events/", 1, false},
+		"filter characters":          {"devices/d1/messages/events/a=b+c", 1, true},
 		"another device's telemetry": {"devices/d2/messages/events/", 0, true},
 		"longer device id":           {"devices/d1/messages/eventsx", 0, true},
 		"desired properties":         {"$iothub/twin/PATCH/properties/desired/?$version=2", 0, true},
@@ -67,7 +75,7 @@ func TestPublishing(t *testing.T) {
 			}
 			c.ping()
 			telemetry := int64(strings.Count(test.topic, "messages/events"))
-			h.Expect(h.counted(opTelemetry).Calls).To(Equal(telemetry))
+			h.Eventually(func() int64 { return h.counted(opTelemetry).Calls }, patience).Should(Equal(telemetry))
 		})
 	}
 }

@@ -1,5 +1,5 @@
 // Package mqttfront lets devices talk to an emulated IoT Hub over MQTT 3.1.1
-// and TLS.
+// and TLS, directly or inside a WebSocket.
 //
 // IoT Hub is not a message broker: every device uses the same topic names and
 // talks to the hub alone. The MQTT library therefore only speaks the protocol
@@ -22,6 +22,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 // maxPacketSize leaves room around the largest message a device may send: IoT
@@ -37,6 +38,7 @@ type Config struct {
 	TLS      *tls.Config // the hub's certificate
 	Counters *count.Set
 	Faults   *fault.Set
+	Limits   *throttle.Limits // nil for a hub without any
 	Logger   *slog.Logger
 	Clock    clock.Clock
 	// HostNames are the names of the hub, lower case and without a port: a
@@ -95,7 +97,8 @@ func (s *Server) Serve(listener net.Listener) error {
 			}
 			return fmt.Errorf("MQTT: accept: %w", err)
 		}
-		if c := s.track(raw); c != nil {
+		network := tls.Server(raw, s.cfg.TLS)
+		if c := s.track(network, nil); c != nil {
 			go s.serveConn(c)
 		}
 	}
@@ -107,16 +110,17 @@ func (s *Server) isClosed() bool {
 	return s.closed
 }
 
-// track returns nil when the server is closed already.
-func (s *Server) track(raw net.Conn) *conn {
+// track returns nil when the server is closed already. state is that of the
+// TLS connection below network, nil when network is that connection itself.
+func (s *Server) track(network net.Conn, state *tls.ConnectionState) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		_ = raw.Close() // nothing was said on it yet
+		_ = network.Close() // nothing was said on it yet
 		return nil
 	}
 	s.serial++
-	c := newConn(s, tls.Server(raw, s.cfg.TLS), s.serial)
+	c := newConn(s, network, state, s.serial)
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
 	return c
@@ -132,7 +136,7 @@ func (s *Server) serveConn(c *conn) {
 	if cause := context.Cause(c.ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
-	s.cfg.Logger.Debug("MQTT connection ended", "device", c.deviceID, "remote", c.RemoteAddr().String(), "cause", err)
+	s.cfg.Logger.Debug("MQTT connection ended", "device", c.id.Device, "module", c.id.Module, "remote", c.RemoteAddr().String(), "cause", err)
 }
 
 // Close cuts all connections and waits for everything to end. Further calls

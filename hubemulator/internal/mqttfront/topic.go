@@ -1,7 +1,10 @@
 package mqttfront
 
 import (
+	"net/url"
 	"strings"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
 // The filters that a device may subscribe to, and the topics it may publish to.
@@ -36,23 +39,36 @@ type topic struct {
 	// version is the $version of a reported patch, as received.
 	version    string
 	hasVersion bool
+	// status is that of a method's result, as received.
+	status string
 }
 
-func parseTopic(deviceID, name string) topic {
+func parseTopic(id store.ID, name string) topic {
+	// MQTT keeps these for filters.
+	if strings.ContainsAny(name, "+#\x00") {
+		return topic{kind: topicForeign}
+	}
 	if query, found := strings.CutPrefix(name, prefixTwinGet); found {
 		return requestTopic(topicTwinGet, query)
 	}
 	if query, found := strings.CutPrefix(name, prefixReportedPatch); found {
 		return requestTopic(topicReportedPatch, query)
 	}
-	switch {
-	case isTelemetryTopic(deviceID, name):
-		return topic{kind: topicTelemetry}
-	case strings.HasPrefix(name, prefixMethodResponses):
-		return topic{kind: topicMethodResponse}
-	default:
-		return topic{kind: topicForeign}
+	if result, found := strings.CutPrefix(name, prefixMethodResponses); found {
+		status, query, found := strings.Cut(result, "/?")
+		if !found {
+			return topic{kind: topicForeign}
+		}
+		t := requestTopic(topicMethodResponse, query)
+		if t.kind != topicForeign {
+			t.status = status
+		}
+		return t
 	}
+	if isTelemetryTopic(id, name) {
+		return topic{kind: topicTelemetry}
+	}
+	return topic{kind: topicForeign}
 }
 
 // requestTopic reads the query of a request. Without a $rid there is no way to
@@ -67,24 +83,80 @@ func requestTopic(kind topicKind, query string) topic {
 			t.version, t.hasVersion = value, true
 		}
 	}
+	if t.kind == topicForeign {
+		return topic{}
+	}
 	return t
 }
 
-func isTelemetryTopic(deviceID, name string) bool {
-	own := "devices/" + deviceID + "/messages/events"
-	return name == own || strings.HasPrefix(name, own+"/")
+func isTelemetryTopic(id store.ID, name string) bool {
+	rest, own := cutOwn(id, name)
+	return own && (rest == "messages/events" || strings.HasPrefix(rest, "messages/events/"))
+}
+
+// cutOwn returns what follows the device's or module's own name in a topic.
+// Some of the hub's client libraries escape the name, others do not.
+func cutOwn(id store.ID, name string) (rest string, own bool) {
+	names := []string{"devices", id.Device}
+	if id.Module != "" {
+		names = append(names, "modules", id.Module)
+	}
+	rest = name
+	for _, want := range names {
+		var segment string
+		segment, rest, _ = strings.Cut(rest, "/")
+		if decoded, err := url.PathUnescape(segment); segment != want && (err != nil || decoded != want) {
+			return "", false
+		}
+	}
+	return rest, true
+}
+
+// isCommandFilter tells the filter for messages from the cloud. A module has
+// two filters of its own instead, and never gets anything on them here: such
+// messages are for devices, and inputs are fed by the module's IoT Edge device.
+func isCommandFilter(id store.ID, filter string) bool {
+	rest, own := cutOwn(id, filter)
+	return own && id.Module == "" && rest == "messages/devicebound/#"
 }
 
 // maySubscribe allows the documented filters, each for the device itself, up to
 // the hub's maximum; asking again for one that is held is fine.
-func maySubscribe[S any](deviceID, filter string, held map[string]S) bool {
+func maySubscribe[S any](id store.ID, filter string, held map[string]S) bool {
 	if _, again := held[filter]; !again && len(held) >= maxSubscriptions {
 		return false
 	}
 	switch filter {
-	case filterTwinAnswers, filterDesired, filterMethods, "devices/" + deviceID + "/messages/devicebound/#":
+	case filterTwinAnswers, filterDesired, filterMethods:
 		return true
-	default:
-		return false
 	}
+	rest, own := cutOwn(id, filter)
+	return isCommandFilter(id, filter) || own && id.Module != "" && (rest == "#" || rest == "inputs/#")
 }
+
+// commandTopic is where a message from the cloud is sent to, its properties
+// being part of the topic's name. filter is the one that it answers.
+func commandTopic(filter string, m store.Command) string {
+	var bag []string
+	add := func(name, value string) {
+		if value != "" {
+			bag = append(bag, escape(name)+"="+escape(value))
+		}
+	}
+	add("$.mid", m.MessageID)
+	add("$.cid", m.CorrelationID)
+	add("$.uid", m.UserID)
+	add("$.to", "/devices/"+m.DeviceID+"/messages/deviceBound")
+	if !m.Expiry.IsZero() {
+		add("$.exp", m.Expiry.UTC().Format("2006-01-02T15:04:05.9999999Z"))
+	}
+	add("$.ct", m.ContentType)
+	add("$.ce", m.ContentEncoding)
+	for _, name := range m.PropertyNames() {
+		bag = append(bag, escape(name)+"="+escape(m.Properties[name]))
+	}
+	return strings.TrimSuffix(filter, "#") + strings.Join(bag, "&")
+}
+
+// escape is percent-encoding; unlike in a form, a space is %20.
+func escape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 	. "github.com/onsi/gomega"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
 // answer reads what the hub answers to a request sent with QoS 0 or 1.
@@ -165,7 +167,7 @@ func TestDesiredNotification(t *testing.T) {
 	h.Expect(pk.TopicName).To(Equal("$iothub/twin/PATCH/properties/desired/?$version=4"))
 	h.Expect(string(pk.Payload)).To(MatchJSON(`{"old":{"a":null},"list":[2,{"x":1.50}],"gone":null,"$version":4}`))
 
-	_, err := h.store.PatchTwin("d1", "", []byte(`{"tags":{"a":1}}`))
+	_, err := h.store.PatchTwin(store.ID{Device: "d1"}, "", []byte(`{"tags":{"a":1}}`))
 	h.Expect(err).NotTo(HaveOccurred())
 	c.ping() // a change of tags is not the device's business
 	unsubscribe := packets.NewControlPacket(packets.Unsubscribe).(*packets.UnsubscribePacket)
@@ -192,7 +194,7 @@ func TestDesiredNotificationsKeepTheirOrder(t *testing.T) {
 			go func() {
 				var err error
 				for i := range each {
-					_, patchErr := h.store.PatchTwin("d1", "", []byte(fmt.Sprintf(`{"properties":{"desired":{"w%d":%d}}}`, w, i)))
+					_, patchErr := h.store.PatchTwin(store.ID{Device: "d1"}, "", []byte(fmt.Sprintf(`{"properties":{"desired":{"w%d":%d}}}`, w, i)))
 					err = errors.Join(err, patchErr)
 				}
 				failed <- err

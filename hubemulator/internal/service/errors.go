@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 	"k8s.io/utils/clock"
@@ -69,18 +70,51 @@ type envelope struct {
 	ExceptionMessage string
 }
 
+// numberedEnvelope is the other form of an error: newer parts of the hub, and
+// devices' connections, have it.
+type numberedEnvelope struct {
+	ErrorCode    int    `json:"errorCode"`
+	Message      string `json:"message"`
+	TrackingID   string `json:"trackingId"`
+	TimestampUTC string `json:"timestampUtc"`
+}
+
+// numbered are the codes of the refusals that the service API gives in a
+// numberedEnvelope.
+var numbered = [...]string{"ModuleAlreadyExistsOnDevice"}
+
+func (e errorWriter) envelopeOf(err error, refusal *store.Error) any {
+	if nested, ok := errors.AsType[*methodError](err); ok {
+		return nested.envelope(e.clock.Now().UTC())
+	}
+	return e.envelope(refusal)
+}
+
+func (e errorWriter) envelope(refusal *store.Error) any {
+	id := uuid.New()
+	tracking := hex.EncodeToString(id[:])
+	now := e.clock.Now().UTC()
+	if slices.Contains(numbered[:], refusal.Code) {
+		timestamp := now.Format("2006-01-02T15:04:05.0000000Z")
+		return numberedEnvelope{
+			ErrorCode: refusal.Number, Message: refusal.Text,
+			TrackingID: tracking + "-G2:-TimeStamp:" + timestamp, TimestampUTC: timestamp,
+		}
+	}
+	return envelope{
+		Message:          fmt.Sprintf("ErrorCode:%s;%s", refusal.Code, refusal.Text),
+		ExceptionMessage: fmt.Sprintf("Tracking ID:%s-G:0-TimeStamp:%s", tracking, now.Format("01/02/2006 15:04:05")),
+	}
+}
+
 func (e errorWriter) write(w http.ResponseWriter, err error) {
 	refusal := asRefusal(err)
-	tracking := uuid.New()
-	now := e.clock.Now().UTC()
+	// Strings and a number always encode.
+	text, _ := encodeBody(e.envelopeOf(err, refusal))
 	result := answer{
 		status: refusal.Status,
 		header: map[string]string{"iothub-errorcode": refusal.Code},
-		body: envelope{
-			Message: fmt.Sprintf("ErrorCode:%s;%s", refusal.Code, refusal.Text),
-			ExceptionMessage: fmt.Sprintf("Tracking ID:%s-G:0-TimeStamp:%s",
-				hex.EncodeToString(tracking[:]), now.Format("01/02/2006 15:04:05")),
-		},
+		text:   text,
 	}
 	if refusal.Status == http.StatusTooManyRequests {
 		// The service never says how long to wait; it hangs up instead.

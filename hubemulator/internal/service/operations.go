@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -10,41 +11,76 @@ import (
 )
 
 func (h *handler) getTwin(c call) (answer, error) {
-	twin, err := h.Store.Twin(c.deviceID)
+	if c.stale {
+		twin, err := h.Store.TwinBefore(c.id)
+		return answer{status: http.StatusOK, body: twin}, err
+	}
+	twin, err := h.Store.Twin(c.id)
 	return answer{status: http.StatusOK, body: twin}, err
 }
 
 func (h *handler) patchTwin(c call) (answer, error) {
-	twin, err := h.Store.PatchTwin(c.deviceID, c.header.Get("If-Match"), c.body)
+	twin, err := h.Store.PatchTwin(c.id, c.header.Get("If-Match"), c.body)
 	return answer{status: http.StatusOK, body: twin}, err
 }
 
 func (h *handler) replaceTwin(c call) (answer, error) {
-	twin, err := h.Store.ReplaceTwin(c.deviceID, c.header.Get("If-Match"), c.body)
+	twin, err := h.Store.ReplaceTwin(c.id, c.header.Get("If-Match"), c.body)
 	return answer{status: http.StatusOK, body: twin}, err
 }
 
-func (h *handler) getDevice(c call) (answer, error) {
-	identity, err := h.Store.Device(c.deviceID)
-	return identityAnswer(identity), err
+func (h *handler) getIdentity(c call) (answer, error) {
+	identity, err := h.Store.Identity(c.id)
+	return identityAnswer(c.id, identity), err
 }
 
-func (h *handler) putDevice(c call) (answer, error) {
-	identity, err := h.Store.PutDevice(c.deviceID, c.header.Get("If-Match"), c.body)
-	return identityAnswer(identity), err
+func (h *handler) putIdentity(c call) (answer, error) {
+	identity, err := h.Store.PutIdentity(c.id, c.header.Get("If-Match"), c.body)
+	return identityAnswer(c.id, identity), err
 }
 
-// identityAnswer has the etag in a header too, in quotes there. Twins do not.
-func identityAnswer(identity store.Identity) answer {
-	return answer{
-		status: http.StatusOK,
-		header: map[string]string{"ETag": `"` + identity.Etag + `"`},
-		body:   identity.Document,
+// identityAnswer has a device's etag in a header too, in quotes there. Twins
+// and modules have theirs in the body alone.
+func identityAnswer(id store.ID, identity store.Identity) answer {
+	result := answer{status: http.StatusOK, body: identity.Document}
+	if id.Module == "" {
+		result.header = map[string]string{"ETag": `"` + identity.Etag + `"`}
 	}
+	return result
 }
 
-func (h *handler) deleteDevice(c call) (answer, error) {
-	return answer{status: http.StatusNoContent}, h.Store.DeleteDevice(c.deviceID, c.header.Get("If-Match"))
+func (h *handler) deleteIdentity(c call) (answer, error) {
+	return answer{status: http.StatusNoContent}, h.Store.DeleteIdentity(c.id, c.header.Get("If-Match"))
+}
+
+func (h *handler) listModules(c call) (answer, error) {
+	modules, err := h.Store.ModulesOf(c.id.Device)
+	return answer{status: http.StatusOK, body: modules}, err
+}
+
+func (h *handler) deviceStatistics(call) (answer, error) {
+	statistics := h.Store.Statistics()
+	return answer{status: http.StatusOK, body: map[string]int{
+		"totalDeviceCount":    statistics.Enabled + statistics.Disabled,
+		"enabledDeviceCount":  statistics.Enabled,
+		"disabledDeviceCount": statistics.Disabled,
+	}}, nil
+}
+
+func (h *handler) serviceStatistics(call) (answer, error) {
+	return answer{status: http.StatusOK, body: map[string]int{"connectedDeviceCount": h.Store.Statistics().Connected}}, nil
+}
+
+func (h *handler) bulkDevices(c call) (answer, error) {
+	result, err := h.Store.Bulk(c.body)
+	if err != nil {
+		return answer{}, err
+	}
+	status := http.StatusOK
+	if !result.IsSuccessful {
+		status = http.StatusBadRequest
+	}
+	return answer{status: status, body: result}, nil
 }
 
 // maxListed is the most identities that a list holds, and what the service
@@ -56,20 +92,25 @@ func (h *handler) listDevices(c call) (answer, error) {
 	if err != nil || limit < 1 || limit > maxListed {
 		limit = maxListed
 	}
-	return answer{status: http.StatusOK, body: h.Store.Devices(limit)}, nil
+	return answer{status: http.StatusOK, body: h.Store.Identities(limit)}, nil
+}
+
+// encodeBody returns an answer's body as JSON, nil if there is none.
+func encodeBody(body any) ([]byte, error) {
+	if body == nil {
+		return nil, nil
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(body); err != nil {
+		return nil, fmt.Errorf("the answer could not be encoded: %w", err)
+	}
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), nil
 }
 
 func writeAnswer(w http.ResponseWriter, result answer) {
-	var body bytes.Buffer
-	if result.body != nil {
-		encoder := json.NewEncoder(&body)
-		encoder.SetEscapeHTML(false)
-		// Every body is made of what was decoded from JSON before, or of plain
-		// structs, so that encoding cannot fail.
-		if err := encoder.Encode(result.body); err != nil {
-			http.Error(w, "the answer could not be encoded: "+err.Error(), http.StatusInternalServerError)
-			return
-		}
+	if result.text != nil {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	}
 	for name, value := range result.header {
@@ -77,5 +118,5 @@ func writeAnswer(w http.ResponseWriter, result answer) {
 	}
 	w.WriteHeader(result.status)
 	// A client that has gone away is no business of ours.
-	_, _ = w.Write(bytes.TrimSuffix(body.Bytes(), []byte("\n")))
+	_, _ = w.Write(result.text)
 }

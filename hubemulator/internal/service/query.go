@@ -1,14 +1,10 @@
 package service
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"hash/fnv"
 	"iter"
 	"net/http"
-	"slices"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
@@ -16,16 +12,6 @@ import (
 
 // IoT Hub answers queries in pages of 1 to 100 rows, 100 unless told otherwise.
 const maxPage = 100
-
-// position is where the next page starts. It names the last device answered,
-// so that devices that come and go elsewhere disturb nothing.
-type position struct {
-	After string `json:"after"`
-	// Rows is how many rows the pages before had; TOP counts them.
-	Rows int `json:"rows"`
-	// Query is a hash of the text: a continuation is good for one query only.
-	Query uint64 `json:"query"`
-}
 
 func (h *handler) runQuery(c call) (answer, error) {
 	var body struct{ Query *string }
@@ -35,28 +21,25 @@ func (h *handler) runQuery(c call) (answer, error) {
 	if body.Query == nil || *body.Query == "" {
 		return answer{}, errMissingQuery
 	}
-	if utf8.RuneCountInString(*body.Query) > query.MaxLength {
-		return answer{}, errBadQuery
-	}
 	parsed, err := query.Parse(*body.Query)
 	if err != nil {
-		return answer{}, errBadQuery
+		return answer{}, errBadQuery // the service does not say where or why
 	}
 	size, err := pageSize(c.header.Get("x-ms-max-item-count"))
 	if err != nil {
 		return answer{}, err
 	}
-	start, err := decodePosition(c.header.Get("x-ms-continuation"), *body.Query)
+	start, err := h.openPosition(c.header.Get("x-ms-continuation"), *body.Query)
 	if err != nil {
 		return answer{}, err
 	}
-	rows, next := h.page(parsed, start, size)
+	rows, next := page(h.rows(parsed, start), start, parsed.Top(), size)
 	result := answer{status: http.StatusOK, body: rows, header: map[string]string{"x-ms-item-type": "Raw"}}
 	if parsed.SelectsTwins() {
 		result.header["x-ms-item-type"] = "Twin"
 	}
 	if next != nil {
-		result.header["x-ms-continuation"] = next.encode()
+		result.header["x-ms-continuation"] = h.sealPosition(*next, *body.Query)
 	}
 	return result, nil
 }
@@ -72,93 +55,73 @@ func pageSize(header string) (int, error) {
 	return size, nil
 }
 
-// page returns the rows of one page, and where the next one starts if there
-// is one.
-func (h *handler) page(q *query.Query, start position, size int) ([]map[string]any, *position) {
+// page returns the rows of one page, and where the next one starts if there is
+// one. top is how many rows all pages have together at most, unless it is 0.
+func page(found iter.Seq2[position, map[string]any], start position, top, size int) ([]map[string]any, *position) {
 	rows := []map[string]any{}
-	if q.Aggregates() {
-		return append(rows, q.Aggregate(documents(h.twins(q, "")))), nil
-	}
-	limit := -1
-	if q.Top() > 0 {
-		limit = q.Top() - start.Rows
-	}
-	last := start.After
-	for id, doc := range h.twins(q, start.After) {
-		row, selected := q.Select(doc)
-		if !selected {
-			continue
+	last := start
+	for at, row := range found {
+		if len(rows) == size {
+			last.Rows = start.Rows + len(rows)
+			return rows, &last
 		}
-		if len(rows) == limit {
+		rows, last = append(rows, row), at
+		if start.Rows+len(rows) == top {
 			break
 		}
-		if len(rows) == size {
-			return rows, &position{After: last, Rows: start.Rows + len(rows), Query: start.Query}
-		}
-		rows, last = append(rows, row), id
 	}
 	return rows, nil
 }
 
-// twins yields the twins that a query ranges over, behind the id after. There
-// are no modules here.
-func (h *handler) twins(q *query.Query, after string) iter.Seq2[string, map[string]any] {
-	return func(yield func(string, map[string]any) bool) {
-		if q.Modules() {
-			return
-		}
-		ids := h.Store.DeviceIDs()
-		first, found := slices.BinarySearch(ids, after)
-		if found {
-			first++
-		}
-		for _, id := range ids[first:] {
-			doc, err := h.Store.Twin(id)
-			if err != nil {
-				continue // deleted since
+// rows yields what a query finds behind a position, with the position of each
+// row.
+func (h *handler) rows(q *query.Query, start position) iter.Seq2[position, map[string]any] {
+	if q.Aggregates() {
+		return h.groups(q, start)
+	}
+	return func(yield func(position, map[string]any) bool) {
+		for id, twin := range h.Store.Scan(sourceOf(q), store.ID{Device: start.Device, Module: start.Module}) {
+			if !q.Selects(twin) {
+				continue
 			}
-			if !yield(id, doc) {
+			if !yield(position{Device: id.Device, Module: id.Module}, rowOf(q, twin)) {
 				return
 			}
 		}
 	}
 }
 
-func documents(twins iter.Seq2[string, map[string]any]) iter.Seq[map[string]any] {
-	return func(yield func(map[string]any) bool) {
-		for _, doc := range twins {
-			if !yield(doc) {
+func rowOf(q *query.Query, twin *store.Snapshot) map[string]any {
+	if q.SelectsTwins() {
+		return twin.Document()
+	}
+	return q.Row(twin)
+}
+
+// groups aggregates anew for every page: what the groups come to may have
+// changed since the page before, but their order has not.
+func (h *handler) groups(q *query.Query, start position) iter.Seq2[position, map[string]any] {
+	return func(yield func(position, map[string]any) bool) {
+		collected := q.Aggregation()
+		for _, twin := range h.Store.Scan(sourceOf(q), store.ID{}) {
+			if q.Selects(twin) {
+				collected.Add(twin)
+			}
+		}
+		for _, group := range collected.Groups() {
+			if start.Group != nil && group.Key <= string(start.Group) {
+				continue
+			}
+			if !yield(position{Group: []byte(group.Key)}, group.Row) {
 				return
 			}
 		}
 	}
 }
 
-func (p position) encode() string {
-	// A struct of strings and numbers always encodes.
-	text, _ := json.Marshal(p)
-	return base64.StdEncoding.EncodeToString(text)
-}
-
-func decodePosition(token, text string) (position, error) {
-	hash := fnv.New64a()
-	_, _ = hash.Write([]byte(text)) // a hash takes everything
-	start := position{Query: hash.Sum64()}
-	if token == "" {
-		return start, nil
+func sourceOf(q *query.Query) store.Source {
+	if q.Modules() {
+		return store.Modules
 	}
-	decoded, err := base64.StdEncoding.DecodeString(token)
-	if err != nil {
-		return position{}, errContinuation
-	}
-	var given position
-	if err := json.Unmarshal(decoded, &given); err != nil || given.Query != start.Query || given.Rows < 0 {
-		return position{}, errContinuation
-	}
-	return given, nil
-}
-
-var errContinuation = &store.Error{
-	Status: http.StatusBadRequest, Number: 400004, Code: "ArgumentInvalid",
-	Text: "The continuation token is not one of this query",
+	return store.Devices
 }

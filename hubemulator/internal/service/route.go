@@ -11,10 +11,10 @@ import (
 
 // route is one operation of the service API.
 type route struct {
-	method     string
-	collection string // the first segment of the path
-	hasID      bool   // whether a device id follows
-	rest       string // what follows otherwise
+	method string
+	// pattern is the path: segments to be taken literally, and placeholders in
+	// braces. The first route to match wins.
+	pattern string
 
 	operation  string
 	throttle   string // the name of the operation's throttle in a 429
@@ -23,15 +23,34 @@ type route struct {
 }
 
 var routes = [...]route{
-	{http.MethodPost, "devices", false, "query", Query, "QueryTwins", store.ServiceConnect, (*handler).runQuery},
-	{http.MethodGet, "twins", true, "", GetTwin, "TwinRead", store.ServiceConnect, (*handler).getTwin},
-	{http.MethodPatch, "twins", true, "", UpdateTwin, "TwinUpdate", store.ServiceConnect, (*handler).patchTwin},
-	{http.MethodPut, "twins", true, "", ReplaceTwin, "TwinUpdate", store.ServiceConnect, (*handler).replaceTwin},
-	{http.MethodGet, "devices", false, "", ListDevices, "RegistryRead", store.RegistryRead, (*handler).listDevices},
-	{http.MethodGet, "devices", true, "", GetDevice, "RegistryRead", store.RegistryRead, (*handler).getDevice},
-	{http.MethodPut, "devices", true, "", PutDevice, "RegistryWrite", store.RegistryWrite, (*handler).putDevice},
-	{http.MethodDelete, "devices", true, "", DeleteDevice, "RegistryWrite", store.RegistryWrite, (*handler).deleteDevice},
+	{http.MethodPost, "devices/query", Query, "QueryTwins", store.ServiceConnect, (*handler).runQuery},
+	{http.MethodGet, "twins/{device}", GetTwin, "TwinRead", store.ServiceConnect, (*handler).getTwin},
+	{http.MethodPatch, "twins/{device}", UpdateTwin, "TwinUpdate", store.ServiceConnect, (*handler).patchTwin},
+	{http.MethodPut, "twins/{device}", ReplaceTwin, "TwinUpdate", store.ServiceConnect, (*handler).replaceTwin},
+	{http.MethodGet, "twins/{device}/modules/{module}", GetModuleTwin, "TwinRead", store.ServiceConnect, (*handler).getTwin},
+	{http.MethodPatch, "twins/{device}/modules/{module}", UpdateModuleTwin, "TwinUpdate", store.ServiceConnect, (*handler).patchTwin},
+	{http.MethodPut, "twins/{device}/modules/{module}", ReplaceModuleTwin, "TwinUpdate", store.ServiceConnect, (*handler).replaceTwin},
+	{http.MethodPost, "twins/{device}/methods", InvokeMethod, "DirectMethod", store.ServiceConnect, (*handler).invokeMethod},
+	{http.MethodPost, "twins/{device}/modules/{module}/methods", InvokeModuleMethod, "DirectMethod", store.ServiceConnect, (*handler).invokeMethod},
+	{http.MethodDelete, "devices/{device}/commands", PurgeCommands, "PurgeCommands", store.ServiceConnect, (*handler).purgeCommands},
+	{http.MethodGet, "devices", ListDevices, "RegistryRead", store.RegistryRead, (*handler).listDevices},
+	{http.MethodPost, "devices", BulkDevices, "RegistryWrite", store.RegistryWrite, (*handler).bulkDevices},
+	{http.MethodGet, "devices/{device}", GetDevice, "RegistryRead", store.RegistryRead, (*handler).getIdentity},
+	{http.MethodPut, "devices/{device}", PutDevice, "RegistryWrite", store.RegistryWrite, (*handler).putIdentity},
+	{http.MethodDelete, "devices/{device}", DeleteDevice, "RegistryWrite", store.RegistryWrite, (*handler).deleteIdentity},
+	{http.MethodGet, "devices/{device}/modules", ListModules, "RegistryRead", store.RegistryRead, (*handler).listModules},
+	{http.MethodGet, "devices/{device}/modules/{module}", GetModule, "RegistryRead", store.RegistryRead, (*handler).getIdentity},
+	{http.MethodPut, "devices/{device}/modules/{module}", PutModule, "RegistryWrite", store.RegistryWrite, (*handler).putIdentity},
+	{http.MethodDelete, "devices/{device}/modules/{module}", DeleteModule, "RegistryWrite", store.RegistryWrite, (*handler).deleteIdentity},
+	{http.MethodGet, "statistics/devices", DeviceStatistics, "RegistryRead", store.RegistryRead, (*handler).deviceStatistics},
+	{http.MethodGet, "statistics/service", ServiceStatistics, "RegistryRead", store.ServiceConnect, (*handler).serviceStatistics},
 }
+
+// The placeholders that make up a call's id.
+const (
+	devicePlaceholder = "{device}"
+	modulePlaceholder = "{module}"
+)
 
 // splitPath decodes a path segment by segment: a device id may contain what
 // separates segments, or dots that mean something elsewhere.
@@ -47,25 +66,40 @@ func splitPath(escaped string) ([]string, bool) {
 	return segments, true
 }
 
-func (r route) matchesPath(path []string) bool {
-	switch {
-	case path[0] != r.collection:
-		return false
-	case r.hasID:
-		return len(path) == 2
-	case r.rest != "":
-		return len(path) == 2 && path[1] == r.rest
-	default:
-		return len(path) == 1
+func (r route) matches(path []string) bool {
+	rest, more := r.pattern, true
+	for _, segment := range path {
+		if !more {
+			return false
+		}
+		var wanted string
+		wanted, rest, more = strings.Cut(rest, "/")
+		if wanted != segment && !isPlaceholder(wanted) {
+			return false
+		}
 	}
+	return !more
 }
+
+// parameters returns what a path that matches has in place of each placeholder.
+func (r route) parameters(path []string) map[string]string {
+	found := map[string]string{}
+	for i, segment := range strings.Split(r.pattern, "/") {
+		if isPlaceholder(segment) {
+			found[segment] = path[i]
+		}
+	}
+	return found
+}
+
+func isPlaceholder(segment string) bool { return strings.HasPrefix(segment, "{") }
 
 // collections are the parts of the real service API, whether offered here or not.
 var collections = [...]string{"twins", "devices", "configurations", "jobs", "statistics", "digitaltwins", "messages"}
 
 func findRoute(method string, path []string) (route, error) {
 	for _, r := range routes {
-		if r.method == method && r.matchesPath(path) {
+		if r.method == method && r.matches(path) {
 			return r, nil
 		}
 	}

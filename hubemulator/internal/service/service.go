@@ -2,6 +2,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 // The operations of the service API, as counters and faults name them.
@@ -25,6 +27,22 @@ const (
 	PutDevice    = "putDevice"
 	DeleteDevice = "deleteDevice"
 	ListDevices  = "listDevices"
+	BulkDevices  = "bulkDevices"
+
+	GetModuleTwin     = "getModuleTwin"
+	UpdateModuleTwin  = "updateModuleTwin"
+	ReplaceModuleTwin = "replaceModuleTwin"
+	GetModule         = "getModule"
+	PutModule         = "putModule"
+	DeleteModule      = "deleteModule"
+	ListModules       = "listModules"
+
+	DeviceStatistics  = "deviceStatistics"
+	ServiceStatistics = "serviceStatistics"
+
+	InvokeMethod       = "invokeMethod"
+	InvokeModuleMethod = "invokeModuleMethod"
+	PurgeCommands      = "purgeCommands"
 )
 
 // Config is what the service API works on.
@@ -32,12 +50,16 @@ type Config struct {
 	Store    *store.Store
 	Counters *count.Set
 	Faults   *fault.Set
-	Clock    clock.PassiveClock
+	Limits   *throttle.Limits // nil for a hub without any
+	Clock    clock.Clock
 }
 
-// maxBody bounds what is read of a request: several times the largest twin
-// that a client could send back with all its metadata.
-const maxBody = 1 << 20
+// Bounds of what is read of a request: several times the largest twin that a
+// client could send back with all its metadata, and a hundred twins in bulk.
+const (
+	maxBody     = 1 << 20
+	maxBulkBody = 16 << 20
+)
 
 // apiVersion is any version's form; which ones exist is for Azure to know.
 var apiVersion = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`)
@@ -54,11 +76,14 @@ func New(config Config) http.Handler {
 
 // call is one request of a known operation.
 type call struct {
-	route    route
-	deviceID string
-	header   http.Header
-	query    func(name string) string
-	body     []byte
+	ctx     context.Context // ends when the client goes away
+	route   route
+	id      store.ID // of the device or module in the path
+	header  http.Header
+	query   func(name string) string
+	body    []byte
+	stale   bool // whether a read is to miss the last write
+	counted count.Call
 }
 
 // answer is what a call comes to.
@@ -66,6 +91,7 @@ type answer struct {
 	status int
 	header map[string]string
 	body   any
+	text   []byte // the body as JSON, once it is encoded
 }
 
 // ServeHTTP implements http.Handler.
@@ -85,7 +111,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.errors.write(w, err)
 		return
 	}
-	if !h.serve(w, r, matched, path) {
+	parameters := matched.parameters(path)
+	c := call{
+		ctx:   r.Context(),
+		route: matched, header: r.Header, query: r.URL.Query().Get,
+		id:      store.ID{Device: parameters[devicePlaceholder], Module: parameters[modulePlaceholder]},
+		counted: h.Counters.Begin(matched.operation),
+	}
+	if !h.serve(w, r, c, path) {
 		panic(http.ErrAbortHandler) // net/http's way to cut a connection
 	}
 }
@@ -95,34 +128,22 @@ const unanswered = 0
 
 // serve answers a call of a known operation and counts it. It returns false
 // when the connection has to be cut instead.
-func (h *handler) serve(w http.ResponseWriter, r *http.Request, matched route, path []string) bool {
-	c := call{route: matched, header: r.Header, query: r.URL.Query().Get}
-	if matched.hasID {
-		c.deviceID = path[1]
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, c call, path []string) bool {
+	limit := int64(maxBody)
+	if c.route.operation == BulkDevices {
+		limit = maxBulkBody
 	}
 	var err error
-	if c.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+	if c.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limit)); err != nil {
 		if _, isTooLarge := errors.AsType[*http.MaxBytesError](err); isTooLarge {
 			return h.finish(w, c, answer{}, errBodyTooLarge)
 		}
 		return h.abandon(c)
 	}
-	if err := h.admit(r, matched, path); err != nil {
+	if err := h.admit(r, c.route, path); err != nil {
 		return h.finish(w, c, answer{}, err)
 	}
-	verdict, err := h.Faults.Apply(r.Context(), matched.operation, c.deviceID)
-	if err != nil {
-		return h.abandon(c)
-	}
-	if verdict.Action == fault.Status {
-		return h.finish(w, c, answer{}, faultError(verdict, matched.throttle))
-	}
-	result, err := matched.run(h, c)
-	if verdict.Action == fault.DropAnswer {
-		h.Counters.Add(matched.operation, statusOf(result, err))
-		return false
-	}
-	return h.finish(w, c, result, err)
+	return h.process(w, r, c)
 }
 
 // admit checks who is calling, and for which version.
@@ -138,7 +159,7 @@ func (h *handler) admit(r *http.Request, matched route, path []string) error {
 
 // finish counts a call before its client can know that it was answered.
 func (h *handler) finish(w http.ResponseWriter, c call, result answer, err error) bool {
-	h.Counters.Add(c.route.operation, statusOf(result, err))
+	c.counted.End(statusOf(result, err))
 	if err != nil {
 		h.errors.write(w, err)
 	} else {
@@ -149,7 +170,7 @@ func (h *handler) finish(w http.ResponseWriter, c call, result answer, err error
 
 // abandon counts a call whose client went away.
 func (h *handler) abandon(c call) bool {
-	h.Counters.Add(c.route.operation, unanswered)
+	c.counted.End(unanswered)
 	return false
 }
 

@@ -72,31 +72,43 @@ func (s *Store) policyGrants(token sas.Token, need Permission) bool {
 	return false
 }
 
-// Credential is a device's accepted proof of who it is.
+// Credential is a device's or module's accepted proof of who it is.
 type Credential struct {
-	DeviceID string
+	ID ID
 	// ExpiresAt is when the token expires: the hub then cuts the connection.
+	// Zero for a certificate: the connection is good for as long as it lasts.
 	ExpiresAt time.Time
 
 	generation string
-	key        string // the device key that signed; empty for a policy's token
+	key        string                    // its own key that signed; empty for a policy's token
+	accepts    func(authentication) bool // of a certificate, else nil
 }
 
 // AuthenticateDevice checks the token that a device presents to connect. It
 // accepts the device's own keys and policies with DeviceConnect. A missing or
 // disabled device and a bad token are all the same Unauthorized error.
 func (s *Store) AuthenticateDevice(deviceID, token string) (Credential, error) {
+	return s.authenticate(ID{Device: deviceID}, token, "devices", deviceID)
+}
+
+// AuthenticateModule is AuthenticateDevice for one of a device's modules. It
+// accepts the module's own keys, not the device's.
+func (s *Store) AuthenticateModule(deviceID, moduleID, token string) (Credential, error) {
+	return s.authenticate(ID{Device: deviceID, Module: moduleID}, token, "devices", deviceID, "modules", moduleID)
+}
+
+func (s *Store) authenticate(id ID, token string, path ...string) (Credential, error) {
 	parsed, err := sas.Parse(token)
-	if err != nil || !s.acceptable(parsed, []string{"devices", deviceID}) {
+	if err != nil || !s.acceptable(parsed, path) {
 		return Credential{}, Unauthorized()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d, found := s.devices[deviceID]
-	if !found || d.identity.status != statusEnabled {
+	d := s.lookup(id)
+	if d == nil || !s.enabled(id) {
 		return Credential{}, Unauthorized()
 	}
-	credential := Credential{DeviceID: deviceID, ExpiresAt: parsed.Expiry, generation: d.identity.generationID}
+	credential := Credential{ID: id, ExpiresAt: parsed.Expiry, generation: d.identity.generationID}
 	if parsed.KeyName != "" {
 		if !s.policyGrants(parsed, DeviceConnect) {
 			return Credential{}, Unauthorized()
@@ -112,8 +124,10 @@ func (s *Store) AuthenticateDevice(deviceID, token string) (Credential, error) {
 	return Credential{}, Unauthorized()
 }
 
-// holds reports whether a credential is still good for the device as it is now.
-func (c Credential) holds(d *device) bool {
-	return d != nil && d.identity.generationID == c.generation && d.identity.status == statusEnabled &&
-		(c.key == "" || slices.Contains(d.identity.auth.keys(), c.key))
+// holds reports whether a credential is still good for its owner as it is now.
+func (s *Store) holds(c Credential) bool {
+	d := s.lookup(c.ID)
+	return d != nil && d.identity.generationID == c.generation && s.enabled(c.ID) &&
+		(c.key == "" || slices.Contains(d.identity.auth.keys(), c.key)) &&
+		(c.accepts == nil || c.accepts(d.identity.auth))
 }

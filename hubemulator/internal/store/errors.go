@@ -50,6 +50,21 @@ func deviceExists(deviceID string) *Error {
 		fmt.Sprintf("A device with ID '%s' is already registered.", deviceID)}
 }
 
+func moduleNotFound(id ID) *Error {
+	return &Error{http.StatusNotFound, 404010, "ModuleNotFound",
+		fmt.Sprintf("Module %s on device %s is not registered.", id.Module, id.Device)}
+}
+
+func moduleExists(id ID) *Error {
+	return &Error{http.StatusConflict, 409301, "ModuleAlreadyExistsOnDevice",
+		fmt.Sprintf("Module %s already exists on device %s.", id.Module, id.Device)}
+}
+
+func tooManyModules(deviceID string) *Error {
+	return &Error{http.StatusRequestEntityTooLarge, 413003, "TooManyModulesOnDevice",
+		fmt.Sprintf("Device %s should have maximum %d modules.", deviceID, maxModules)}
+}
+
 func preconditionFailed(text string) *Error {
 	return &Error{http.StatusPreconditionFailed, 412001, "PreconditionFailed", text}
 }

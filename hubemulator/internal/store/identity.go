@@ -1,6 +1,8 @@
 package store
 
 import (
+	"encoding/base64"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -12,15 +14,26 @@ const (
 	maxStatusReason = 128 // characters
 )
 
-// identity is a device's entry in the registry.
+// identity is a device's or a module's entry in the registry.
 type identity struct {
-	id, generationID, etag string
-	status, statusReason   string
-	auth                   authentication
-	iotEdge                bool
+	id                   ID
+	generationID         string
+	writes               uint64 // the etag in the open
+	status, statusReason string // a module is always enabled
+	auth                 authentication
+	iotEdge              bool
+	scopes               scopes
+	managedBy            optional // of a module
+
+	pendingCommands int // messages from the cloud that the device does not have yet
 
 	connected                                      bool
 	connectionUpdated, statusUpdated, lastActivity time.Time
+}
+
+// etag is base64 of a decimal counter, unlike a twin's.
+func (i identity) etag() string {
+	return base64.StdEncoding.EncodeToString(strconv.AppendUint(nil, i.writes, 10))
 }
 
 func (i identity) connectionState() string {
@@ -30,7 +43,7 @@ func (i identity) connectionState() string {
 	return "Disconnected"
 }
 
-// Identity is a device identity as the service API shows it.
+// Identity is an identity as the service API shows it.
 type Identity struct {
 	Document map[string]any
 	// Etag is the identity's etag, without quotes.
@@ -38,159 +51,222 @@ type Identity struct {
 }
 
 func (i identity) view() Identity {
-	var reason any
-	if i.statusReason != "" {
-		reason = i.statusReason
-	}
-	return Identity{Etag: i.etag, Document: map[string]any{
-		"deviceId":                   i.id,
+	document := map[string]any{
+		"deviceId":                   i.id.Device,
 		"generationId":               i.generationID,
-		"etag":                       i.etag,
+		"etag":                       i.etag(),
 		"connectionState":            i.connectionState(),
-		"status":                     i.status,
-		"statusReason":               reason,
 		"connectionStateUpdatedTime": formatTime(i.connectionUpdated),
-		"statusUpdatedTime":          formatTime(i.statusUpdated),
 		"lastActivityTime":           formatTime(i.lastActivity),
-		"cloudToDeviceMessageCount":  0,
+		"cloudToDeviceMessageCount":  i.pendingCommands,
 		"authentication":             i.auth,
-		"capabilities":               map[string]any{"iotEdge": i.iotEdge},
-	}}
+	}
+	if i.id.Module != "" {
+		document["moduleId"] = i.id.Module
+		document["managedBy"] = i.managedBy
+	} else {
+		document["status"] = i.status
+		document["statusReason"] = optional(i.statusReason)
+		document["statusUpdatedTime"] = formatTime(i.statusUpdated)
+		document["capabilities"] = map[string]any{"iotEdge": i.iotEdge}
+		i.scopes.describe(document)
+	}
+	return Identity{Etag: i.etag(), Document: document}
 }
 
-// Device returns a device identity.
-func (s *Store) Device(deviceID string) (Identity, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d, err := s.find(deviceID)
-	if err != nil {
-		return Identity{}, err
-	}
-	return d.identity.view(), nil
-}
-
-// Devices returns the first identities, in the order of their ids, at most
-// limit of them.
-func (s *Store) Devices(limit int) []map[string]any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ids := s.sortedIDs()
-	documents := make([]map[string]any, 0, min(limit, len(ids)))
-	for _, id := range ids[:min(limit, len(ids))] {
-		documents = append(documents, s.devices[id].identity.view().Document)
-	}
-	return documents
-}
-
-// DeviceKey returns the primary key of a device that signs in with keys; it
-// is empty for a device that does not.
-func (s *Store) DeviceKey(deviceID string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d, err := s.find(deviceID)
-	if err != nil {
-		return "", err
-	}
-	return string(d.identity.auth.SymmetricKey.Primary), nil
-}
-
-// PutDevice creates or replaces a device identity. Without an If-Match value,
-// or with the empty etag, it only creates; with one it only updates. What the
-// body leaves out gets its default, the keys included: those are minted anew.
-func (s *Store) PutDevice(deviceID, ifMatch string, body []byte) (Identity, error) {
-	wanted, err := parseIdentity(deviceID, body)
-	if err != nil {
-		return Identity{}, err
-	}
-	if ifMatch == "" || ifMatch == `""` {
-		return s.create(wanted)
-	}
-	return s.update(wanted, ifMatch)
-}
-
-func (s *Store) create(wanted identity) (Identity, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, found := s.devices[wanted.id]; found {
-		return Identity{}, deviceExists(wanted.id)
-	}
-	now := s.clock.Now()
-	wanted.generationID, wanted.etag = s.generationID(now), s.identityEtag()
-	s.devices[wanted.id] = &device{
-		identity: wanted,
-		twin:     twin{writes: 1, desired: newSection(now), reported: newSection(now)},
-	}
-	view := wanted.view()
+// createdView is the answer to a creation. The hub gives that, and only that,
+// times without a zone, and the scopes of parents even if there are none.
+func (i identity) createdView() Identity {
+	view := i.view()
 	for _, name := range []string{"connectionStateUpdatedTime", "statusUpdatedTime", "lastActivityTime"} {
-		// The hub answers a creation, and only that, with times that lack a zone.
-		view.Document[name] = strings.TrimSuffix(never, "Z")
+		if _, shown := view.Document[name]; shown {
+			view.Document[name] = strings.TrimSuffix(never, "Z")
+		}
 	}
-	return view, nil
+	if i.id.Module == "" && len(i.scopes.parents) == 0 {
+		view.Document["parentScopes"] = []string{}
+	}
+	return view
 }
 
-func (s *Store) update(wanted identity, ifMatch string) (Identity, error) {
+// Identity returns the identity of a device or module. A module's is kept
+// from everybody while its device is missing or disabled.
+func (s *Store) Identity(id ID) (Identity, error) {
 	s.mu.Lock()
-	d, err := s.find(wanted.id)
-	if err == nil && !identityMatches(ifMatch, d.identity.etag) {
-		err = preconditionFailed("PreconditionFailed")
-	}
-	if err != nil {
-		s.mu.Unlock()
+	defer s.mu.Unlock()
+	if err := s.admitModule(id); err != nil {
 		return Identity{}, err
 	}
-	current := d.identity
-	d.identity.auth, d.identity.iotEdge = wanted.auth, wanted.iotEdge
-	d.identity.status, d.identity.statusReason = wanted.status, wanted.statusReason
-	d.identity.etag = s.identityEtag()
-	if wanted.status != current.status {
-		d.identity.statusUpdated = s.clock.Now()
+	found, err := s.findIdentity(id)
+	if err != nil {
+		return Identity{}, err
 	}
-	session := d.session
-	if session != nil && !session.credential.holds(d) {
-		reason := DropKeyChanged
-		if d.identity.status != statusEnabled {
-			reason = DropDisabled
-		}
-		session.end(reason)
-		d.disconnect(s)
-	}
-	view := d.identity.view()
-	s.mu.Unlock()
-	if session != nil {
-		session.deliver()
-	}
-	return view, nil
+	return found.identity.view(), nil
 }
 
-// DeleteDevice removes a device with its twin. It needs an If-Match value.
-func (s *Store) DeleteDevice(deviceID, ifMatch string) error {
-	s.mu.Lock()
-	d, err := s.find(deviceID)
-	switch {
-	case ifMatch == "":
-		err = preconditionFailed("Etag missing")
-	case err == nil && !identityMatches(ifMatch, d.identity.etag):
-		err = preconditionFailed("PreconditionFailed")
+// findIdentity is find with the registry's own answer for a missing module.
+func (s *Store) findIdentity(id ID) (*entry, error) {
+	found, err := s.find(id)
+	if err != nil && id.Module != "" && s.devices[id.Device] != nil {
+		return nil, moduleNotFound(id)
 	}
-	if err != nil {
-		s.mu.Unlock()
-		return err
-	}
-	delete(s.devices, deviceID)
-	session := d.session
-	if session != nil {
-		session.end(DropDeleted)
-	}
-	s.mu.Unlock()
-	if session != nil {
-		session.deliver()
+	return found, err
+}
+
+// admitModule refuses calls for the modules of a device that is missing or
+// disabled, as the hub does for every shared access policy.
+func (s *Store) admitModule(id ID) error {
+	if id.Module != "" && !s.enabled(id) {
+		return Unauthorized()
 	}
 	return nil
 }
 
-// identityMatches applies an If-Match value to an identity's etag; unlike a
-// twin's, it counts with or without quotes.
-func identityMatches(ifMatch, etag string) bool {
+// enabled reports whether a device, or the device of a module, may do
+// anything at all.
+func (s *Store) enabled(id ID) bool {
+	device := s.devices[id.Device]
+	return device != nil && device.identity.status == statusEnabled
+}
+
+// Identities returns the first identities of devices, in the order of their
+// ids, at most limit of them.
+func (s *Store) Identities(limit int) []map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := s.idsLocked(Devices)
+	documents := make([]map[string]any, 0, min(limit, len(ids)))
+	for _, id := range ids[:min(limit, len(ids))] {
+		documents = append(documents, s.devices[id.Device].identity.view().Document)
+	}
+	return documents
+}
+
+// Key returns the primary key of a device or module that signs in with keys;
+// it is empty for one that does not.
+func (s *Store) Key(id ID) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, err := s.findIdentity(id)
+	if err != nil {
+		return "", err
+	}
+	return string(found.identity.auth.SymmetricKey.Primary), nil
+}
+
+// PutIdentity creates or replaces the identity of a device or module. Without
+// an If-Match value, or with the empty etag, it only creates; with one it only
+// updates. What the body leaves out gets its default, the keys included: those
+// are minted anew.
+func (s *Store) PutIdentity(id ID, ifMatch string, body []byte) (Identity, error) {
+	wanted, err := parseIdentity(id, body)
+	if err != nil {
+		return Identity{}, err
+	}
+	var view Identity
+	err = s.locked(func() error {
+		if err := s.admitModule(id); err != nil {
+			return err
+		}
+		if ifMatch == "" || ifMatch == `""` {
+			created, err := s.create(wanted, creation{})
+			if err == nil {
+				view = created.identity.createdView()
+			}
+			return err
+		}
+		updated, err := s.update(wanted, ifMatch)
+		if err == nil {
+			view = updated.identity.view()
+		}
+		return err
+	})
+	return view, err
+}
+
+// update replaces what a client may set of an identity, if its etag is the one
+// that ifMatch wants.
+func (s *Store) update(wanted identity, ifMatch string) (*entry, error) {
+	found, err := s.findIdentity(wanted.id)
+	if err != nil {
+		return nil, err
+	}
+	if !etagMatches(ifMatch, found.identity.etag()) {
+		return nil, preconditionFailed("PreconditionFailed")
+	}
+	current := &found.identity
+	if wanted.scopes, err = s.resolveScopes(wanted, current); err != nil {
+		return nil, err
+	}
+	if wanted.status != current.status {
+		current.statusUpdated = s.clock.Now()
+	}
+	current.auth, current.iotEdge, current.scopes = wanted.auth, wanted.iotEdge, wanted.scopes
+	current.status, current.statusReason = wanted.status, wanted.statusReason
+	current.managedBy = wanted.managedBy
+	current.writes++
+	found.each(func(e *entry) {
+		if session := e.session; session != nil && !s.holds(session.credential) {
+			reason := DropKeyChanged
+			if !s.enabled(wanted.id) {
+				reason = DropDisabled
+			}
+			session.end(reason)
+			e.disconnect(s)
+		}
+	})
+	s.changed(found)
+	return found, nil
+}
+
+// each calls visit for a device and all of its modules, or for a module.
+func (d *entry) each(visit func(*entry)) {
+	visit(d)
+	for _, module := range d.modules {
+		visit(module)
+	}
+}
+
+// DeleteIdentity removes a device with its modules, or a module, and their
+// twins. It needs an If-Match value.
+func (s *Store) DeleteIdentity(id ID, ifMatch string) error {
+	return s.locked(func() error {
+		if err := s.admitModule(id); err != nil {
+			return err
+		}
+		if ifMatch == "" {
+			return preconditionFailed("Etag missing")
+		}
+		return s.remove(id, ifMatch)
+	})
+}
+
+func (s *Store) remove(id ID, ifMatch string) error {
+	found, err := s.findIdentity(id)
+	if err != nil {
+		return err
+	}
+	if !etagMatches(ifMatch, found.identity.etag()) {
+		return preconditionFailed("PreconditionFailed")
+	}
+	if id.Module == "" {
+		delete(s.devices, id.Device)
+	} else {
+		delete(s.devices[id.Device].modules, id.Module)
+	}
+	s.forgetOrder()
+	s.removed(found)
+	found.each(func(e *entry) {
+		if e.session != nil {
+			e.session.end(DropDeleted)
+		}
+	})
+	return nil
+}
+
+// etagMatches applies an If-Match value to an identity's etag; unlike with
+// twins, it counts with or without quotes.
+func etagMatches(ifMatch, etag string) bool {
 	value := strings.Trim(ifMatch, `"`)
 	return value == "*" || value == etag
 }

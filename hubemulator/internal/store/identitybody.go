@@ -48,26 +48,45 @@ const (
 	authNone       = "none"
 )
 
-// parseIdentity reads what a client may set of an identity, with the hub's
-// defaults for what it left out.
-func parseIdentity(deviceID string, body []byte) (identity, error) {
-	if err := checkDeviceID(deviceID); err != nil {
-		return identity{}, err
-	}
+// identityBody is what a client may set of an identity.
+type identityBody struct {
+	Status         string         `json:"status"`
+	StatusReason   string         `json:"statusReason"`
+	Authentication authentication `json:"authentication"`
+	Capabilities   struct {
+		IotEdge bool `json:"iotEdge"`
+	} `json:"capabilities"`
+	DeviceScope  string   `json:"deviceScope"`
+	ParentScopes []string `json:"parentScopes"`
+	ManagedBy    optional `json:"managedBy"`
+}
+
+// parseIdentity reads the body of a request for the identity with that id.
+func parseIdentity(id ID, body []byte) (identity, error) {
 	var wanted struct {
-		DeviceID       string         `json:"deviceId"`
-		Status         string         `json:"status"`
-		StatusReason   string         `json:"statusReason"`
-		Authentication authentication `json:"authentication"`
-		Capabilities   struct {
-			IotEdge bool `json:"iotEdge"`
-		} `json:"capabilities"`
+		DeviceID string `json:"deviceId"`
+		ModuleID string `json:"moduleId"`
+		identityBody
 	}
 	if err := parseJSON(body, &wanted); err != nil {
 		return identity{}, err
 	}
-	if wanted.DeviceID != "" && wanted.DeviceID != deviceID {
+	if wanted.DeviceID != "" && wanted.DeviceID != id.Device {
 		return identity{}, invalidArgument("The device id in the body should be the one in the path")
+	}
+	if wanted.ModuleID != "" && wanted.ModuleID != id.Module {
+		return identity{}, invalidArgument("The module id in the body should be the one in the path")
+	}
+	return wanted.identity(id)
+}
+
+// identity checks what a client set, and gives the rest the hub's defaults.
+func (wanted identityBody) identity(id ID) (identity, error) {
+	if err := id.check(); err != nil {
+		return identity{}, err
+	}
+	if id.Module != "" {
+		wanted.Status, wanted.StatusReason, wanted.Capabilities.IotEdge = "", "", false // a device's only
 	}
 	if wanted.Status == "" {
 		wanted.Status = statusEnabled
@@ -82,8 +101,10 @@ func parseIdentity(deviceID string, body []byte) (identity, error) {
 		return identity{}, err
 	}
 	return identity{
-		id: deviceID, status: wanted.Status, statusReason: wanted.StatusReason,
+		id: id, status: wanted.Status, statusReason: wanted.StatusReason,
 		auth: wanted.Authentication, iotEdge: wanted.Capabilities.IotEdge,
+		scopes:    scopes{device: wanted.DeviceScope, parents: wanted.ParentScopes},
+		managedBy: wanted.ManagedBy,
 	}, nil
 }
 
@@ -134,20 +155,27 @@ func (a *authentication) completeKeys() error {
 }
 
 const (
-	maxDeviceID         = 128
-	deviceIDPunctuation = "-.+%_#*?!(),:=@$'"
+	maxIDLength   = 128
+	idPunctuation = "-.+%_#*?!(),:=@$'"
 )
 
-func checkDeviceID(deviceID string) error {
-	if deviceID == "" || len(deviceID) > maxDeviceID {
-		return invalidArgument("The device id should be 1 to %d characters", maxDeviceID)
+func (id ID) check() error {
+	if err := checkID("device", id.Device); err != nil || id.Module == "" {
+		return err
+	}
+	return checkID("module", id.Module)
+}
+
+func checkID(kind, text string) error {
+	if text == "" || len(text) > maxIDLength {
+		return invalidArgument("The %s id should be 1 to %d characters", kind, maxIDLength)
 	}
 	forbidden := func(r rune) bool {
 		isAlphanumeric := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-		return !isAlphanumeric && !strings.ContainsRune(deviceIDPunctuation, r)
+		return !isAlphanumeric && !strings.ContainsRune(idPunctuation, r)
 	}
-	if strings.ContainsFunc(deviceID, forbidden) {
-		return invalidArgument("The device id should be ASCII letters, digits and %s", deviceIDPunctuation)
+	if strings.ContainsFunc(text, forbidden) {
+		return invalidArgument("The %s id should be ASCII letters, digits and %s", kind, idPunctuation)
 	}
 	return nil
 }

@@ -45,7 +45,12 @@ func parseChange(body []byte) (change, error) {
 	if err != nil {
 		return change{}, err
 	}
+	return changeOf(document)
+}
+
+func changeOf(document map[string]any) (change, error) {
 	var wanted change
+	var err error
 	if wanted.tags, err = member(document, "tags"); err != nil {
 		return change{}, err
 	}

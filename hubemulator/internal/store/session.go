@@ -15,47 +15,53 @@ const (
 	DropDisabled DropReason = "device disabled"
 	// DropKeyChanged: the key that the device signed in with was replaced.
 	DropKeyChanged DropReason = "device key changed"
+	// DropFault: whoever tests with the hub wants to see the connection cut.
+	DropFault DropReason = "cut by a fault rule"
 )
 
-// Session is one device's connection as the hub sees it. A device has at most
-// one; a newer one ends the older.
+// Session is the connection of a device or module as the hub sees it. Each has
+// at most one; a newer one ends the older.
 type Session struct {
 	store      *Store
 	credential Credential
 	drop       func(DropReason)
 
 	// All fields below are guarded by store.mu.
-	desired    func(version int64, patch map[string]any)
-	queue      []func()
-	delivering bool
-	closed     bool
+	desired func(version int64, patch map[string]any)
+	methods MethodFunc
+	command func(Command)
+	// commandsAfter is the last message that came before the subscription.
+	commandsAfter uint64
+	queue         []func()
+	delivering    bool
+	closed        bool
 }
 
-// Connect marks the device connected and returns its session. An older
-// session of the device is dropped.
+// Connect marks a device or module connected and returns its session. An older
+// session of it is dropped.
 //
 // drop is called at most once, when the hub ends the connection; the session
 // is closed then, and the caller has to cut the network connection. It runs
 // without any lock held, like the functions given to SubscribeDesired.
 func (s *Store) Connect(credential Credential, drop func(DropReason)) (*Session, error) {
-	s.mu.Lock()
-	d := s.devices[credential.DeviceID]
-	if !credential.holds(d) {
-		s.mu.Unlock()
-		return nil, Unauthorized()
-	}
-	older := d.session
-	if older != nil {
-		older.end(DropTakenOver)
-	}
 	session := &Session{store: s, credential: credential, drop: drop}
-	d.session = session
-	now := s.clock.Now()
-	d.identity.connected = true
-	d.identity.connectionUpdated, d.identity.lastActivity = now, now
-	s.mu.Unlock()
-	if older != nil {
-		older.deliver()
+	err := s.locked(func() error {
+		if !s.holds(credential) {
+			return Unauthorized()
+		}
+		d := s.lookup(credential.ID)
+		if d.session != nil {
+			d.session.end(DropTakenOver)
+		}
+		d.session = session
+		now := s.clock.Now()
+		d.identity.connected = true
+		d.identity.connectionUpdated, d.identity.lastActivity = now, now
+		s.changed(d)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return session, nil
 }
@@ -71,18 +77,16 @@ func (x *Session) Close() {
 	x.closed, x.desired = true, nil
 	// A session that has not ended is its device's current one: whatever
 	// replaces a session, or deletes its device, ends it.
-	x.store.devices[x.credential.DeviceID].disconnect(x.store)
+	x.store.lookup(x.credential.ID).disconnect(x.store)
 }
 
-func (d *device) disconnect(s *Store) {
+func (d *entry) disconnect(s *Store) {
 	now := s.clock.Now()
 	d.session = nil
 	d.identity.connected = false
 	d.identity.connectionUpdated, d.identity.lastActivity = now, now
+	s.changed(d)
 }
-
-// DeviceID is the device that the session belongs to.
-func (x *Session) DeviceID() string { return x.credential.DeviceID }
 
 // SubscribeDesired calls notify for every later change of the device's desired
 // properties, with the new $version and the change as it was written (nulls
@@ -109,10 +113,8 @@ func (x *Session) Twin() ([]byte, error) {
 		return nil, err
 	}
 	d.identity.lastActivity = x.store.clock.Now()
-	view := map[string]any{
-		"desired":  d.twin.desired.deviceView(),
-		"reported": d.twin.reported.deviceView(),
-	}
+	x.store.changed(d)
+	view := d.twin.deviceView()
 	x.store.mu.Unlock()
 	return json.Marshal(view)
 }
@@ -134,25 +136,26 @@ func (x *Session) PatchReported(patch []byte, ifVersion *int64) (int64, error) {
 	return x.store.report(d, content, ifVersion)
 }
 
-// Report merges into the reported properties of a device that need not be
-// connected, as the device itself would.
-func (s *Store) Report(deviceID string, patch []byte) (int64, error) {
+// Report merges into the reported properties of a device or module that need not be
+// connected, as it would itself.
+func (s *Store) Report(id ID, patch []byte) (int64, error) {
 	content, err := parseReported(patch)
 	if err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := s.devices[deviceID]
-	if d == nil {
-		return 0, deviceNotFound(deviceID)
+	d, err := s.find(id)
+	if err != nil {
+		return 0, err
 	}
 	return s.report(d, content, nil)
 }
 
-func (s *Store) report(d *device, content map[string]any, ifVersion *int64) (int64, error) {
+func (s *Store) report(d *entry, content map[string]any, ifVersion *int64) (int64, error) {
 	now := s.clock.Now()
 	d.identity.lastActivity = now
+	defer s.changed(d)
 	current := d.twin.reported
 	if ifVersion != nil && *ifVersion != current.version {
 		return 0, preconditionFailed("Reported properties version mismatch")
@@ -161,20 +164,20 @@ func (s *Store) report(d *device, content map[string]any, ifVersion *int64) (int
 	if err := checkSize("Properties.Reported", next.values, maxPropertiesSize); err != nil {
 		return 0, err
 	}
-	d.twin.reported = next
+	d.twin = d.twin.withReported(next)
 	return next.version, nil
 }
 
-func (x *Session) device() (*device, error) {
-	d := x.store.devices[x.credential.DeviceID]
+func (x *Session) device() (*entry, error) {
+	d := x.store.lookup(x.credential.ID)
 	if d == nil || d.identity.generationID != x.credential.generation {
-		return nil, deviceNotFound(x.credential.DeviceID)
+		return nil, deviceNotFound(x.credential.ID.Device)
 	}
 	return d, nil
 }
 
-// end closes the session and queues its drop call. The caller holds store.mu
-// and calls deliver after releasing it.
+// end closes the session and queues its drop call. The caller runs in
+// store.locked.
 func (x *Session) end(reason DropReason) {
 	if x.closed {
 		return
@@ -182,13 +185,14 @@ func (x *Session) end(reason DropReason) {
 	x.closed, x.desired = true, nil
 	drop := x.drop
 	x.queue = append(x.queue, func() { drop(reason) })
+	x.store.notified = append(x.store.notified, x)
 }
 
-// notifyDesired queues a change. The caller holds store.mu and calls deliver
-// after releasing it.
+// notifyDesired queues a change. The caller runs in store.locked.
 func (x *Session) notifyDesired(version int64, patch map[string]any) {
 	if notify := x.desired; notify != nil {
 		x.queue = append(x.queue, func() { notify(version, patch) })
+		x.store.notified = append(x.store.notified, x)
 	}
 }
 

@@ -28,7 +28,7 @@ func newHub(t *testing.T, devices ...string) *hub {
 	clock := testclock.NewFakePassiveClock(time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC))
 	h := &hub{Store: store.New(store.Options{HostNames: []string{"Hub.Example"}, Clock: clock}), clock: clock}
 	for _, id := range devices {
-		if _, err := h.PutDevice(id, "", []byte("{}")); err != nil {
+		if _, err := h.PutIdentity(store.ID{Device: id}, "", []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -37,7 +37,7 @@ func newHub(t *testing.T, devices ...string) *hub {
 
 func (h *hub) deviceToken(t *testing.T, deviceID, resource string) string {
 	t.Helper()
-	key, err := h.DeviceKey(deviceID)
+	key, err := h.Key(store.ID{Device: deviceID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,9 +84,9 @@ func TestAuthenticateDevice(t *testing.T) {
 	for _, policy := range h.Policies() {
 		policyKey[policy.Name] = policy.PrimaryKey
 	}
-	_, err := h.PutDevice("disabled", "", []byte(`{"status":"disabled"}`))
+	_, err := h.PutIdentity(store.ID{Device: "disabled"}, "", []byte(`{"status":"disabled"}`))
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	_, err = h.PutDevice("x509", "", []byte(`{"authentication":{"type":"certificateAuthority"}}`))
+	_, err = h.PutIdentity(store.ID{Device: "x509"}, "", []byte(`{"authentication":{"type":"certificateAuthority"}}`))
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	in := func(d time.Duration) time.Time { return h.clock.Now().Add(d) }
 	for _, tt := range []struct {
@@ -117,7 +117,7 @@ func TestAuthenticateDevice(t *testing.T) {
 			credential, err := h.AuthenticateDevice(tt.device, tt.token)
 			if tt.accepted {
 				g.Expect(err).NotTo(HaveOccurred())
-				g.Expect(credential.DeviceID).To(Equal(tt.device))
+				g.Expect(credential.ID.Device).To(Equal(tt.device))
 				g.Expect(credential.ExpiresAt).To(BeTemporally("==", in(time.Hour)))
 				return
 			}
@@ -131,7 +131,7 @@ func TestSecondaryKey(t *testing.T) {
 	g := NewWithT(t)
 	h := newHub(t)
 	const first, second = "AAECAwQFBgcICQoLDA0ODw==", "EBESExQVFhcYGRobHB0eHw=="
-	_, err := h.PutDevice("d1", "", []byte(`{"authentication":{"symmetricKey":{"primaryKey":"`+first+`","secondaryKey":"`+second+`"}}}`))
+	_, err := h.PutIdentity(store.ID{Device: "d1"}, "", []byte(`{"authentication":{"symmetricKey":{"primaryKey":"`+first+`","secondaryKey":"`+second+`"}}}`))
 	g.Expect(err).NotTo(HaveOccurred())
 	for _, key := range []string{first, second} {
 		_, err = h.AuthenticateDevice("d1", newToken(t, host, key, "", h.clock.Now().Add(time.Hour)))
@@ -150,9 +150,9 @@ func TestConnectionState(t *testing.T) {
 	g := NewWithT(t)
 	h := newHub(t, "d1")
 	state := func() []any {
-		twin, err := h.Twin("d1")
+		twin, err := h.Twin(store.ID{Device: "d1"})
 		g.Expect(err).NotTo(HaveOccurred())
-		identity, err := h.Device("d1")
+		identity, err := h.Identity(store.ID{Device: "d1"})
 		g.Expect(err).NotTo(HaveOccurred())
 		return []any{twin["connectionState"], twin["lastActivityTime"], identity.Document["connectionState"],
 			identity.Document["connectionStateUpdatedTime"], twin["etag"], twin["version"]}
@@ -160,7 +160,6 @@ func TestConnectionState(t *testing.T) {
 	never := "0001-01-01T00:00:00Z"
 	g.Expect(state()).To(Equal([]any{"Disconnected", never, "Disconnected", never, "AAAAAAAAAAE=", int64(2)}))
 	session, _ := h.connect(t, "d1")
-	g.Expect(session.DeviceID()).To(Equal("d1"))
 	at := "2026-11-20T10:00:00Z"
 	g.Expect(state()).To(Equal([]any{"Connected", at, "Connected", at, "AAAAAAAAAAE=", int64(2)}))
 	h.clock.SetTime(h.clock.Now().Add(time.Minute))
@@ -181,7 +180,7 @@ func TestTakeover(t *testing.T) {
 	_, newerDropped := h.connect(t, "d1")
 	g.Expect(dropped).To(Receive(Equal(store.DropTakenOver)))
 	older.Close()
-	twin, err := h.Twin("d1")
+	twin, err := h.Twin(store.ID{Device: "d1"})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(twin["connectionState"]).To(Equal("Connected"), "the older session's end is not the newer one's")
 	g.Expect(newerDropped).NotTo(Receive())
@@ -194,17 +193,17 @@ func TestDrops(t *testing.T) {
 		change func(h *hub) error
 		reason store.DropReason // empty when the session goes on
 	}{
-		{"deleted", func(h *hub) error { return h.DeleteDevice("d1", "*") }, store.DropDeleted},
+		{"deleted", func(h *hub) error { return h.DeleteIdentity(store.ID{Device: "d1"}, "*") }, store.DropDeleted},
 		{"disabled", func(h *hub) error {
-			_, err := h.PutDevice("d1", "*", []byte(`{"status":"disabled"}`))
+			_, err := h.PutIdentity(store.ID{Device: "d1"}, "*", []byte(`{"status":"disabled"}`))
 			return err
 		}, store.DropDisabled},
 		{"keys minted anew", func(h *hub) error {
-			_, err := h.PutDevice("d1", "*", []byte(`{}`))
+			_, err := h.PutIdentity(store.ID{Device: "d1"}, "*", []byte(`{}`))
 			return err
 		}, store.DropKeyChanged},
 		{"same keys", func(h *hub) error {
-			identity, err := h.Device("d1")
+			identity, err := h.Identity(store.ID{Device: "d1"})
 			if err != nil {
 				return err
 			}
@@ -212,10 +211,10 @@ func TestDrops(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = h.PutDevice("d1", "*", body)
+			_, err = h.PutIdentity(store.ID{Device: "d1"}, "*", body)
 			return err
 		}, ""},
-		{"another device", func(h *hub) error { return h.DeleteDevice("d2", "*") }, ""},
+		{"another device", func(h *hub) error { return h.DeleteIdentity(store.ID{Device: "d2"}, "*") }, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -229,7 +228,7 @@ func TestDrops(t *testing.T) {
 			}
 			g.Expect(dropped).To(Receive(Equal(tt.reason)))
 			if tt.reason != store.DropDeleted {
-				twin, err := h.Twin("d1")
+				twin, err := h.Twin(store.ID{Device: "d1"})
 				g.Expect(err).NotTo(HaveOccurred())
 				g.Expect(twin["connectionState"]).To(Equal("Disconnected"))
 			}
@@ -245,8 +244,8 @@ func TestCredentialOfAnEarlierDevice(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	session, err := h.Connect(credential, func(store.DropReason) {})
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(h.DeleteDevice("d1", "*")).To(Succeed())
-	_, err = h.PutDevice("d1", "", []byte("{}"))
+	g.Expect(h.DeleteIdentity(store.ID{Device: "d1"}, "*")).To(Succeed())
+	_, err = h.PutIdentity(store.ID{Device: "d1"}, "", []byte("{}"))
 	g.Expect(err).NotTo(HaveOccurred())
 
 	_, err = h.Connect(credential, func(store.DropReason) {})
@@ -270,7 +269,7 @@ func TestReportedPatch(t *testing.T) {
 	g.Expect(session.PatchReported([]byte(`{}`), nil)).To(Equal(int64(4)), "even a patch that changes nothing counts")
 
 	g.Expect(session.Twin()).To(MatchJSON(`{"desired":{"$version":1},"reported":{"connectivity":"cellular","$version":4}}`))
-	twin, err := h.Twin("d1")
+	twin, err := h.Twin(store.ID{Device: "d1"})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(twin["etag"]).To(Equal("AAAAAAAAAAE="), "a device's write leaves the etag alone")
 	g.Expect(twin["version"]).To(Equal(int64(5)), "but moves the version")
@@ -326,12 +325,12 @@ func TestDesiredNotifications(t *testing.T) {
 	session, _ := h.connect(t, "d1")
 	notices := make(chan notice, 10)
 	session.SubscribeDesired(func(version int64, patch map[string]any) {
-		_, err := h.Twin("d1") // a subscriber may call the store
+		_, err := h.Twin(store.ID{Device: "d1"}) // a subscriber may call the store
 		g.Expect(err).NotTo(HaveOccurred())
 		notices <- notice{version, patch}
 	})
 	patch := func(deviceID, body string) {
-		_, err := h.PatchTwin(deviceID, "", []byte(body))
+		_, err := h.PatchTwin(store.ID{Device: deviceID}, "", []byte(body))
 		g.Expect(err).NotTo(HaveOccurred())
 	}
 	patch("d1", `{"tags":{"a":1}}`)
@@ -340,11 +339,11 @@ func TestDesiredNotifications(t *testing.T) {
 
 	patch("d1", `{"properties":{"desired":{"a":1,"b":null,"$version":77,"$metadata":{}}}}`)
 	g.Expect(notices).To(Receive(Equal(notice{2, map[string]any{"a": json.Number("1"), "b": nil}})))
-	_, err := h.ReplaceTwin("d1", "", []byte(`{"tags":{"a":1}}`))
+	_, err := h.ReplaceTwin(store.ID{Device: "d1"}, "", []byte(`{"tags":{"a":1}}`))
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(notices).To(Receive(Equal(notice{3, map[string]any{}})))
 
-	_, err = h.PatchTwin("d1", "", []byte(`{"properties":{"desired":{"a.b":1}}}`))
+	_, err = h.PatchTwin(store.ID{Device: "d1"}, "", []byte(`{"properties":{"desired":{"a.b":1}}}`))
 	g.Expect(err).To(HaveOccurred())
 	session.SubscribeDesired(nil)
 	patch("d1", `{"properties":{"desired":{"a":2}}}`)
@@ -363,7 +362,7 @@ func TestNotificationsComeInOrder(t *testing.T) {
 	for range writers {
 		group.Go(func() {
 			for range writes {
-				if _, err := h.PatchTwin("d1", "", []byte(`{"properties":{"desired":{"a":1}}}`)); err != nil {
+				if _, err := h.PatchTwin(store.ID{Device: "d1"}, "", []byte(`{"properties":{"desired":{"a":1}}}`)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -386,7 +385,7 @@ func TestNotificationsComeOneAtATime(t *testing.T) {
 		<-leave
 	})
 	write := func() error {
-		_, err := h.PatchTwin("d1", "", []byte(`{"properties":{"desired":{"a":1}}}`))
+		_, err := h.PatchTwin(store.ID{Device: "d1"}, "", []byte(`{"properties":{"desired":{"a":1}}}`))
 		return err
 	}
 	first := make(chan error, 1)

@@ -4,12 +4,10 @@ package store
 
 import (
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +20,15 @@ type Options struct {
 	// HostNames are the names and addresses the hub is known by, without
 	// ports. A token's audience must be one of them.
 	HostNames []string
+	// DeviceCAs are the authorities that devices may have certificates from;
+	// nil for none.
+	DeviceCAs *x509.CertPool
 	// Clock tells the time for tokens and timestamps.
 	Clock clock.PassiveClock
+	// QueryLag is how late queries see what happens to twins.
+	QueryLag time.Duration
+	// QueryGhosts is how long queries go on to see a deleted twin.
+	QueryGhosts time.Duration
 }
 
 // Store is one hub's registry. It is safe for concurrent use.
@@ -31,19 +36,28 @@ type Store struct {
 	clock     clock.PassiveClock
 	hostNames []string
 	policies  []Policy
+	deviceCAs *x509.CertPool
 
-	mu           sync.Mutex
-	devices      map[string]*device
-	nextIdentity uint64 // the next identity etag counter
-	lastTicks    int64  // the newest generation id handed out
+	mu        sync.Mutex
+	past      *past // nil when queries see what there is now
+	devices   map[string]*entry
+	sorted    map[Source][]ID     // what ids returns; an entry goes when its source changes
+	ordered   map[Source][]*entry // what sorted names, for scans
+	lastTicks int64               // the newest generation id handed out
+	notified  []*Session          // sessions with calls to make once the lock is free
 }
 
-// device is one registered device: its identity, its twin, and the session it
-// is connected with, if any.
-type device struct {
+// entry is one registered device or module: its identity, its twin, and the
+// session it is connected with, if any.
+type entry struct {
 	identity identity
 	twin     twin
 	session  *Session
+	modules  map[string]*entry // of a device
+	gone     bool              // whether it was deleted
+
+	commands      commandQueue  // of a device
+	methodsServed chan struct{} // closed when direct methods can be called; nil when nobody waits
 }
 
 // New returns an empty hub with the five policies every IoT Hub starts with.
@@ -54,39 +68,46 @@ func New(opts Options) *Store {
 	}
 	return &Store{
 		clock:     opts.Clock,
+		past:      newPast(opts.QueryLag, opts.QueryGhosts),
 		hostNames: hostNames,
 		policies:  defaultPolicies(),
-		devices:   map[string]*device{},
-		// A hub's identity etags start somewhere, not at one.
-		nextIdentity: firstIdentity(),
+		deviceCAs: opts.DeviceCAs,
+		devices:   map[string]*entry{},
+		sorted:    map[Source][]ID{},
+		ordered:   map[Source][]*entry{},
 	}
 }
 
-func (s *Store) find(deviceID string) (*device, error) {
-	d, found := s.devices[deviceID]
-	if !found {
-		return nil, deviceNotFound(deviceID)
-	}
-	return d, nil
-}
-
-// DeviceIDs lists all devices in the order of their ids, which is the order
-// that lists and queries are answered in.
-func (s *Store) DeviceIDs() []string {
+// locked runs one change of the hub, and then the calls to sessions that the
+// change came to, without the lock.
+func (s *Store) locked(change func() error) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sortedIDs()
+	err := change()
+	notified := s.notified
+	s.notified = nil
+	s.mu.Unlock()
+	for _, session := range notified {
+		session.deliver()
+	}
+	return err
 }
 
-func (s *Store) sortedIDs() []string {
-	return slices.Sorted(maps.Keys(s.devices))
+// find returns the device or module with that id.
+func (s *Store) find(id ID) (*entry, error) {
+	if found := s.lookup(id); found != nil {
+		return found, nil
+	}
+	// The hub has one answer for a missing device and a missing module.
+	return nil, deviceNotFound(id.Device)
 }
 
-// identityEtag returns the etag of the next write of any identity: base64 of
-// a decimal counter.
-func (s *Store) identityEtag() string {
-	s.nextIdentity++
-	return base64.StdEncoding.EncodeToString(strconv.AppendUint(nil, s.nextIdentity, 10))
+// lookup is find for callers with another opinion on what is missing.
+func (s *Store) lookup(id ID) *entry {
+	device := s.devices[id.Device]
+	if device == nil || id.Module == "" {
+		return device
+	}
+	return device.modules[id.Module]
 }
 
 // ticksAtUnixEpoch is the number of 100 ns intervals from the year 1 to 1970.
@@ -100,8 +121,9 @@ func (s *Store) generationID(now time.Time) string {
 	return fmt.Sprintf("%018d", s.lastTicks)
 }
 
-// firstIdentity is a nine-digit number, drawn anew for each hub.
-func firstIdentity() uint64 {
+// firstWrite is where an identity's counter of writes starts: somewhere among
+// the nine-digit numbers, not at one.
+func firstWrite() uint64 {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // as for keys
 	return 100_000_000 + binary.BigEndian.Uint64(random[:])%800_000_000

@@ -6,12 +6,13 @@ import (
 	"strings"
 )
 
-// twin is one device's twin, apart from what it mirrors of the identity.
+// twin is the twin of a device or a module, apart from what it mirrors of the identity.
 type twin struct {
 	writes   uint64 // back-end writes, the creation included; the etag in the open
 	tags     map[string]any
 	desired  section
 	reported section
+	before   *twin // what the last write found; nil when there was none
 }
 
 func (t twin) etag() string {
@@ -20,41 +21,42 @@ func (t twin) etag() string {
 
 // Twin returns the twin as the service API shows it. The caller may keep it
 // but must not change anything below its first level.
-func (s *Store) Twin(deviceID string) (map[string]any, error) {
+func (s *Store) Twin(id ID) (map[string]any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d, err := s.find(deviceID)
+	d, err := s.find(id)
 	if err != nil {
 		return nil, err
 	}
 	return d.document(), nil
 }
 
-func (d *device) document() map[string]any {
+func (d *entry) document() map[string]any {
 	document := map[string]any{
-		"deviceId":                  d.identity.id,
+		"deviceId":                  d.identity.id.Device,
 		"etag":                      d.twin.etag(),
-		"deviceEtag":                d.identity.etag,
+		"deviceEtag":                d.identity.etag(),
 		"status":                    d.identity.status,
 		"statusUpdateTime":          formatTime(d.identity.statusUpdated),
 		"connectionState":           d.identity.connectionState(),
 		"lastActivityTime":          formatTime(d.identity.lastActivity),
-		"cloudToDeviceMessageCount": 0,
+		"cloudToDeviceMessageCount": d.identity.pendingCommands,
 		"authenticationType":        d.identity.auth.Type,
 		"x509Thumbprint": map[string]any{
 			"primaryThumbprint":   d.identity.auth.X509Thumbprint.Primary.value(),
 			"secondaryThumbprint": d.identity.auth.X509Thumbprint.Secondary.value(),
 		},
-		"modelId":      "",
-		"version":      int64(d.twin.writes) + d.twin.reported.version, //nolint:gosec // nobody writes 2^63 times
-		"capabilities": map[string]any{"iotEdge": d.identity.iotEdge},
+		"modelId": "",
+		"version": int64(d.twin.writes) + d.twin.reported.version, //nolint:gosec // nobody writes 2^63 times
 		"properties": map[string]any{
 			"desired":  d.twin.desired.document(),
 			"reported": d.twin.reported.document(),
 		},
 	}
-	if d.identity.statusReason != "" {
-		document["statusReason"] = d.identity.statusReason
+	if d.identity.id.Module != "" {
+		document["moduleId"] = d.identity.id.Module
+	} else {
+		d.identity.describeDevice(document)
 	}
 	if len(d.twin.tags) > 0 {
 		document["tags"] = d.twin.tags
@@ -62,20 +64,30 @@ func (d *device) document() map[string]any {
 	return document
 }
 
+// describeDevice adds what a twin shows of a device's identity, but not of a
+// module's.
+func (i identity) describeDevice(document map[string]any) {
+	document["capabilities"] = map[string]any{"iotEdge": i.iotEdge}
+	if i.statusReason != "" {
+		document["statusReason"] = i.statusReason
+	}
+	i.scopes.describe(document)
+}
+
 // PatchTwin merges tags and desired properties of a partial twin into the
-// device's twin and returns the whole new twin. ifMatch is the If-Match
+// twin of a device or module and returns the whole new twin. ifMatch is the If-Match
 // header's value, empty if there was none.
-func (s *Store) PatchTwin(deviceID, ifMatch string, body []byte) (map[string]any, error) {
+func (s *Store) PatchTwin(id ID, ifMatch string, body []byte) (map[string]any, error) {
 	wanted, err := parseChange(body)
 	if err != nil {
 		return nil, err
 	}
-	return s.write(deviceID, ifMatch, wanted, patchTwin)
+	return s.write(id, ifMatch, wanted, patchTwin)
 }
 
 // ReplaceTwin makes tags and desired properties exactly what body says: a
 // section that it leaves out is emptied. It returns the whole new twin.
-func (s *Store) ReplaceTwin(deviceID, ifMatch string, body []byte) (map[string]any, error) {
+func (s *Store) ReplaceTwin(id ID, ifMatch string, body []byte) (map[string]any, error) {
 	wanted, err := parseChange(body)
 	if err != nil {
 		return nil, err
@@ -83,43 +95,51 @@ func (s *Store) ReplaceTwin(deviceID, ifMatch string, body []byte) (map[string]a
 	if wanted.desired == nil {
 		wanted.desired = map[string]any{}
 	}
-	return s.write(deviceID, ifMatch, wanted, replaceTwin)
+	return s.write(id, ifMatch, wanted, replaceTwin)
 }
 
-func (s *Store) write(deviceID, ifMatch string, wanted change, apply func(twin, change, stamp) twin) (map[string]any, error) {
-	s.mu.Lock()
-	document, session, err := s.writeLocked(deviceID, ifMatch, wanted, apply)
-	s.mu.Unlock()
-	if session != nil {
-		session.deliver()
-	}
+func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, change, stamp) twin) (map[string]any, error) {
+	var document map[string]any
+	err := s.locked(func() error {
+		found, err := s.find(id)
+		if err != nil {
+			return err
+		}
+		if !twinMatches(ifMatch, found.twin.etag()) {
+			// For a module's twin too, the hub names the device.
+			return preconditionFailed("ETag mismatch for device ID '" + id.Device + "'")
+		}
+		if err := s.writeTwin(found, wanted, apply); err != nil {
+			return err
+		}
+		document = found.document()
+		return nil
+	})
 	return document, err
 }
 
-func (s *Store) writeLocked(deviceID, ifMatch string, wanted change, apply func(twin, change, stamp) twin) (map[string]any, *Session, error) {
-	d, err := s.find(deviceID)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !twinMatches(ifMatch, d.twin.etag()) {
-		return nil, nil, preconditionFailed("ETag mismatch for device ID '" + deviceID + "'")
-	}
+func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, stamp) twin) error {
 	if err := wanted.check(); err != nil {
-		return nil, nil, err
+		return err
 	}
 	current := d.twin
 	next := apply(current, wanted, stamp{at: s.clock.Now(), version: current.desired.version + 1})
-	if err := checkSize("Tags", next.tags, maxTagsSize); err != nil {
-		return nil, nil, err
+	if err := next.checkSizes(); err != nil {
+		return err
 	}
-	if err := checkSize("Properties.Desired", next.desired.values, maxPropertiesSize); err != nil {
-		return nil, nil, err
-	}
-	d.twin = next
+	d.twin = next.after(current)
+	s.changed(d)
 	if d.session != nil && next.desired.version != current.desired.version {
 		d.session.notifyDesired(next.desired.version, wanted.desired)
 	}
-	return d.document(), d.session, nil
+	return nil
+}
+
+func (t twin) checkSizes() error {
+	if err := checkSize("Tags", t.tags, maxTagsSize); err != nil {
+		return err
+	}
+	return checkSize("Properties.Desired", t.desired.values, maxPropertiesSize)
 }
 
 func patchTwin(t twin, wanted change, at stamp) twin {

@@ -1,0 +1,19 @@
+package hubemulator
+
+import (
+	"net/http"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/admin"
+)
+
+// adminAPI is the API for those who watch and disturb the hub.
+func (s *Server) adminAPI() http.Handler {
+	return admin.New(admin.Config{
+		Counters:      func() any { return s.Counters() },
+		ResetCounters: s.counters.Reset,
+		Metrics:       s.counters.Collector(),
+		Faults:        &s.faults,
+		Operations:    operations[:],
+		SendToDevice:  s.sendDocument,
+	})
+}

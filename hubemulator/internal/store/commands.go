@@ -1,0 +1,205 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// The limits of messages from the cloud to a device. The lifetime and the
+// number of deliveries are a new hub's settings.
+const (
+	maxCommandSize       = 64 << 10
+	maxPendingCommands   = 50
+	maxCommandDeliveries = 10
+	commandLifetime      = time.Hour
+)
+
+// Command is a message from the cloud to a device.
+type Command struct {
+	DeviceID                         string // set by the hub
+	MessageID, CorrelationID, UserID string
+	ContentType, ContentEncoding     string
+	Properties                       map[string]string
+	Body                             []byte
+	// Expiry is when the hub gives up to deliver the message; the zero time
+	// means an hour from now.
+	Expiry time.Time
+
+	sequence uint64
+}
+
+// PropertyNames lists the application's properties in order.
+func (c Command) PropertyNames() []string { return slices.Sorted(maps.Keys(c.Properties)) }
+
+// CommandSubscription is how a device asked for messages from the cloud.
+type CommandSubscription struct {
+	Filter string
+	QoS    byte
+}
+
+// commandQueue holds what a device has not acknowledged yet.
+type commandQueue struct {
+	pending []*pendingCommand
+	// kept outlives the connection that it was made on; nil when there is none.
+	kept *CommandSubscription
+	last uint64 // sequence number
+}
+
+type pendingCommand struct {
+	Command
+	expires    time.Time
+	deliveries int
+	holder     *Session // that it was last given to
+}
+
+// SendCommand queues a message for a device. A connected device that has
+// subscribed gets it at once.
+func (s *Store) SendCommand(deviceID string, c Command) error {
+	if len(c.Body) > maxCommandSize {
+		return &Error{http.StatusRequestEntityTooLarge, 413001, "MessageTooLarge",
+			fmt.Sprintf("A message to a device should be maximum %d bytes", maxCommandSize)}
+	}
+	return s.locked(func() error {
+		d, err := s.find(ID{Device: deviceID})
+		if err != nil {
+			return err
+		}
+		d.dropCommands(s, nil)
+		if len(d.commands.pending) >= maxPendingCommands {
+			return &Error{http.StatusForbidden, 403004, "DeviceMaximumQueueDepthExceeded",
+				fmt.Sprintf("The device has %d messages pending already", maxPendingCommands)}
+		}
+		d.commands.last++
+		c.DeviceID, c.sequence = deviceID, d.commands.last
+		expires := c.Expiry
+		if expires.IsZero() {
+			expires = s.clock.Now().Add(commandLifetime)
+		}
+		d.commands.pending = append(d.commands.pending, &pendingCommand{Command: c, expires: expires})
+		d.dropCommands(s, nil)
+		d.giveCommands(s)
+		return nil
+	})
+}
+
+// PurgeCommands empties a device's queue and returns how many messages were in
+// it.
+func (s *Store) PurgeCommands(deviceID string) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, err := s.find(ID{Device: deviceID})
+	if err != nil {
+		return 0, err
+	}
+	d.dropCommands(s, nil)
+	purged := len(d.commands.pending)
+	d.dropCommands(s, func(*pendingCommand) bool { return true })
+	return purged, nil
+}
+
+// dropCommands removes the messages that match, if matches is set, and all that
+// have expired.
+func (d *entry) dropCommands(s *Store, matches func(*pendingCommand) bool) {
+	now := s.clock.Now()
+	d.commands.pending = slices.DeleteFunc(d.commands.pending, func(p *pendingCommand) bool {
+		return !p.expires.After(now) || matches != nil && matches(p)
+	})
+	d.identity.pendingCommands = len(d.commands.pending)
+	s.changed(d)
+}
+
+// giveCommands queues all that the device's session has not been given yet.
+// The caller runs in store.locked.
+func (d *entry) giveCommands(s *Store) {
+	x := d.session
+	if x == nil || x.command == nil {
+		return
+	}
+	deliver := x.command
+	for _, p := range d.commands.pending {
+		if p.holder == x || p.sequence <= x.commandsAfter || p.deliveries >= maxCommandDeliveries {
+			continue
+		}
+		p.holder = x
+		p.deliveries++
+		x.queue = append(x.queue, func() { deliver(p.Command) })
+		s.notified = append(s.notified, x)
+	}
+	d.dropCommands(s, func(p *pendingCommand) bool { return p.deliveries >= maxCommandDeliveries && p.holder != x })
+}
+
+// SubscribeCommands calls deliver for the messages that are pending and for
+// all that come, in order. Each has to be completed with CompleteCommand, or
+// is delivered again on the device's next connection, ten times at most. A
+// persistent subscription is kept for later connections; one that is not
+// begins now, and leaves what was sent before in the queue.
+func (x *Session) SubscribeCommands(how CommandSubscription, persistent bool, deliver func(Command)) {
+	_ = x.store.locked(func() error { // never fails
+		if x.closed {
+			return nil
+		}
+		d := x.store.lookup(x.credential.ID)
+		switch {
+		case persistent:
+			d.commands.kept = &how
+		case x.command == nil:
+			x.commandsAfter = d.commands.last
+		}
+		x.command = deliver
+		d.giveCommands(x.store)
+		return nil
+	})
+}
+
+// UnsubscribeCommands ends a subscription for good.
+func (x *Session) UnsubscribeCommands() {
+	x.store.mu.Lock()
+	x.command = nil
+	x.store.mu.Unlock()
+	x.ForgetCommands()
+}
+
+// KeptCommands returns the subscription that an earlier connection left.
+func (x *Session) KeptCommands() (CommandSubscription, bool) {
+	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
+	if d, err := x.device(); err == nil && d.commands.kept != nil {
+		return *d.commands.kept, true
+	}
+	return CommandSubscription{}, false
+}
+
+// ForgetCommands ends the subscription that an earlier connection left. The
+// messages stay.
+func (x *Session) ForgetCommands() {
+	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
+	if d, err := x.device(); err == nil && !x.closed {
+		d.commands.kept = nil
+	}
+}
+
+// CompleteCommand removes a message that the device has.
+func (x *Session) CompleteCommand(c Command) {
+	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
+	d, err := x.device()
+	if err != nil {
+		return
+	}
+	d.identity.lastActivity = x.store.clock.Now()
+	d.dropCommands(x.store, func(p *pendingCommand) bool { return p.sequence == c.sequence })
+}
+
+// Active notes that the device was heard of.
+func (x *Session) Active() {
+	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
+	if d, err := x.device(); err == nil {
+		d.identity.lastActivity = x.store.clock.Now()
+		x.store.changed(d)
+	}
+}

@@ -1,0 +1,87 @@
+package store
+
+import (
+	"strings"
+	"time"
+)
+
+// maxModules is how many modules IoT Hub lets a device have.
+const maxModules = 50
+
+// creation is what comes with a new identity.
+type creation struct {
+	// content is what the twin starts with.
+	content change
+	// bulk says that many are created in one call.
+	bulk bool
+}
+
+// create registers a device or module with its twin.
+func (s *Store) create(wanted identity, with creation) (*entry, error) {
+	siblings, err := s.roomFor(wanted.id)
+	if err != nil {
+		return nil, err
+	}
+	now := s.clock.Now()
+	wanted.generationID, wanted.writes = s.generationID(now), firstWrite()
+	if wanted.scopes, err = s.resolveScopes(wanted, nil); err != nil {
+		return nil, err
+	}
+	fresh, err := freshTwin(wanted.id, with, now)
+	if err != nil {
+		return nil, err
+	}
+	created := &entry{identity: wanted, twin: fresh}
+	if wanted.id.Module == "" {
+		created.modules = map[string]*entry{}
+		s.devices[wanted.id.Device] = created
+	} else {
+		siblings[wanted.id.Module] = created
+	}
+	s.forgetOrder()
+	s.changed(created)
+	return created, nil
+}
+
+// roomFor checks that there is room for a new device or module; it returns a
+// new module's siblings.
+func (s *Store) roomFor(id ID) (siblings map[string]*entry, err error) {
+	device := s.devices[id.Device]
+	switch {
+	case id.Module == "" && device != nil:
+		return nil, deviceExists(id.Device)
+	case id.Module == "":
+		return nil, nil
+	case device == nil:
+		return nil, deviceNotFound(id.Device)
+	case strings.HasPrefix(id.Module, "$"):
+		return nil, invalidArgument("The module id should not start with '$': such modules are the hub's own")
+	case device.modules[id.Module] != nil:
+		return nil, moduleExists(id)
+	case len(device.modules) >= maxModules:
+		return nil, tooManyModules(id.Device)
+	}
+	return device.modules, nil
+}
+
+// freshTwin is a twin at its creation. The hub leaves the time of the first
+// write open in the twins of modules, and in what a bulk creation asked for.
+func freshTwin(id ID, with creation, now time.Time) (twin, error) {
+	var desired, reported stamp
+	if id.Module == "" {
+		reported.at = now
+		if !with.bulk {
+			desired.at = now
+		}
+	}
+	fresh := twin{writes: 1, desired: newSection(desired.at), reported: newSection(reported.at)}
+	if err := with.content.check(); err != nil {
+		return twin{}, err
+	}
+	fresh.tags = mergeTags(nil, with.content.tags)
+	if with.content.desired != nil {
+		desired.version = fresh.desired.version
+		fresh.desired = fresh.desired.merged(with.content.desired, desired, desired.version)
+	}
+	return fresh, fresh.checkSizes()
+}

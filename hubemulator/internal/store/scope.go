@@ -1,0 +1,93 @@
+package store
+
+import "strings"
+
+// scopes tie a device to the edge device that it reaches the hub through.
+type scopes struct {
+	// device is an edge device's own scope, or the scope of a leaf's parent.
+	device  string
+	parents []string
+}
+
+func (s scopes) describe(document map[string]any) {
+	if s.device != "" {
+		document["deviceScope"] = s.device
+	}
+	if len(s.parents) > 0 {
+		document["parentScopes"] = s.parents
+	}
+}
+
+const (
+	scopePrefix = "ms-azure-iot-edge://"
+	// The hub allows one parent, though its documents have room for more.
+	maxParents = 1
+)
+
+func edgeScope(i identity) string {
+	return scopePrefix + i.id.Device + "-" + i.generationID
+}
+
+// resolveScopes decides on the scopes of a device that is created (current is
+// nil then) or updated. An edge device has a scope of its own, made by the hub,
+// and perhaps a parent's; a leaf device has its parent's in both places.
+func (s *Store) resolveScopes(wanted identity, current *identity) (scopes, error) {
+	if wanted.id.Module != "" {
+		return scopes{}, nil
+	}
+	if len(wanted.scopes.parents) > maxParents {
+		return scopes{}, invalidArgument("'parentScopes' should have one scope at most")
+	}
+	resolved, err := leafScopes(wanted, current)
+	if wanted.iotEdge {
+		resolved, err = edgeScopes(wanted, current)
+	}
+	if err != nil {
+		return scopes{}, err
+	}
+	for _, parent := range resolved.parents {
+		unchanged := current != nil && len(current.scopes.parents) > 0 && current.scopes.parents[0] == parent
+		if !unchanged && !s.isParent(parent, wanted.id) {
+			return scopes{}, invalidArgument("'%s' should be the deviceScope of an edge device of this hub", parent)
+		}
+	}
+	return resolved, nil
+}
+
+func edgeScopes(wanted identity, current *identity) (scopes, error) {
+	resolved := scopes{device: edgeScope(wanted), parents: wanted.scopes.parents}
+	if current == nil {
+		return resolved, nil
+	}
+	resolved.device = edgeScope(*current)
+	if current.iotEdge && wanted.scopes.device != resolved.device {
+		return scopes{}, invalidArgument("'deviceScope' of an edge device should be its own, which it keeps: %s", resolved.device)
+	}
+	return resolved, nil
+}
+
+func leafScopes(wanted identity, current *identity) (scopes, error) {
+	resolved := wanted.scopes
+	if current != nil && current.iotEdge && resolved.device == current.scopes.device {
+		// It was an edge device until now: its own scope goes, its parent stays.
+		resolved.device = strings.Join(resolved.parents, "")
+	}
+	switch {
+	case resolved.device == "" && len(resolved.parents) == 0:
+		return scopes{}, nil
+	case len(resolved.parents) > 0 && resolved.parents[0] != resolved.device:
+		return scopes{}, invalidArgument("'parentScopes' of a leaf device should be its 'deviceScope', or be left out")
+	}
+	return scopes{device: resolved.device, parents: []string{resolved.device}}, nil
+}
+
+// isParent reports whether a scope is that of an edge device other than id.
+func (s *Store) isParent(scope string, id ID) bool {
+	name, isScope := strings.CutPrefix(scope, scopePrefix)
+	end := strings.LastIndexByte(name, '-')
+	if !isScope || end < 0 || name[:end] == id.Device {
+		return false
+	}
+	parent := s.devices[name[:end]]
+	return parent != nil && parent.identity.iotEdge && parent.identity.scopes.device == scope
+}

@@ -1,0 +1,102 @@
+package store
+
+// Snapshot is a twin as it was at one moment. It never builds more of the
+// document than it is asked for.
+type Snapshot struct {
+	identity identity
+	twin     twin
+}
+
+func (d *entry) snapshot() Snapshot { return Snapshot{identity: d.identity, twin: d.twin} }
+
+// Document is the whole twin as the service API shows it. The caller may keep
+// it but must not change it.
+func (x *Snapshot) Document() map[string]any {
+	return (&entry{identity: x.identity, twin: x.twin}).document()
+}
+
+// Property returns the value at a path of names from the top of the document,
+// and whether there is one. The value must not be changed.
+func (x *Snapshot) Property(path []string) (any, bool) {
+	if len(path) == 0 {
+		return x.Document(), true
+	}
+	switch path[0] {
+	case "deviceId":
+		return below(x.identity.id.Device, path[1:])
+	case "etag":
+		return below(x.twin.etag(), path[1:])
+	case "status":
+		return below(x.identity.status, path[1:])
+	case "connectionState":
+		return below(x.identity.connectionState(), path[1:])
+	case "lastActivityTime":
+		return below(formatTime(x.identity.lastActivity), path[1:])
+	case "tags":
+		if len(x.twin.tags) == 0 {
+			return nil, false
+		}
+		return below(x.twin.tags, path[1:])
+	case "properties":
+		if len(path) > 1 {
+			return x.section(path[1], path[2:])
+		}
+	}
+	return below(x.Document(), path)
+}
+
+func (x *Snapshot) section(name string, path []string) (any, bool) {
+	switch name {
+	case "desired":
+		return x.twin.desired.property(path)
+	case "reported":
+		return x.twin.reported.property(path)
+	}
+	return nil, false
+}
+
+// below walks down from a value.
+func below(value any, path []string) (any, bool) {
+	for _, name := range path {
+		object, isObject := value.(map[string]any)
+		if !isObject {
+			return nil, false
+		}
+		deeper, present := object[name]
+		if !present {
+			return nil, false
+		}
+		value = deeper
+	}
+	return value, true
+}
+
+// property is the part of document() at a path.
+func (s section) property(path []string) (any, bool) {
+	switch {
+	case len(path) == 0:
+		return s.document(), true
+	case path[0] == "$version":
+		return below(s.version, path[1:])
+	case path[0] == "$metadata" && len(s.values) == 0:
+		return below(s.metadata(), path[1:])
+	case path[0] == "$metadata":
+		return s.meta.property(path[1:])
+	}
+	return below(s.values, path)
+}
+
+func (m *meta) property(path []string) (any, bool) {
+	for i, name := range path {
+		switch {
+		case name == "$lastUpdated":
+			return below(formatTime(m.updated), path[i+1:])
+		case name == "$lastUpdatedVersion" && m.version != 0:
+			return below(m.version, path[i+1:])
+		case m.children[name] == nil:
+			return nil, false
+		}
+		m = m.children[name]
+	}
+	return m.document(), true
+}
