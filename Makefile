@@ -31,13 +31,13 @@ help: ## Show this list.
 ##@ See it work
 
 .PHONY: demo
-demo: build ## Tell the device twin story on real parts, then stay up to play with.
-	@$(GO) run ./hack/demo --bin bin --assets "$$(hack/controlplane/ensure.sh)" \
+demo: bin/demo ## Tell the device twin story on real parts, then stay up to play with.
+	@assets="$$(hack/controlplane/ensure.sh)"; exec bin/demo --bin bin --assets "$$assets" \
 		--kill-after="$(KILL_AFTER)" --break="$(BREAK)"
 
 .PHONY: demo-check
-demo-check: build ## The same story, then stop; fails with the step that did not hold.
-	@$(GO) run ./hack/demo --bin bin --assets "$$(hack/controlplane/ensure.sh)" --check \
+demo-check: bin/demo ## The same story, then stop; fails with the step that did not hold.
+	@assets="$$(hack/controlplane/ensure.sh)"; exec bin/demo --bin bin --assets "$$assets" --check \
 		--kill-after="$(KILL_AFTER)" --break="$(BREAK)"
 
 ##@ Build
@@ -45,6 +45,9 @@ demo-check: build ## The same story, then stop; fails with the step that did not
 .PHONY: build
 build: ## Build bin/manager, bin/devicesim and bin/hubemulator.
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/manager ./cmd/devicesim ./cmd/hubemulator
+
+bin/demo: build
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./hack/demo
 
 .PHONY: controlplane
 controlplane: ## Fetch or build kube-apiserver, etcd and kubectl, once per user.

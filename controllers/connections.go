@@ -109,7 +109,7 @@ func (c *connections) resolve(ctx context.Context, namespace string, ref v1alpha
 	if err != nil && !apierrors.IsNotFound(err) {
 		return resolved{}, fmt.Errorf("reading HubConnection %s: %w", key, err)
 	}
-	exists := err == nil
+	exists := err == nil && found.DeletionTimestamp.IsZero()
 	if !exists && key.Namespace == namespace {
 		return resolved{}, stopWaiting(v1alpha1.ReasonHubNotFound,
 			fmt.Sprintf("HubConnection %q does not exist in namespace %q: create it, or correct spec.hubRef in a new object", key.Name, namespace))

@@ -119,6 +119,22 @@ func TestAWriteInBetweenIsReadAndPlannedAgain(t *testing.T) {
 		"one visit, with no status in between")
 }
 
+func TestATwinThatOthersKeepChangingIsTriedAgainLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: "status", Status: 412, ErrorCode: "PreconditionFailed"})
+	w.Expect(err).NotTo(HaveOccurred())
+	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
+	w.create(obj)
+	ready := w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonContended)
+	w.Expect(ready.Message).To(ContainSubstring("each of 4 attempts"))
+	w.checkConditions()
+	w.hub.RemoveFault(fault)
+	w.awaitReady(obj)
+	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Redmond43"}`))
+}
+
 // awaitHeld waits until the hub holds so many requests back.
 func (w *world) awaitHeld(n int) {
 	w.Helper()

@@ -102,7 +102,11 @@ func outcomeOf(err error) outcome {
 	case err == nil:
 		return outcome{class: succeeded, reason: v1alpha1.ReasonSucceeded}
 	case errors.As(err, &known):
-		return known.outcome
+		out := known.outcome
+		if out.class == transient {
+			out.err = err // the queue backs off for errors only
+		}
+		return out
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err), errors.Is(err, context.Canceled):
 		// Our copy of a Kubernetes object is old, or we are told to stop.
 		return outcome{class: unseen, retryAfter: staleRetry, err: err}

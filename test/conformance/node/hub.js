@@ -41,8 +41,10 @@ function report(twin, patch) {
 }
 
 // desiredUpdates collects every desired change the device is told of, in
-// order; next() waits for the one that satisfies the predicate.
-function desiredUpdates(twin) {
+// order; next() waits for the one that satisfies the predicate. The package does
+// not say when its subscription stands, and a hub keeps no change for later: a
+// report on the same connection is answered after the subscription.
+async function desiredUpdates(twin) {
   const seen = [];
   let wake = () => {};
   twin.on('properties.desired', (delta) => {
@@ -62,6 +64,7 @@ function desiredUpdates(twin) {
     };
     wake();
   });
+  await report(twin, { listening: true });
   return { seen, next };
 }
 

@@ -102,7 +102,7 @@ test('service: the cellular query finds the device once it has reported', async 
 });
 
 test('device: it is told of a desired change, a second one and a removal', async () => {
-  const updates = desiredUpdates(deviceTwin);
+  const updates = await desiredUpdates(deviceTwin);
   const desire = (desired) => registry.updateTwin(deviceId, { properties: { desired } }, '*');
 
   const { responseBody: first } = await desire({ power_level: 1 });
