@@ -102,3 +102,15 @@ test: ## Run every test; ends with "N passed, N failed, N skipped".
 	else echo "running without -race: it needs a C compiler, and '$$cc' is not on this machine"; fi; \
 	$(GO) build -o bin/testsummary ./hack/testsummary; \
 	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) | bin/testsummary
+
+# FUZZTIME is for each target. Minimising is cut short: it may take a minute for each new input.
+FUZZTIME ?= 5s
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser for FUZZTIME each.
+	@for package in $$($(GO) list ./internal/... ./hubemulator/...); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package"; \
+		done; \
+	done

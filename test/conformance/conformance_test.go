@@ -32,7 +32,7 @@ func TestNodeSDK(t *testing.T) {
 	node := nodeOrSkip(t)
 	npm := lookPathOrSkip(t, "npm")
 	installPackages(t, npm)
-	for _, suite := range []string{"tutorial", "service", "devices"} {
+	for _, suite := range []string{"tutorial", "service", "devices", "modules"} {
 		t.Run(suite, func(t *testing.T) {
 			runSuite(t, node, suite+".test.js")
 		})

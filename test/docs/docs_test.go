@@ -5,8 +5,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,6 +52,55 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	slices.Sort(packages)
 	if diff := cmp.Diff(packages, firstCells(t, "architecture.md")); diff != "" {
 		t.Errorf("packages of the module and rows of docs/architecture.md (-packages +rows):\n%s", diff)
+	}
+}
+
+// testNames are the tests and fuzz targets of the module.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, match := range declared.FindAllStringSubmatch(string(text), -1) {
+			names[match[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestEveryRuleOfTheEmulatorNamesItsTests(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(root + "/docs/emulator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, named := testNames(t), regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`)
+	rows := 0
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| rule |") {
+			continue
+		}
+		rows++
+		tests := named.FindAllString(line, -1)
+		if len(tests) == 0 && !strings.Contains(line, "not implemented") {
+			t.Errorf("no test is named: %s", line)
+		}
+		for _, test := range tests {
+			if !known[test] {
+				t.Errorf("%s does not exist: %s", test, line)
+			}
+		}
+	}
+	if rows == 0 {
+		t.Error("no rows found")
 	}
 }
 

@@ -52,7 +52,7 @@ for (const [name, newClient] of Object.entries(transports)) {
 
   test(`${name}: twins work`, () => withDevice(newClient(), async (client) => {
     const twin = await openTwin(client);
-    const updates = desiredUpdates(twin);
+    const updates = await desiredUpdates(twin);
     await report(twin, { transport: name }); // its answer comes after the subscription's
     assert.equal((await registry.getTwin(deviceId)).responseBody.properties.reported.transport, name);
     await registry.updateTwin(deviceId, { properties: { desired: { for: name } } }, '*');
