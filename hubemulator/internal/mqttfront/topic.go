@@ -76,10 +76,11 @@ func parseTopic(id store.ID, name string) topic {
 func requestTopic(kind topicKind, query string) topic {
 	t := topic{}
 	for pair := range strings.SplitSeq(query, "&") {
-		switch name, value, _ := strings.Cut(pair, "="); name {
-		case "$rid":
+		name, value, given := strings.Cut(pair, "=")
+		switch {
+		case name == "$rid" && given:
 			t.kind, t.requestID = kind, value
-		case "$version":
+		case name == "$version":
 			t.version, t.hasVersion = value, true
 		}
 	}
