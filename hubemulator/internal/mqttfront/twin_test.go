@@ -14,23 +14,28 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
-// answer reads what the hub answers to a request sent with QoS 0 or 1.
+// answer reads what the hub answers to a request sent with QoS 0 or 1. A QoS 1
+// request is acknowledged as well, before its answer or after.
 func (c *rawClient) answer(requestQoS byte) (topic, payload string) {
 	c.h.t.Helper()
-	for {
+	acknowledged, answered := requestQoS == 0, false
+	for !acknowledged || !answered {
 		pk, err := packets.ReadPacket(c.conn)
 		c.h.Expect(err).NotTo(HaveOccurred())
 		switch pk := pk.(type) {
 		case *packets.PubackPacket:
-			c.h.Expect(requestQoS).To(Equal(byte(1)), "an acknowledgement nobody asked for")
+			c.h.Expect(acknowledged).To(BeFalse(), "an acknowledgement nobody asked for")
 			c.h.Expect(pk.MessageID).To(Equal(uint16(7)))
+			acknowledged = true
 		case *packets.PublishPacket:
+			c.h.Expect(answered).To(BeFalse(), "a second answer")
 			c.ack(pk)
-			return pk.TopicName, string(pk.Payload)
+			topic, payload, answered = pk.TopicName, string(pk.Payload), true
 		default:
 			c.h.t.Fatalf("unexpected packet: %v", pk)
 		}
 	}
+	return topic, payload
 }
 
 func (c *rawClient) ack(pk *packets.PublishPacket) {
