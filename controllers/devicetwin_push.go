@@ -71,7 +71,6 @@ func (p *push) once(ctx context.Context, held *hub.Twin) (*hub.Twin, error) {
 	observed := twin.Document{Tags: held.Tags, Desired: held.Desired}
 	record := p.record(ctx)
 	plan := twin.Make(twin.Input{Declared: p.declared, Record: record, Observed: observed})
-	p.done.leftBehind = plan.LeftBehind
 	if plan.Patch.Empty() {
 		return held, p.settle(ctx, plan, p.flights.landed(p.obj.UID))
 	}
@@ -117,6 +116,9 @@ func (p *push) settle(ctx context.Context, plan twin.Plan, landed bool) error {
 	}
 	if err := p.store(ctx, record); err != nil {
 		return err
+	}
+	if landed {
+		p.done.leftBehind = plan.LeftBehind // the record has let go of them: said once
 	}
 	if len(plan.Conflicts) == 0 {
 		return nil

@@ -172,6 +172,32 @@ func TestALostAnswerIsNotWrittenTwice(t *testing.T) {
 	w.Eventually(func() int { return len(w.record(obj)) }, patience).Should(Equal(len(both) - 6))
 }
 
+func TestALeafLeftBehindIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	fake := clocktesting.NewFakePassiveClock(time.Now())
+	w := newWorld(t, withClock(fake))
+	w.connect()
+	obj := w.twin("t1", "d1", `{"taken":1}`, "")
+	w.create(obj)
+	w.awaitReady(obj)
+	w.edit(obj, func() { obj.Spec.Suspend = true })
+	w.await(obj, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	w.somebodyElse("d1", map[string]any{"taken": "by another"})
+	w.edit(obj, func() { obj.Spec.Suspend, obj.Spec.Tags = false, nil })
+	w.awaitReady(obj)
+	// A manager before this one may still write the leaf, so it is not let go of yet.
+	writes := func() int {
+		return len(slices.DeleteFunc(w.writes(), func(s string) bool { return !strings.Contains(s, " events ") }))
+	}
+	w.awaitReadBacks(1)
+	before := writes()
+	w.awaitReadBacks(3)
+	w.Expect(writes()).To(Equal(before), "an event for each read-back")
+	fake.SetTime(fake.Now().Add(3 * time.Minute))
+	w.Eventually(w.eventReasons, patience).Should(ContainElement(And(HavePrefix("LeftBehind"), HaveSuffix("tags.taken"))))
+	w.Expect(w.tags("d1")).To(Equal(`{"taken":"by another"}`))
+}
+
 func (w *world) record(obj *v1alpha1.DeviceTwin) string {
 	w.Helper()
 	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())

@@ -67,10 +67,6 @@ func Make(in Input) Plan {
 	return p.plan
 }
 
-// Converged tells whether the hub holds all that is declared, and nothing that
-// was and is no longer.
-func (p Plan) Converged() bool { return p.Patch.Empty() && len(p.Conflicts) == 0 }
-
 type planner struct{ plan Plan }
 
 // change is what happens to one key: nothing, or a value to send, nil to delete.
