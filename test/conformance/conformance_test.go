@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,9 @@ import (
 const (
 	nodeDir  = "node"
 	deviceID = "thermostat-1"
+	// suiteSuffix ends the names of the files that hold cases; what comes before
+	// it is the suite's name.
+	suiteSuffix = ".test.js"
 	// suiteTimeout bounds one suite; each takes a few seconds.
 	suiteTimeout = 2 * time.Minute
 )
@@ -30,18 +34,73 @@ var policies = []string{"iothubowner", "service", "registryReadWrite"}
 
 func TestNodeSDK(t *testing.T) {
 	node := nodeOrSkip(t)
-	npm := lookPathOrSkip(t, "npm")
-	installPackages(t, npm)
-	for _, suite := range []string{"tutorial", "service", "devices", "modules"} {
-		t.Run(suite, func(t *testing.T) {
-			runSuite(t, node, suite+".test.js")
-		})
+	installPackages(t, lookPathOrSkip(t, "npm"))
+	methods := filepath.Join(t.TempDir(), "methods.json")
+	if err := os.WriteFile(methods, []byte(run(t, node, "surface.js")), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	files := suiteFiles(t)
+	var calls callLog
+	t.Run("suites", func(t *testing.T) {
+		for _, file := range files {
+			name := strings.TrimSuffix(file, suiteSuffix)
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				calls.add(t, name, runSuite(t, node, file, methods))
+			})
+		}
+	})
+	t.Run("packages", checkPackages)
+	t.Run("methods", func(t *testing.T) {
+		if len(calls.bySuite) < len(files) {
+			t.Skipf("only %d of %d suites ran to their end", len(calls.bySuite), len(files))
+		}
+		checkMethods(t, methods, calls.bySuite)
+	})
+}
+
+func suiteFiles(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(nodeDir, "*"+suiteSuffix))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no suites found: %v", err)
+	}
+	var files []string
+	for _, path := range paths {
+		files = append(files, filepath.Base(path))
+	}
+	return files
+}
+
+// callLog collects which methods the suites called.
+type callLog struct {
+	mutex   sync.Mutex
+	bySuite map[string][]string
+}
+
+// add reads what recorder.js left of a suite.
+func (l *callLog) add(t *testing.T, suite, callsFile string) {
+	t.Helper()
+	content, err := os.ReadFile(callsFile)
+	if err != nil {
+		t.Fatalf("the suite did not say what it called: %v", err)
+	}
+	var ids []string
+	if err := json.Unmarshal(content, &ids); err != nil {
+		t.Fatalf("what the suite called: %v", err)
+	}
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if l.bySuite == nil {
+		l.bySuite = map[string][]string{}
+	}
+	l.bySuite[suite] = ids
 }
 
 // runSuite starts a hub of its own for one file of cases, runs the file and
-// reports each case as a subtest.
-func runSuite(t *testing.T, node, file string) {
+// reports each case as a subtest. It returns the file that names the methods
+// which were called.
+func runSuite(t *testing.T, node, file, methods string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), suiteTimeout)
 	defer cancel()
@@ -56,12 +115,14 @@ func runSuite(t *testing.T, node, file string) {
 	})
 
 	report := filepath.Join(t.TempDir(), "junit.xml")
+	calls := filepath.Join(t.TempDir(), "calls.json")
 	cmd := exec.CommandContext(ctx, node,
-		"--require", "./redirect-443.js",
+		"--require", "./redirect-443.js", "--require", "./recorder.js",
 		"--test-reporter=junit", "--test-reporter-destination="+report,
 		file)
 	cmd.Dir = nodeDir
 	cmd.Env = append(os.Environ(), hubEnvironment(t, hub)...)
+	cmd.Env = append(cmd.Env, "HUB_METHODS="+methods, "HUB_CALLS="+calls)
 	cmd.WaitDelay = 5 * time.Second
 	output, runErr := cmd.CombinedOutput()
 
@@ -73,6 +134,7 @@ func runSuite(t *testing.T, node, file string) {
 	if runErr != nil && failed == 0 {
 		t.Errorf("%s: %v, though no case failed\n%s", file, runErr, output)
 	}
+	return calls
 }
 
 // hubEnvironment tells the suites where the hub is. The service package gets
@@ -107,6 +169,7 @@ func hubEnvironment(t *testing.T, hub *hubemulator.Server) []string {
 	return append(certificateEnvironment(t),
 		"NODE_EXTRA_CA_CERTS="+caFile,
 		"HUB_HOST="+host,
+		"HUB_ADMIN_URL="+hub.AdminURL(),
 		"HUB_HTTPS_PORT="+portOf(t, hub.HTTPSAddress()),
 		"HUB_SERVICE_CONNECTIONS="+string(connections),
 		"HUB_DEVICE_ID="+deviceID,
