@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"k8s.io/utils/clock"
 
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/directmethod"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
@@ -84,8 +85,8 @@ type numberedEnvelope struct {
 var numbered = [...]string{"ModuleAlreadyExistsOnDevice"}
 
 func (e errorWriter) envelopeOf(err error, refusal *store.Error) any {
-	if nested, ok := errors.AsType[*methodError](err); ok {
-		return nested.envelope(e.clock.Now().UTC())
+	if refused, ok := errors.AsType[*directmethod.Error](err); ok {
+		return methodEnvelope(refused, e.clock.Now().UTC())
 	}
 	return e.envelope(refusal)
 }
