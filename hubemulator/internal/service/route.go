@@ -6,8 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/entra"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
+
+// actions are data actions that an operation needs, or entra.SASOnly.
+type actions []entra.Action
 
 // route is one operation of the service API.
 type route struct {
@@ -19,31 +23,32 @@ type route struct {
 	operation  string
 	throttle   string // the name of the operation's throttle in a 429
 	permission store.Permission
+	actions    actions // what the bearer of an Entra token needs; all of them
 	run        func(*handler, call) (answer, error)
 }
 
 var routes = [...]route{
-	{http.MethodPost, "devices/query", Query, "QueryTwins", store.ServiceConnect, (*handler).runQuery},
-	{http.MethodGet, "twins/{device}", GetTwin, "TwinRead", store.ServiceConnect, (*handler).getTwin},
-	{http.MethodPatch, "twins/{device}", UpdateTwin, "TwinUpdate", store.ServiceConnect, (*handler).patchTwin},
-	{http.MethodPut, "twins/{device}", ReplaceTwin, "TwinUpdate", store.ServiceConnect, (*handler).replaceTwin},
-	{http.MethodGet, "twins/{device}/modules/{module}", GetModuleTwin, "TwinRead", store.ServiceConnect, (*handler).getTwin},
-	{http.MethodPatch, "twins/{device}/modules/{module}", UpdateModuleTwin, "TwinUpdate", store.ServiceConnect, (*handler).patchTwin},
-	{http.MethodPut, "twins/{device}/modules/{module}", ReplaceModuleTwin, "TwinUpdate", store.ServiceConnect, (*handler).replaceTwin},
-	{http.MethodPost, "twins/{device}/methods", InvokeMethod, "DirectMethod", store.ServiceConnect, (*handler).invokeMethod},
-	{http.MethodPost, "twins/{device}/modules/{module}/methods", InvokeModuleMethod, "DirectMethod", store.ServiceConnect, (*handler).invokeMethod},
-	{http.MethodDelete, "devices/{device}/commands", PurgeCommands, "PurgeCommands", store.ServiceConnect, (*handler).purgeCommands},
-	{http.MethodGet, "devices", ListDevices, "RegistryRead", store.RegistryRead, (*handler).listDevices},
-	{http.MethodPost, "devices", BulkDevices, "RegistryWrite", store.RegistryWrite, (*handler).bulkDevices},
-	{http.MethodGet, "devices/{device}", GetDevice, "RegistryRead", store.RegistryRead, (*handler).getIdentity},
-	{http.MethodPut, "devices/{device}", PutDevice, "RegistryWrite", store.RegistryWrite, (*handler).putIdentity},
-	{http.MethodDelete, "devices/{device}", DeleteDevice, "RegistryWrite", store.RegistryWrite, (*handler).deleteIdentity},
-	{http.MethodGet, "devices/{device}/modules", ListModules, "RegistryRead", store.RegistryRead, (*handler).listModules},
-	{http.MethodGet, "devices/{device}/modules/{module}", GetModule, "RegistryRead", store.RegistryRead, (*handler).getIdentity},
-	{http.MethodPut, "devices/{device}/modules/{module}", PutModule, "RegistryWrite", store.RegistryWrite, (*handler).putIdentity},
-	{http.MethodDelete, "devices/{device}/modules/{module}", DeleteModule, "RegistryWrite", store.RegistryWrite, (*handler).deleteIdentity},
-	{http.MethodGet, "statistics/devices", DeviceStatistics, "RegistryRead", store.RegistryRead, (*handler).deviceStatistics},
-	{http.MethodGet, "statistics/service", ServiceStatistics, "RegistryRead", store.ServiceConnect, (*handler).serviceStatistics},
+	{http.MethodPost, "devices/query", Query, "QueryTwins", store.ServiceConnect, actions{entra.TwinsRead}, (*handler).runQuery},
+	{http.MethodGet, "twins/{device}", GetTwin, "TwinRead", store.ServiceConnect, actions{entra.TwinsRead}, (*handler).getTwin},
+	{http.MethodPatch, "twins/{device}", UpdateTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).patchTwin},
+	{http.MethodPut, "twins/{device}", ReplaceTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).replaceTwin},
+	{http.MethodGet, "twins/{device}/modules/{module}", GetModuleTwin, "TwinRead", store.ServiceConnect, actions{entra.TwinsRead}, (*handler).getTwin},
+	{http.MethodPatch, "twins/{device}/modules/{module}", UpdateModuleTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).patchTwin},
+	{http.MethodPut, "twins/{device}/modules/{module}", ReplaceModuleTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).replaceTwin},
+	{http.MethodPost, "twins/{device}/methods", InvokeMethod, "DirectMethod", store.ServiceConnect, actions{entra.MethodsInvoke}, (*handler).invokeMethod},
+	{http.MethodPost, "twins/{device}/modules/{module}/methods", InvokeModuleMethod, "DirectMethod", store.ServiceConnect, actions{entra.MethodsInvoke}, (*handler).invokeMethod},
+	{http.MethodDelete, "devices/{device}/commands", PurgeCommands, "PurgeCommands", store.ServiceConnect, actions{entra.CommandsPurge}, (*handler).purgeCommands},
+	{http.MethodGet, "devices", ListDevices, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).listDevices},
+	{http.MethodPost, "devices", BulkDevices, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite, entra.DevicesDelete}, (*handler).bulkDevices},
+	{http.MethodGet, "devices/{device}", GetDevice, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).getIdentity},
+	{http.MethodPut, "devices/{device}", PutDevice, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite}, (*handler).putIdentity},
+	{http.MethodDelete, "devices/{device}", DeleteDevice, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesDelete}, (*handler).deleteIdentity},
+	{http.MethodGet, "devices/{device}/modules", ListModules, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).listModules},
+	{http.MethodGet, "devices/{device}/modules/{module}", GetModule, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).getIdentity},
+	{http.MethodPut, "devices/{device}/modules/{module}", PutModule, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite}, (*handler).putIdentity},
+	{http.MethodDelete, "devices/{device}/modules/{module}", DeleteModule, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesDelete}, (*handler).deleteIdentity},
+	{http.MethodGet, "statistics/devices", DeviceStatistics, "RegistryRead", store.RegistryRead, actions{entra.StatisticsRead}, (*handler).deviceStatistics},
+	{http.MethodGet, "statistics/service", ServiceStatistics, "RegistryRead", store.ServiceConnect, actions{entra.StatisticsRead}, (*handler).serviceStatistics},
 }
 
 // The placeholders that make up a call's id.
