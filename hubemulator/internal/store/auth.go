@@ -92,7 +92,8 @@ func (s *Store) AuthenticateDevice(deviceID, token string) (Credential, error) {
 }
 
 // AuthenticateModule is AuthenticateDevice for one of a device's modules. It
-// accepts the module's own keys, not the device's.
+// accepts the module's own keys, not the device's, unless the module is one of
+// the system modules.
 func (s *Store) AuthenticateModule(deviceID, moduleID, token string) (Credential, error) {
 	return s.authenticate(ID{Device: deviceID, Module: moduleID}, token, "devices", deviceID, "modules", moduleID)
 }
@@ -115,7 +116,7 @@ func (s *Store) authenticate(id ID, token string, path ...string) (Credential, e
 		}
 		return credential, nil
 	}
-	for _, key := range d.identity.auth.keys() {
+	for _, key := range s.keysOf(d) {
 		if parsed.SignedWith(key) {
 			credential.key = key
 			return credential, nil
@@ -128,6 +129,6 @@ func (s *Store) authenticate(id ID, token string, path ...string) (Credential, e
 func (s *Store) holds(c Credential) bool {
 	d := s.lookup(c.ID)
 	return d != nil && d.identity.generationID == c.generation && s.enabled(c.ID) &&
-		(c.key == "" || slices.Contains(d.identity.auth.keys(), c.key)) &&
+		(c.key == "" || slices.Contains(s.keysOf(d), c.key)) &&
 		(c.accepts == nil || c.accepts(d.identity.auth))
 }

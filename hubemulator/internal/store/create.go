@@ -1,11 +1,9 @@
 package store
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
-// maxModules is how many modules IoT Hub lets a device have.
+// maxModules is how many modules IoT Hub lets a device have. Whether it counts
+// an edge device's system modules is not established; here it does not.
 const maxModules = 50
 
 // creation is what comes with a new identity.
@@ -40,6 +38,9 @@ func (s *Store) create(wanted identity, with creation) (*entry, error) {
 	}
 	s.forgetOrder()
 	s.changed(created)
+	if wanted.id.Module == "" {
+		s.fitSystemModules(created)
+	}
 	return created, nil
 }
 
@@ -54,11 +55,11 @@ func (s *Store) roomFor(id ID) (siblings map[string]*entry, err error) {
 		return nil, nil
 	case device == nil:
 		return nil, deviceNotFound(id.Device)
-	case strings.HasPrefix(id.Module, "$"):
+	case id.isSystemModule():
 		return nil, invalidArgument("The module id should not start with '$': such modules are the hub's own")
 	case device.modules[id.Module] != nil:
 		return nil, moduleExists(id)
-	case len(device.modules) >= maxModules:
+	case device.ownModules() >= maxModules:
 		return nil, tooManyModules(id.Device)
 	}
 	return device.modules, nil

@@ -68,3 +68,8 @@ func tooManyModules(deviceID string) *Error {
 func preconditionFailed(text string) *Error {
 	return &Error{http.StatusPreconditionFailed, 412001, "PreconditionFailed", text}
 }
+
+func systemModule(id ID) *Error {
+	return &Error{http.StatusUnauthorized, 401100, "SystemModuleModifyUnauthorizedAccess",
+		fmt.Sprintf("Module %s of device %s is the hub's own; it comes and goes with the device's capability iotEdge.", id.Module, id.Device)}
+}

@@ -151,7 +151,10 @@ func (s *Store) Key(id ID) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return string(found.identity.auth.SymmetricKey.Primary), nil
+	if keys := s.keysOf(found); len(keys) > 0 {
+		return keys[0], nil
+	}
+	return "", nil
 }
 
 // PutIdentity creates or replaces the identity of a device or module. Without
@@ -191,6 +194,9 @@ func (s *Store) update(wanted identity, ifMatch string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if wanted.id.isSystemModule() {
+		return nil, systemModule(wanted.id)
+	}
 	if !etagMatches(ifMatch, found.identity.etag()) {
 		return nil, preconditionFailed("PreconditionFailed")
 	}
@@ -216,6 +222,9 @@ func (s *Store) update(wanted identity, ifMatch string) (*entry, error) {
 		}
 	})
 	s.changed(found)
+	if wanted.id.Module == "" {
+		s.fitSystemModules(found)
+	}
 	return found, nil
 }
 
@@ -246,22 +255,32 @@ func (s *Store) remove(id ID, ifMatch string) error {
 	if err != nil {
 		return err
 	}
+	if id.isSystemModule() {
+		return systemModule(id)
+	}
 	if !etagMatches(ifMatch, found.identity.etag()) {
 		return preconditionFailed("PreconditionFailed")
 	}
+	s.drop(found)
+	return nil
+}
+
+// drop takes a device with its modules, or a module, out of the registry and
+// ends their sessions. It runs in locked.
+func (s *Store) drop(d *entry) {
+	id := d.identity.id
 	if id.Module == "" {
 		delete(s.devices, id.Device)
 	} else {
 		delete(s.devices[id.Device].modules, id.Module)
 	}
 	s.forgetOrder()
-	s.removed(found)
-	found.each(func(e *entry) {
+	s.removed(d)
+	d.each(func(e *entry) {
 		if e.session != nil {
 			e.session.end(DropDeleted)
 		}
 	})
-	return nil
 }
 
 // etagMatches applies an If-Match value to an identity's etag; unlike with

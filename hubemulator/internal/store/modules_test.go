@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -169,4 +170,26 @@ func TestModulesAreDropped(t *testing.T) {
 			g.Expect(dropped).To(Receive(Equal(tt.reason)))
 		})
 	}
+}
+
+func TestSystemModulesConnectWithTheirDevicesKey(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h := newHub(t)
+	edge, agent := store.ID{Device: "e1"}, store.ID{Device: "e1", Module: "$edgeAgent"}
+	created, err := h.PutIdentity(edge, "", []byte(`{"capabilities":{"iotEdge":true}}`))
+	g.Expect(err).NotTo(HaveOccurred())
+	_, dropped := h.connectModule(t, agent)
+	g.Expect(h.connectionState(t, agent)).To(Equal("Connected"))
+	g.Expect(h.connectionState(t, edge)).To(Equal("Disconnected"))
+
+	_, err = h.PutIdentity(edge, "*", fmt.Appendf(nil, `{"capabilities":{"iotEdge":true},"deviceScope":%q}`, created.Document["deviceScope"]))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(dropped).To(Receive(Equal(store.DropKeyChanged)), "the device's keys were minted anew")
+
+	_, dropped = h.connectModule(t, agent)
+	_, err = h.PutIdentity(edge, "*", []byte(`{}`))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(dropped).To(Receive(BeElementOf(store.DropKeyChanged, store.DropDeleted)))
+	g.Expect(dropped).NotTo(Receive())
 }
