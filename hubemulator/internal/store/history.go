@@ -16,9 +16,8 @@ const (
 // past is what the twins were like, for queries that see them late.
 type past struct {
 	lag, ghosts time.Duration
-	histories   map[ID]*history
+	histories   index[*history]
 	graves      []grave // in the order of the deletions
-	order       map[Source][]ID
 }
 
 // newPast returns nil when queries see what there is now.
@@ -26,7 +25,7 @@ func newPast(lag, ghosts time.Duration) *past {
 	if lag <= 0 && ghosts <= 0 {
 		return nil
 	}
-	return &past{lag: lag, ghosts: ghosts, histories: map[ID]*history{}, order: map[Source][]ID{}}
+	return &past{lag: lag, ghosts: ghosts, histories: newIndex[*history]()}
 }
 
 // version is what a twin was like from some moment on; gone says that it was
@@ -70,9 +69,8 @@ type grave struct {
 func (p *past) remember(next version) {
 	p.forget(next.at)
 	id := next.seen.identity.id
-	if h := p.histories[id]; h == nil {
-		p.histories[id] = &history{next}
-		clear(p.order)
+	if h := p.histories.get(id); h == nil {
+		p.histories.put(id, &history{next})
 	} else {
 		h.add(next, next.at.Add(-p.lag))
 	}
@@ -87,20 +85,15 @@ func (p *past) forget(now time.Time) {
 	for len(p.graves) > 0 && (len(p.graves) > maxGhosts || !now.Before(p.graves[0].at.Add(kept))) {
 		ended := p.graves[0]
 		p.graves = p.graves[1:]
-		h := p.histories[ended.id]
+		h := p.histories.get(ended.id)
 		if h != nil && h.last().gone && h.last().at.Equal(ended.at) {
-			delete(p.histories, ended.id)
-			clear(p.order)
+			p.histories.remove(ended.id)
 		}
 	}
 }
 
 // visible returns what queries see of a twin at this time, or nil.
-func (p *past) visible(id ID, now time.Time) *Snapshot {
-	h := p.histories[id]
-	if h == nil {
-		return nil
-	}
+func (p *past) visible(h *history, now time.Time) *Snapshot {
 	until := now.Add(-p.lag)
 	h.prune(until)
 	switch first := (*h)[0]; {
@@ -111,20 +104,4 @@ func (p *past) visible(id ID, now time.Time) *Snapshot {
 	default:
 		return first.seen
 	}
-}
-
-// ids lists the twins that have a past, in order. The result is never changed.
-func (p *past) ids(source Source) []ID {
-	if known, found := p.order[source]; found {
-		return known
-	}
-	ids := []ID{}
-	for id := range p.histories {
-		if (id.Module != "") == (source == Modules) {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, ID.Compare)
-	p.order[source] = ids
-	return ids
 }

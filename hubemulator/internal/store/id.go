@@ -2,8 +2,6 @@ package store
 
 import (
 	"cmp"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -29,29 +27,9 @@ const (
 	Modules Source = "devices.modules"
 )
 
-// idsLocked lists a source in order. The result is shared and never changed.
-func (s *Store) idsLocked(source Source) []ID {
-	known, found := s.sorted[source]
-	if found {
-		return known
+func (id ID) source() Source {
+	if id.Module != "" {
+		return Modules
 	}
-	ids := []ID{}
-	for deviceID, device := range s.devices {
-		if source == Devices {
-			ids = append(ids, ID{Device: deviceID})
-			continue
-		}
-		for moduleID := range maps.Keys(device.modules) {
-			ids = append(ids, ID{Device: deviceID, Module: moduleID})
-		}
-	}
-	slices.SortFunc(ids, ID.Compare)
-	s.sorted[source] = ids
-	return ids
-}
-
-// forgetOrder is to be called after a device or module came or went.
-func (s *Store) forgetOrder() {
-	clear(s.sorted)
-	clear(s.ordered)
+	return Devices
 }

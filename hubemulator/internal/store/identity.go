@@ -134,11 +134,10 @@ func (s *Store) enabled(id ID) bool {
 func (s *Store) Identities(limit int) []map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ids := s.idsLocked(Devices)
-	documents := make([]map[string]any, 0, min(limit, len(ids)))
-	for _, id := range ids[:min(limit, len(ids))] {
-		documents = append(documents, s.devices[id.Device].identity.view().Document)
-	}
+	documents := make([]map[string]any, 0, min(limit, len(s.devices)))
+	s.index.next(Devices, ID{}, limit, func(device *entry) {
+		documents = append(documents, device.identity.view().Document)
+	})
 	return documents
 }
 
@@ -274,7 +273,6 @@ func (s *Store) drop(d *entry) {
 	} else {
 		delete(s.devices[id.Device].modules, id.Module)
 	}
-	s.forgetOrder()
 	s.removed(d)
 	d.each(func(e *entry) {
 		if e.session != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"iter"
-	"slices"
 	"time"
 )
 
@@ -20,72 +19,38 @@ const scanned = 256
 // caller looks at it.
 func (s *Store) Scan(source Source, after ID) iter.Seq2[ID, *Snapshot] {
 	return func(yield func(ID, *Snapshot) bool) {
-		at := s.clock.Now()
-		ids, entries := s.scannable(source, at)
-		next, found := slices.BinarySearchFunc(ids, after, ID.Compare)
-		if found {
-			next++
-		}
-		buffer := make([]Snapshot, 0, min(scanned, len(ids)-next))
-		for next < len(ids) {
-			end := min(next+scanned, len(ids))
-			if s.past != nil {
-				buffer = s.pastSnapshots(buffer[:0], ids[next:end], at)
-			} else {
-				buffer = s.snapshots(buffer[:0], entries[next:end])
-			}
+		at, last := s.clock.Now(), after
+		var buffer []Snapshot
+		for more := true; more; {
+			buffer, last, more = s.look(buffer[:0], source, last, at)
 			for i := range buffer {
 				if !yield(buffer[i].identity.id, &buffer[i]) {
 					return
 				}
 			}
-			next = end
 		}
 	}
 }
 
-// scannable lists what a query may see at this time, in order, with the
-// entries unless it sees the past. The results are shared and never changed.
-func (s *Store) scannable(source Source, at time.Time) ([]ID, []*entry) {
+// look puts into a buffer what queries see at this time of the next twins
+// behind an id. It returns the last id that it came to, and whether there is
+// more behind that.
+func (s *Store) look(buffer []Snapshot, source Source, after ID, at time.Time) (seen []Snapshot, last ID, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.past != nil {
-		s.past.forget(at)
-		return s.past.ids(source), nil
-	}
-	ids := s.idsLocked(source)
-	entries, found := s.ordered[source]
-	if !found {
-		entries = make([]*entry, 0, len(ids))
-		for _, id := range ids {
-			entries = append(entries, s.lookup(id))
-		}
-		s.ordered[source] = entries
-	}
-	return ids, entries
-}
-
-// snapshots appends what the entries are now, but for those that are gone.
-func (s *Store) snapshots(buffer []Snapshot, entries []*entry) []Snapshot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range entries {
-		if !e.gone {
+	if s.past == nil {
+		last, more = s.index.next(source, after, scanned, func(e *entry) {
 			buffer = append(buffer, e.snapshot())
-		}
+		})
+		return buffer, last, more
 	}
-	return buffer
-}
-
-func (s *Store) pastSnapshots(buffer []Snapshot, ids []ID, at time.Time) []Snapshot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, id := range ids {
-		if seen := s.past.visible(id, at); seen != nil {
-			buffer = append(buffer, *seen)
+	s.past.forget(at)
+	last, more = s.past.histories.next(source, after, scanned, func(h *history) {
+		if version := s.past.visible(h, at); version != nil {
+			buffer = append(buffer, *version)
 		}
-	}
-	return buffer
+	})
+	return buffer, last, more
 }
 
 // changed has to be called, with the lock held, after an entry was put into
@@ -101,7 +66,7 @@ func (s *Store) changed(e *entry) {
 // of the registry. A device takes its modules with it.
 func (s *Store) removed(e *entry) {
 	e.each(func(e *entry) {
-		e.gone = true
+		s.index.remove(e.identity.id)
 		if s.past != nil {
 			seen := e.snapshot()
 			s.past.remember(version{at: s.clock.Now(), seen: &seen, gone: true})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -83,6 +84,39 @@ func TestScanIsInOrder(t *testing.T) {
 			g.Expect(scanned(h.Scan(store.Modules, store.ID{Device: "b", Module: "m"}))).To(Equal([]store.ID{{Device: "b", Module: "z"}}))
 		})
 	}
+}
+
+// Whatever came and went in whatever order, all that is left is found in order,
+// over several batches, and by lists as well.
+func TestOrderAfterManyCameAndWent(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h := newHub(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	left := []store.ID{}
+	for _, i := range random.Perm(1200) {
+		id := store.ID{Device: fmt.Sprintf("d%04d", i)}
+		h.put(t, id.Device, "m")
+		if i%2 == 0 {
+			left = append(left, id)
+		}
+	}
+	for _, i := range random.Perm(1200) {
+		if i%2 == 1 {
+			h.remove(t, store.ID{Device: fmt.Sprintf("d%04d", i)})
+		}
+	}
+	slices.SortFunc(left, store.ID.Compare)
+	g.Expect(scanned(h.Scan(store.Devices, store.ID{}))).To(Equal(left))
+	listed := []store.ID{}
+	for _, document := range h.Identities(1000) {
+		listed = append(listed, store.ID{Device: document["deviceId"].(string)})
+	}
+	g.Expect(listed).To(Equal(left))
+	for i := range left {
+		left[i].Module = "m"
+	}
+	g.Expect(scanned(h.Scan(store.Modules, store.ID{}))).To(Equal(left))
 }
 
 // A snapshot's properties are those of its document, wherever they come from.

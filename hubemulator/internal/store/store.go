@@ -41,10 +41,9 @@ type Store struct {
 	mu        sync.Mutex
 	past      *past // nil when queries see what there is now
 	devices   map[string]*entry
-	sorted    map[Source][]ID     // what ids returns; an entry goes when its source changes
-	ordered   map[Source][]*entry // what sorted names, for scans
-	lastTicks int64               // the newest generation id handed out
-	notified  []*Session          // sessions with calls to make once the lock is free
+	index     index[*entry] // devices and modules, in order
+	lastTicks int64         // the newest generation id handed out
+	notified  []*Session    // sessions with calls to make once the lock is free
 }
 
 // entry is one registered device or module: its identity, its twin, and the
@@ -54,7 +53,6 @@ type entry struct {
 	twin     twin
 	session  *Session
 	modules  map[string]*entry // of a device
-	gone     bool              // whether it was deleted
 
 	commands      commandQueue  // of a device
 	methodsServed chan struct{} // closed when direct methods can be called; nil when nobody waits
@@ -73,8 +71,7 @@ func New(opts Options) *Store {
 		policies:  defaultPolicies(),
 		deviceCAs: opts.DeviceCAs,
 		devices:   map[string]*entry{},
-		sorted:    map[Source][]ID{},
-		ordered:   map[Source][]*entry{},
+		index:     newIndex[*entry](),
 	}
 }
 
