@@ -36,8 +36,7 @@ func (s *Store) create(wanted identity, with creation) (*entry, error) {
 	} else {
 		siblings[wanted.id.Module] = created
 	}
-	s.index.put(wanted.id, created)
-	s.changed(created)
+	s.added(created)
 	if wanted.id.Module == "" {
 		s.fitSystemModules(created)
 	}

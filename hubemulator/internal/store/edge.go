@@ -42,8 +42,7 @@ func (s *Store) addEdgeModule(device *entry, name string) *entry {
 		twin: freshModuleTwin(),
 	}
 	device.modules[name] = added
-	s.forgetOrder()
-	s.changed(added)
+	s.added(added)
 	return added
 }
 

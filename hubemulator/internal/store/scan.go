@@ -53,8 +53,15 @@ func (s *Store) look(buffer []Snapshot, source Source, after ID, at time.Time) (
 	return buffer, last, more
 }
 
-// changed has to be called, with the lock held, after an entry was put into
-// the registry and after every change of its identity or its twin.
+// added has to be called, with the lock held, after an entry was put into the
+// registry.
+func (s *Store) added(e *entry) {
+	s.index.put(e.identity.id, e)
+	s.changed(e)
+}
+
+// changed has to be called, with the lock held, after every change of an
+// entry's identity or its twin.
 func (s *Store) changed(e *entry) {
 	if s.past != nil {
 		now, seen := s.clock.Now(), e.snapshot()
