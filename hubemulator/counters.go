@@ -59,7 +59,8 @@ type OperationCounters struct {
 	Statuses map[string]int64 `json:"statuses"`
 	// BilledMessages is what the calls cost of the daily quota of the hub's
 	// tier, or would cost if it had one: a message for each 4 KB that was begun
-	// (0.5 KB in tier F1). Refused calls cost nothing.
+	// (0.5 KB in tier F1). Refused calls cost nothing
+	// unless Choices.RejectedCalls says so.
 	BilledMessages int64 `json:"billedMessages"`
 	// PeakConcurrency is the most calls that were worked on at the same time.
 	// Calls that a fault or a throttle makes wait are among them, before they

@@ -42,6 +42,9 @@ type Options struct {
 	// Hub's may for half an hour. Default 0. The hub remembers at most 10,000
 	// deleted devices, also for QueryLag.
 	QueryGhosts time.Duration
+	// Choices say what the hub does where IoT Hub's own behaviour is not
+	// established.
+	Choices Choices
 	// Clock tells the time for tokens, timestamps, throttles, the daily quota
 	// and the delays of faults. Default: the real clock.
 	Clock clock.Clock

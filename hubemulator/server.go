@@ -22,6 +22,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/mqttfront"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
@@ -65,6 +66,7 @@ type mqttConfig struct {
 	Limits    *throttle.Limits
 	Logger    *slog.Logger
 	Clock     clock.Clock
+	Choices   mqttfront.Choices
 	HostNames []string // lower case, without ports
 }
 
@@ -132,6 +134,9 @@ func assemble(running context.Context, opts Options, bound listeners) (*Server, 
 	if opts.QueryLag < 0 || opts.QueryGhosts < 0 {
 		return nil, errors.New("the query lag and the time that queries find ghosts cannot be negative; use 0 for none")
 	}
+	if err := opts.Choices.check(); err != nil {
+		return nil, err
+	}
 	authorities, err := deviceCAs(opts.DeviceCAs)
 	if err != nil {
 		return nil, err
@@ -145,7 +150,7 @@ func assemble(running context.Context, opts Options, bound listeners) (*Server, 
 		faults: fault.Set{Seed: opts.FaultSeed, Clock: opts.Clock},
 		store: store.New(store.Options{
 			HostNames: names, Clock: opts.Clock, QueryLag: opts.QueryLag, QueryGhosts: opts.QueryGhosts,
-			DeviceCAs: authorities,
+			DeviceCAs: authorities, Choices: opts.Choices.store(),
 		}),
 	}
 	for _, deviceID := range opts.Devices {
@@ -155,12 +160,13 @@ func assemble(running context.Context, opts Options, bound listeners) (*Server, 
 	}
 	if s.mqtt, err = newMQTT(mqttConfig{
 		Store: s.store, TLS: identity.tls.Clone(), Counters: &s.counters, Faults: &s.faults, Limits: limits,
-		Logger: opts.Logger, Clock: opts.Clock, HostNames: names,
+		Logger: opts.Logger, Clock: opts.Clock, Choices: opts.Choices.mqtt(), HostNames: names,
 	}); err != nil {
 		return nil, fmt.Errorf("preparing MQTT: %w", err)
 	}
 	s.https = newHTTPServer(running, opts.Logger, withWebSocket(s.mqtt, service.New(service.Config{
 		Store: s.store, Counters: &s.counters, Faults: &s.faults, Limits: limits, Clock: opts.Clock,
+		Choices: opts.Choices.service(),
 	})))
 	s.https.TLSConfig = identity.tls.Clone()
 	s.admin = newHTTPServer(running, opts.Logger, s.adminAPI())

@@ -147,8 +147,9 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	flags.Int64Var(&opts.FaultSeed, "fault-seed", 0, "`number` that decides which requests a fault with a probability hits")
 	flags.DurationVar(&opts.QueryLag, "query-lag", 0, "`duration`, such as 2s, that queries are late: they find twins as they were then")
 	flags.DurationVar(&opts.QueryGhosts, "query-ghosts", 0, "`duration`, such as 30m, that queries go on to find a deleted device")
+	flags.Func("choose", "`name=value` of a choice listed below; repeat for more", choose(&opts.Choices))
 	flags.BoolVar(&verbose, "verbose", false, "log failed TLS handshakes and the like")
-	flags.Usage = func() { fmt.Fprint(stdout, usage+flags.FlagUsages()) }
+	flags.Usage = func() { fmt.Fprint(stdout, usage+flags.FlagUsages()+choicesHelp()) }
 	if err := flags.Parse(args); err != nil {
 		return opts, verbose, err
 	}

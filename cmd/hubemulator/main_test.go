@@ -10,6 +10,8 @@ import (
 
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gbytes"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 )
 
 func TestRun(t *testing.T) {
@@ -43,7 +45,7 @@ func TestHelp(t *testing.T) {
 	g := NewWithT(t)
 	var stdout, stderr bytes.Buffer
 	g.Expect(run(t.Context(), []string{"--help"}, &stdout, &stderr)).To(Equal(exitOK))
-	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "--device ID", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "--query-lag duration", "--query-ghosts duration", "127.0.0.1:8443"} {
+	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "--device ID", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "--query-lag duration", "--query-ghosts duration", "--choose name=value", "sixth-subscription", "refused, disconnect", "127.0.0.1:8443"} {
 		g.Expect(stdout.String()).To(ContainSubstring(word))
 	}
 	g.Expect(stderr.String()).To(BeEmpty())
@@ -51,7 +53,7 @@ func TestHelp(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--nonsense"}, {"thermostat-1"}, {"--data-dir="}, {"--device-ca-file=/nowhere"}} {
+	for _, args := range [][]string{{"--nonsense"}, {"thermostat-1"}, {"--data-dir="}, {"--device-ca-file=/nowhere"}, {"--choose=stale-version"}} {
 		g := NewWithT(t)
 		var stdout, stderr bytes.Buffer
 		g.Expect(run(t.Context(), args, &stdout, &stderr)).To(Equal(exitUsage))
@@ -70,4 +72,22 @@ func TestFailureToStart(t *testing.T) {
 	stderr.Reset()
 	g.Expect(run(t.Context(), []string{"--tier", "B1", "--data-dir", t.TempDir()}, &stdout, &stderr)).To(Equal(exitFailure))
 	g.Expect(stderr.String()).To(ContainSubstring(`tier "B1" is unknown`))
+}
+
+func TestChoose(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ text, problem string }{
+		{"stale-versions=refused", `choice "stale-versions" is unknown; use one of ["stale-version" "null-tags"`},
+		{"stale-version=413", `choice "stale-version" cannot be "413"; use one of ["ignored" "refused"]`},
+		{"stale-version", `"stale-version" is not name=value`},
+	} {
+		g := NewWithT(t)
+		var stdout, stderr bytes.Buffer
+		g.Expect(run(t.Context(), []string{"--choose", tt.text}, &stdout, &stderr)).To(Equal(exitUsage))
+		g.Expect(stderr.String()).To(ContainSubstring(tt.problem))
+	}
+	g := NewWithT(t)
+	opts, _, err := parseFlags([]string{"--choose", "stale-version=refused", "--choose=oversize-status=413"}, nil)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(opts.Choices).To(Equal(hubemulator.Choices{StaleVersion: "refused", OversizeStatus: "413"}))
 }

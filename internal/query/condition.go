@@ -7,7 +7,7 @@ type Condition struct{ root expression }
 // errors are of type *SyntaxError. A condition that names a property no twin
 // has is no error: it just never matches.
 func ParseCondition(text string) (*Condition, error) {
-	p, err := newParser(text)
+	p, err := newParser(text, AnyEscape)
 	if err != nil {
 		return nil, err
 	}

@@ -50,19 +50,20 @@ func (t token) describe() string {
 }
 
 type lexer struct {
-	text   string
-	offset int
+	text    string
+	offset  int
+	quoting Escape
 }
 
 // tokenize splits a text into its words; the last one is the end.
-func tokenize(text string) ([]token, error) {
+func tokenize(text string, quoting Escape) ([]token, error) {
 	if !utf8.ValidString(text) {
 		return nil, errorAt(text, invalidByte(text), "the text is not valid UTF-8")
 	}
 	if utf8.RuneCountInString(text) > MaxLength {
 		return nil, errorAt(text, 0, "the text is longer than %d characters, which is all IoT Hub accepts", MaxLength)
 	}
-	l := &lexer{text: text}
+	l := &lexer{text: text, quoting: quoting}
 	var tokens []token
 	for {
 		next, err := l.next()
@@ -179,20 +180,34 @@ func parseNumber(literal string) (float64, bool) {
 	return value, err == nil
 }
 
-// stringConstant reads a string in either quote. A quote inside it is written
-// with a backslash or doubled: tools in the field use both.
+// Escape says how a string of a query holds the quote that it is in itself.
+type Escape int
+
+const (
+	// AnyEscape takes a backslash before the quote as well as the quote
+	// doubled: tools in the field use both.
+	AnyEscape Escape = iota
+	// BackslashEscape takes a backslash only, as IoT Hub documents. A doubled
+	// quote ends the string and begins another one.
+	BackslashEscape
+	// DoubledEscape takes the quote doubled only, as in SQL. A backslash is a
+	// character like any other.
+	DoubledEscape
+)
+
+// stringConstant reads a string in either quote.
 func (l *lexer) stringConstant(quote byte) (token, error) {
 	start := l.offset
 	var value strings.Builder
 	for i := start + 1; i < len(l.text); {
 		switch c := l.text[i]; {
-		case c == quote && i+1 < len(l.text) && l.text[i+1] == quote:
+		case c == quote && l.quoting != BackslashEscape && i+1 < len(l.text) && l.text[i+1] == quote:
 			value.WriteByte(quote)
 			i += 2
 		case c == quote:
 			l.offset = i + 1
 			return token{kind: tokenString, text: value.String(), offset: start}, nil
-		case c == '\\':
+		case c == '\\' && l.quoting != DoubledEscape:
 			length, err := l.escape(i, &value)
 			if err != nil {
 				return token{}, err

@@ -15,8 +15,8 @@ type parser struct {
 	nesting int
 }
 
-func newParser(text string) (*parser, error) {
-	tokens, err := tokenize(text)
+func newParser(text string, escape Escape) (*parser, error) {
+	tokens, err := tokenize(text, escape)
 	if err != nil {
 		return nil, err
 	}

@@ -24,8 +24,11 @@ type column struct {
 
 // Parse parses a query over devices or devices.modules. Its errors are of
 // type *SyntaxError.
-func Parse(text string) (*Query, error) {
-	p, err := newParser(text)
+func Parse(text string) (*Query, error) { return AnyEscape.Parse(text) }
+
+// Parse is the package's Parse for strings that are escaped in this way.
+func (e Escape) Parse(text string) (*Query, error) {
+	p, err := newParser(text, e)
 	if err != nil {
 		return nil, err
 	}

@@ -95,8 +95,9 @@ func (c *conn) accept(client *mqtt.Client, pk packets.Packet) error {
 	var refused *refusalError
 	switch {
 	case errors.As(err, &refused):
-		counted.End(int(refused.code))
-		return errors.Join(err, c.sendRefusal(client, refused.code))
+		code := c.server.cfg.Choices.connack(refused)
+		counted.End(int(code))
+		return errors.Join(err, c.sendRefusal(client, code))
 	case err != nil:
 		// 0 means accepted here, so that a CONNECT without an answer cannot be
 		// told by it.

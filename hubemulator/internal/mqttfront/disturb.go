@@ -67,10 +67,10 @@ func (c *conn) answerTo(r request, verdict fault.Verdict) (answer, error) {
 	}
 	r.stale = verdict.Action == fault.StaleRead
 	reply := c.apply(r)
-	switch reply.status {
-	case http.StatusOK:
+	switch {
+	case reply.status == http.StatusOK:
 		c.bill(r.operation(), reply.body)
-	case http.StatusNoContent:
+	case reply.status == http.StatusNoContent, c.server.cfg.Choices.BillRejected:
 		c.bill(r.operation(), r.payload)
 	}
 	return reply, nil

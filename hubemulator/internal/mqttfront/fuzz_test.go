@@ -44,7 +44,7 @@ func FuzzTopic(f *testing.F) {
 				t.Errorf("%q has no version %q", name, parsed.version)
 			}
 		}
-		if maySubscribe(id, name, map[string]bool{}) && !strings.HasSuffix(name, "#") {
+		if checkSubscription(id, name, map[string]bool{}) == nil && !strings.HasSuffix(name, "#") {
 			t.Errorf("%q was granted", name)
 		}
 	})

@@ -94,7 +94,7 @@ func (c *conn) checkPublish(pk packets.Packet) error {
 	switch {
 	case pk.FixedHeader.Qos > maxQoS:
 		return errQoS2
-	case parseTopic(c.id, pk.TopicName).kind == topicForeign:
+	case parseTopic(c.id, pk.TopicName).kind == topicForeign && !c.server.cfg.Choices.IgnoreForeignTopics:
 		return fmt.Errorf("%w: %q", errForeignTopic, pk.TopicName)
 	default:
 		return nil
@@ -108,6 +108,9 @@ func (h *hook) OnPublish(client *mqtt.Client, pk packets.Packet) (packets.Packet
 		return pk, packets.ErrRejectPacket
 	}
 	r := request{topic: parseTopic(c.id, pk.TopicName), payload: pk.Payload}
+	if r.topic.kind == topicForeign {
+		return pk, packets.CodeSuccessIgnore
+	}
 	if r.topic.kind == topicMethodResponse {
 		// It must not wait behind requests: the hub may hold those.
 		if err := c.methodResult(r.topic, r.payload); err != nil {
@@ -137,7 +140,14 @@ func (h *hook) OnACLCheck(client *mqtt.Client, filter string, write bool) bool {
 	if err != nil {
 		return false
 	}
-	return write || maySubscribe(c.id, filter, client.State.Subscriptions.GetAll())
+	if write {
+		return true
+	}
+	err = checkSubscription(c.id, filter, client.State.Subscriptions.GetAll())
+	if c.server.cfg.Choices.cuts(err) {
+		c.stop(err)
+	}
+	return err == nil
 }
 
 // OnSubscribe grants QoS 1 to those who ask for 2.

@@ -29,10 +29,10 @@ func TestAtMostFiveSubscriptions(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	held := map[string]bool{"1": true, "2": true, "3": true, "4": true}
-	g.Expect(maySubscribe(store.ID{Device: "d1"}, filterDesired, held)).To(BeTrue())
+	g.Expect(checkSubscription(store.ID{Device: "d1"}, filterDesired, held)).To(Succeed())
 	held[filterDesired] = true
-	g.Expect(maySubscribe(store.ID{Device: "d1"}, filterDesired, held)).To(BeTrue())
-	g.Expect(maySubscribe(store.ID{Device: "d1"}, filterTwinAnswers, held)).To(BeFalse())
+	g.Expect(checkSubscription(store.ID{Device: "d1"}, filterDesired, held)).To(Succeed())
+	g.Expect(checkSubscription(store.ID{Device: "d1"}, filterTwinAnswers, held)).To(MatchError(errTooManySubscriptions))
 }
 
 func TestPublishing(t *testing.T) {

@@ -41,6 +41,8 @@ type Config struct {
 	Limits   *throttle.Limits // nil for a hub without any
 	Logger   *slog.Logger
 	Clock    clock.Clock
+	// Choices settle what IoT Hub leaves open.
+	Choices Choices
 	// HostNames are the names of the hub, lower case and without a port: a
 	// device names one of them when it connects.
 	HostNames []string

@@ -121,12 +121,19 @@ func isCommandFilter(id store.ID, filter string) bool {
 	return own && id.Module == "" && rest == "messages/devicebound/#"
 }
 
-// maySubscribe allows the documented filters, each for the device itself, up to
-// the hub's maximum; asking again for one that is held is fine.
-func maySubscribe[S any](id store.ID, filter string, held map[string]S) bool {
-	if _, again := held[filter]; !again && len(held) >= maxSubscriptions {
-		return false
+// checkSubscription allows the documented filters, each for the device itself,
+// up to the hub's maximum; asking again for one that is held is fine.
+func checkSubscription[S any](id store.ID, filter string, held map[string]S) error {
+	if !isOffered(id, filter) {
+		return errForeignFilter
 	}
+	if _, again := held[filter]; !again && len(held) >= maxSubscriptions {
+		return errTooManySubscriptions
+	}
+	return nil
+}
+
+func isOffered(id store.ID, filter string) bool {
 	switch filter {
 	case filterTwinAnswers, filterDesired, filterMethods:
 		return true

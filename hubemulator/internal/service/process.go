@@ -44,7 +44,9 @@ func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
 		result.text, err = encodeBody(result.body)
 	}
 	if err == nil {
-		h.bill(c, result)
+		h.bill(c, c.payloads(result))
+	} else if h.Choices.BillRejected && asRefusal(err).Status < http.StatusInternalServerError {
+		h.bill(c, c.rejectedPayload())
 	}
 	switch verdict.Action {
 	case fault.DropAnswer:
@@ -59,7 +61,7 @@ func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
 
 // limit applies the hub's throttles and its daily quota.
 func (h *handler) limit(ctx context.Context, c call) error {
-	if err := h.Limits.Admit(ctx, c.route.throttle, c.shares()); err != nil {
+	if err := h.Limits.Admit(ctx, c.route.throttle, h.shares(c)); err != nil {
 		return err
 	}
 	if len(c.payloads(answer{})) == 0 {
@@ -70,8 +72,10 @@ func (h *handler) limit(ctx context.Context, c call) error {
 
 // shares is how many shares of its throttle a call takes: a bulk operation as
 // many as it has entries, a direct method one for each 4 KB.
-func (c call) shares() int {
+func (h *handler) shares(c call) int {
 	switch {
+	case c.route.operation == Query && h.Choices.ThrottleFirstPages && c.header.Get("x-ms-continuation") != "":
+		return 0
 	case c.route.operation == BulkDevices:
 		var entries []json.RawMessage
 		if err := json.Unmarshal(c.body, &entries); err != nil {
@@ -104,8 +108,15 @@ func (c call) payloads(result answer) []int {
 	return nil
 }
 
-func (h *handler) bill(c call, result answer) {
-	if sizes := c.payloads(result); len(sizes) > 0 {
+// rejectedPayload is what is billed of a refused call by those who bill it:
+// what it brought, since it returned nothing.
+func (c call) rejectedPayload() []int {
+	sizes := c.payloads(answer{})
+	return sizes[:min(1, len(sizes))]
+}
+
+func (h *handler) bill(c call, sizes []int) {
+	if len(sizes) > 0 {
 		h.Counters.Bill(c.route.operation, h.Limits.Bill(sizes...))
 	}
 }

@@ -21,7 +21,7 @@ func (h *handler) runQuery(c call) (answer, error) {
 	if body.Query == nil || *body.Query == "" {
 		return answer{}, errMissingQuery
 	}
-	parsed, err := query.Parse(*body.Query)
+	parsed, err := h.Choices.Escape.Parse(*body.Query)
 	if err != nil {
 		return answer{}, errBadQuery // the service does not say where or why
 	}
@@ -29,11 +29,15 @@ func (h *handler) runQuery(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	start, err := h.openPosition(c.header.Get("x-ms-continuation"), *body.Query)
+	token := c.header.Get("x-ms-continuation")
+	start, err := h.openPosition(token, *body.Query)
 	if err != nil {
 		return answer{}, err
 	}
-	rows, next := page(h.rows(parsed, start), start, parsed.Top(), size)
+	rows, next := []map[string]any{}, &start
+	if token != "" || !h.Choices.EmptyFirstPage {
+		rows, next = page(h.rows(parsed, start), start, parsed.Top(), size)
+	}
 	result := answer{status: http.StatusOK, body: rows, header: map[string]string{"x-ms-item-type": "Raw"}}
 	if parsed.SelectsTwins() {
 		result.header["x-ms-item-type"] = "Twin"

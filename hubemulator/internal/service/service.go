@@ -52,6 +52,7 @@ type Config struct {
 	Faults   *fault.Set
 	Limits   *throttle.Limits // nil for a hub without any
 	Clock    clock.Clock
+	Choices  Choices
 }
 
 // Bounds of what is read of a request: several times the largest twin that a

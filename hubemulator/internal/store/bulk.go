@@ -162,5 +162,5 @@ func (b bulkEntry) content() (change, error) {
 	if b.Properties != nil {
 		document["properties"] = b.Properties
 	}
-	return changeOf(document)
+	return changeOf(document, RefuseNullTags)
 }

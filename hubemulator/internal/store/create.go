@@ -25,7 +25,7 @@ func (s *Store) create(wanted identity, with creation) (*entry, error) {
 	if wanted.scopes, err = s.resolveScopes(wanted, nil); err != nil {
 		return nil, err
 	}
-	fresh, err := freshTwin(wanted.id, with, now)
+	fresh, err := s.freshTwin(wanted.id, with, now)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (s *Store) roomFor(id ID) (siblings map[string]*entry, err error) {
 
 // freshTwin is a twin at its creation. The hub leaves the time of the first
 // write open in the twins of modules, and in what a bulk creation asked for.
-func freshTwin(id ID, with creation, now time.Time) (twin, error) {
+func (s *Store) freshTwin(id ID, with creation, now time.Time) (twin, error) {
 	var desired, reported stamp
 	if id.Module == "" {
 		reported.at = now
@@ -83,5 +83,5 @@ func freshTwin(id ID, with creation, now time.Time) (twin, error) {
 		desired.version = fresh.desired.version
 		fresh.desired = fresh.desired.merged(with.content.desired, desired, desired.version)
 	}
-	return fresh, fresh.checkSizes()
+	return fresh, s.choices.checkTwinSizes(fresh)
 }

@@ -102,38 +102,6 @@ func checkNumber(key string, number json.Number) error {
 	return nil
 }
 
-// checkSize refuses a write after which a section would be over its limit.
-func checkSize(name string, after map[string]any, limit int) error {
-	if sizeOf(after) > limit {
-		return tooLarge(name, limit)
-	}
-	return nil
-}
-
-// sizeOf counts like the hub does: characters of keys and strings without
-// control characters, 8 for a number, 4 for a boolean, containers by their
-// content.
-func sizeOf(value any) int {
-	size := 0
-	switch value := value.(type) {
-	case string:
-		size = sizeOfText(value)
-	case json.Number:
-		size = 8
-	case bool:
-		size = 4
-	case map[string]any:
-		for key, child := range value {
-			size += sizeOfText(key) + sizeOf(child)
-		}
-	case []any:
-		for _, element := range value {
-			size += sizeOf(element)
-		}
-	}
-	return size
-}
-
 func sizeOfText(text string) int {
 	size := 0
 	for _, r := range text {

@@ -36,21 +36,31 @@ func parseObject(text []byte) (map[string]any, error) {
 type change struct {
 	tags    map[string]any
 	desired map[string]any
+	// clearTags says that all tags are to go.
+	clearTags bool
+	// version is the $version that the desired properties came with, nil for
+	// none.
+	version any
 }
 
 // parseChange takes from a twin document what a back end may write: tags and
 // desired properties. Everything else a full twin holds is ignored.
-func parseChange(body []byte) (change, error) {
+func (c Choices) parseChange(body []byte) (change, error) {
 	document, err := parseObject(body)
 	if err != nil {
 		return change{}, err
 	}
-	return changeOf(document)
+	return changeOf(document, c.NullTags)
 }
 
-func changeOf(document map[string]any) (change, error) {
+func changeOf(document map[string]any, nullTags NullTags) (change, error) {
 	var wanted change
 	var err error
+	if tags, present := document["tags"]; present && tags == nil && nullTags != RefuseNullTags {
+		wanted.clearTags = nullTags == ClearNullTags
+		document = maps.Clone(document)
+		delete(document, "tags")
+	}
 	if wanted.tags, err = member(document, "tags"); err != nil {
 		return change{}, err
 	}
@@ -66,6 +76,7 @@ func changeOf(document map[string]any) (change, error) {
 	if wanted.desired != nil {
 		// Clients send back what they read; the hub's own members are no content.
 		wanted.desired = maps.Clone(wanted.desired)
+		wanted.version = wanted.desired["$version"]
 		delete(wanted.desired, "$metadata")
 		delete(wanted.desired, "$version")
 	}

@@ -161,8 +161,8 @@ func (s *Store) report(d *entry, content map[string]any, ifVersion *int64) (int6
 		return 0, preconditionFailed("Reported properties version mismatch")
 	}
 	next := current.merged(content, stamp{at: now}, current.version+1)
-	if err := checkSize("Properties.Reported", next.values, maxPropertiesSize); err != nil {
-		return 0, err
+	if s.choices.sizeOf(next.values) > maxPropertiesSize {
+		return 0, tooLarge("Properties.Reported", maxPropertiesSize)
 	}
 	d.twin = d.twin.withReported(next)
 	return next.version, nil

@@ -29,6 +29,8 @@ type Options struct {
 	QueryLag time.Duration
 	// QueryGhosts is how long queries go on to see a deleted twin.
 	QueryGhosts time.Duration
+	// Choices settle what IoT Hub leaves open.
+	Choices Choices
 }
 
 // Store is one hub's registry. It is safe for concurrent use.
@@ -37,6 +39,7 @@ type Store struct {
 	hostNames []string
 	policies  []Policy
 	deviceCAs *x509.CertPool
+	choices   Choices
 
 	mu        sync.Mutex
 	past      *past // nil when queries see what there is now
@@ -70,6 +73,7 @@ func New(opts Options) *Store {
 		hostNames: hostNames,
 		policies:  defaultPolicies(),
 		deviceCAs: opts.DeviceCAs,
+		choices:   opts.Choices,
 		devices:   map[string]*entry{},
 		index:     newIndex[*entry](),
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"strings"
 )
 
 // twin is the twin of a device or a module, apart from what it mirrors of the identity.
@@ -78,7 +77,7 @@ func (i identity) describeDevice(document map[string]any) {
 // twin of a device or module and returns the whole new twin. ifMatch is the If-Match
 // header's value, empty if there was none.
 func (s *Store) PatchTwin(id ID, ifMatch string, body []byte) (map[string]any, error) {
-	wanted, err := parseChange(body)
+	wanted, err := s.choices.parseChange(body)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +87,7 @@ func (s *Store) PatchTwin(id ID, ifMatch string, body []byte) (map[string]any, e
 // ReplaceTwin makes tags and desired properties exactly what body says: a
 // section that it leaves out is emptied. It returns the whole new twin.
 func (s *Store) ReplaceTwin(id ID, ifMatch string, body []byte) (map[string]any, error) {
-	wanted, err := parseChange(body)
+	wanted, err := s.choices.parseChange(body)
 	if err != nil {
 		return nil, err
 	}
@@ -105,9 +104,8 @@ func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, cha
 		if err != nil {
 			return err
 		}
-		if !twinMatches(ifMatch, found.twin.etag()) {
-			// For a module's twin too, the hub names the device.
-			return preconditionFailed("ETag mismatch for device ID '" + id.Device + "'")
+		if err := s.choices.checkTwinEtag(ifMatch, found.twin, id.Device); err != nil {
+			return err
 		}
 		if err := s.writeTwin(found, wanted, apply); err != nil {
 			return err
@@ -123,8 +121,11 @@ func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, stam
 		return err
 	}
 	current := d.twin
+	if err := s.choices.checkVersion(wanted, current.desired); err != nil {
+		return err
+	}
 	next := apply(current, wanted, stamp{at: s.clock.Now(), version: current.desired.version + 1})
-	if err := next.checkSizes(); err != nil {
+	if err := s.choices.checkTwinSizes(next); err != nil {
 		return err
 	}
 	d.twin = next.after(current)
@@ -135,19 +136,15 @@ func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, stam
 	return nil
 }
 
-func (t twin) checkSizes() error {
-	if err := checkSize("Tags", t.tags, maxTagsSize); err != nil {
-		return err
-	}
-	return checkSize("Properties.Desired", t.desired.values, maxPropertiesSize)
-}
-
 func patchTwin(t twin, wanted change, at stamp) twin {
-	if wanted.tags == nil && wanted.desired == nil {
+	if wanted.tags == nil && wanted.desired == nil && !wanted.clearTags {
 		return t
 	}
 	t.writes++
-	if wanted.tags != nil {
+	switch {
+	case wanted.clearTags:
+		t.tags = nil
+	case wanted.tags != nil:
 		t.tags = mergeTags(t.tags, wanted.tags)
 	}
 	if wanted.desired != nil {
@@ -167,16 +164,4 @@ func replaceTwin(t twin, wanted change, at stamp) twin {
 	t.tags = mergeTags(nil, wanted.tags)
 	t.desired = t.desired.replaced(wanted.desired, at, at.version)
 	return t
-}
-
-// twinMatches applies an If-Match value to a twin's etag. Only a quoted value
-// is a condition: the hub takes an unquoted one for no condition at all, and
-// some SDKs put quotes around the wildcard.
-func twinMatches(ifMatch, etag string) bool {
-	quoted := len(ifMatch) >= 2 && strings.HasPrefix(ifMatch, `"`) && strings.HasSuffix(ifMatch, `"`)
-	if !quoted {
-		return true
-	}
-	value := ifMatch[1 : len(ifMatch)-1]
-	return value == "*" || value == etag
 }
