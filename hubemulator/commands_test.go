@@ -30,11 +30,16 @@ func pending(n int) [2]any {
 	return [2]any{decodeNumber(n), decodeNumber(n)}
 }
 
-// persistent connects a device that wants its subscription kept.
+// persistent connects a device that wants its subscriptions kept.
 func (h *hub) persistent(t *testing.T, transport string) *device {
 	t.Helper()
-	token := h.deviceToken(t, "d1")
-	d := h.newDevice(t, "d1", transport, func(o *mqtt.ClientOptions) { o.SetPassword(token).SetCleanSession(false) })
+	return h.persistentAs(t, "d1", transport)
+}
+
+func (h *hub) persistentAs(t *testing.T, id, transport string) *device {
+	t.Helper()
+	token := h.deviceToken(t, id)
+	d := h.newDevice(t, id, transport, func(o *mqtt.ClientOptions) { o.SetPassword(token).SetCleanSession(false) })
 	d.do(d.Connect())
 	return d
 }

@@ -3,25 +3,9 @@ package mqttfront
 import (
 	"net/http"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
-
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
-
-// restoreCommands goes on with a subscription for messages from the cloud that
-// the device made on an earlier connection: the only thing that a connection
-// without a clean session takes over.
-func (c *conn) restoreCommands(client *mqtt.Client) {
-	kept, found := c.session.KeptCommands()
-	if !found {
-		return
-	}
-	c.sessionPresent = true
-	client.State.Subscriptions.Add(kept.Filter, packets.Subscription{Filter: kept.Filter, Qos: kept.QoS})
-	c.subscribed(kept.Filter, kept.QoS)
-}
 
 // commandSender returns what queues a message from the cloud for those who
 // subscribed to filter. The sender of the message waits for it, so it must not

@@ -157,9 +157,9 @@ func (c *conn) connect(client *mqtt.Client, pk packets.Packet) (dropAnswer bool,
 	}
 	c.holdSending() // until CONNACK is out
 	if c.persistent {
-		c.restoreCommands(client)
+		c.restoreSubscriptions(client)
 	} else {
-		session.ForgetCommands()
+		session.ForgetSubscriptions()
 	}
 	c.wg.Go(c.writeLoop)
 	c.wg.Go(c.requestLoop)

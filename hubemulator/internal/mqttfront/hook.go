@@ -53,8 +53,8 @@ func (h *hook) OnConnect(client *mqtt.Client, pk packets.Packet) error {
 		return err
 	}
 	// To the library every connection is a client of its own, without a past.
-	// Its takeover sends a packet that MQTT 3.1.1 forbids, restores
-	// subscriptions that the hub forgets, and may drop the newer connection.
+	// Its takeover sends a packet that MQTT 3.1.1 forbids, restores what a
+	// clean session forgot, and may drop the newer connection.
 	client.ID = client.ID + "/" + strconv.Itoa(c.serial)
 	client.Properties.Clean = true
 	client.Properties.Will = mqtt.Will{} // conn keeps track of it

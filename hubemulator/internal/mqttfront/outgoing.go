@@ -9,7 +9,6 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
 // message is something the hub sends to one device.
@@ -117,41 +116,6 @@ func (c *conn) acknowledged(id uint16) {
 	c.mu.Unlock()
 	if settled != nil {
 		settled()
-	}
-}
-
-func (c *conn) grantedQoS(filter string) (qos byte, subscribed bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	qos, subscribed = c.granted[filter]
-	return qos, subscribed
-}
-
-func (c *conn) subscribed(filter string, qos byte) {
-	c.mu.Lock()
-	c.granted[filter] = qos
-	c.mu.Unlock()
-	switch {
-	case filter == filterDesired:
-		c.session.SubscribeDesired(c.notify)
-	case filter == filterMethods:
-		c.session.ServeMethods(c.callMethod)
-	case isCommandFilter(c.id, filter):
-		c.session.SubscribeCommands(store.CommandSubscription{Filter: filter, QoS: qos}, c.persistent, c.commandSender(filter))
-	}
-}
-
-func (c *conn) unsubscribed(filter string) {
-	c.mu.Lock()
-	delete(c.granted, filter)
-	c.mu.Unlock()
-	switch {
-	case filter == filterDesired:
-		c.session.SubscribeDesired(nil)
-	case filter == filterMethods:
-		c.session.ServeMethods(nil)
-	case isCommandFilter(c.id, filter):
-		c.session.UnsubscribeCommands()
 	}
 }
 

@@ -34,18 +34,10 @@ type Command struct {
 // PropertyNames lists the application's properties in order.
 func (c Command) PropertyNames() []string { return slices.Sorted(maps.Keys(c.Properties)) }
 
-// CommandSubscription is how a device asked for messages from the cloud.
-type CommandSubscription struct {
-	Filter string
-	QoS    byte
-}
-
 // commandQueue holds what a device has not acknowledged yet.
 type commandQueue struct {
 	pending []*pendingCommand
-	// kept outlives the connection that it was made on; nil when there is none.
-	kept *CommandSubscription
-	last uint64 // sequence number
+	last    uint64 // sequence number
 }
 
 type pendingCommand struct {
@@ -133,19 +125,15 @@ func (d *entry) giveCommands(s *Store) {
 
 // SubscribeCommands calls deliver for the messages that are pending and for
 // all that come, in order. Each has to be completed with CompleteCommand, or
-// is delivered again on the device's next connection, ten times at most. A
-// persistent subscription is kept for later connections; one that is not
-// begins now, and leaves what was sent before in the queue.
-func (x *Session) SubscribeCommands(how CommandSubscription, persistent bool, deliver func(Command)) {
+// is delivered again on the device's next connection, ten times at most. What
+// was sent before a subscription that is not persistent stays in the queue.
+func (x *Session) SubscribeCommands(persistent bool, deliver func(Command)) {
 	_ = x.store.locked(func() error { // never fails
 		if x.closed {
 			return nil
 		}
 		d := x.store.lookup(x.credential.ID)
-		switch {
-		case persistent:
-			d.commands.kept = &how
-		case x.command == nil:
+		if !persistent && x.command == nil {
 			x.commandsAfter = d.commands.last
 		}
 		x.command = deliver
@@ -154,32 +142,11 @@ func (x *Session) SubscribeCommands(how CommandSubscription, persistent bool, de
 	})
 }
 
-// UnsubscribeCommands ends a subscription for good.
+// UnsubscribeCommands ends what SubscribeCommands began. The messages stay.
 func (x *Session) UnsubscribeCommands() {
 	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
 	x.command = nil
-	x.store.mu.Unlock()
-	x.ForgetCommands()
-}
-
-// KeptCommands returns the subscription that an earlier connection left.
-func (x *Session) KeptCommands() (CommandSubscription, bool) {
-	x.store.mu.Lock()
-	defer x.store.mu.Unlock()
-	if d, err := x.device(); err == nil && d.commands.kept != nil {
-		return *d.commands.kept, true
-	}
-	return CommandSubscription{}, false
-}
-
-// ForgetCommands ends the subscription that an earlier connection left. The
-// messages stay.
-func (x *Session) ForgetCommands() {
-	x.store.mu.Lock()
-	defer x.store.mu.Unlock()
-	if d, err := x.device(); err == nil && !x.closed {
-		d.commands.kept = nil
-	}
 }
 
 // CompleteCommand removes a message that the device has.

@@ -57,8 +57,9 @@ type entry struct {
 	session  *Session
 	modules  map[string]*entry // of a device
 
-	commands      commandQueue  // of a device
-	methodsServed chan struct{} // closed when direct methods can be called; nil when nobody waits
+	commands      commandQueue    // of a device
+	subscriptions map[string]byte // that outlive a connection: QoS by filter
+	methodsServed chan struct{}   // closed when direct methods can be called; nil when nobody waits
 }
 
 // New returns an empty hub with the five policies every IoT Hub starts with.
