@@ -352,9 +352,9 @@ func (w *world) somebodyElse(device string, tags map[string]any) {
 	})
 	w.Expect(err).NotTo(HaveOccurred())
 	w.Eventually(func() error {
-		twin, err := session.GetTwin(w.ctx, device)
+		twin, err := session.GetTwin(w.ctx, hub.ID{Device: device})
 		w.Expect(err).NotTo(HaveOccurred())
-		_, err = session.PatchTwin(w.ctx, device, twin.ETag, hub.Patch{Tags: tags})
+		_, err = session.PatchTwin(w.ctx, hub.ID{Device: device}, twin.ETag, hub.Patch{Tags: tags})
 		return err
 	}, patience).Should(Succeed())
 }

@@ -2,8 +2,6 @@ package hub
 
 import (
 	"net/http"
-	"net/url"
-	"strings"
 )
 
 // middleware wraps a RoundTripper with one rule.
@@ -73,17 +71,16 @@ func paging(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// addressing encodes the device id in the path so that no character of it can be read as anything else: the library
+// addressing encodes the ids in the path so that no character of it can be read as anything else: the library
 // leaves a few bare, such as "+", that some servers decode.
 func addressing(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		ex := exchangeOf(req)
-		if ex.deviceID == "" {
+		if ex.id.Device == "" {
 			return next.RoundTrip(req)
 		}
 		req = req.Clone(req.Context())
-		req.URL.Path = "/twins/" + ex.deviceID
-		req.URL.RawPath = "/twins/" + strings.ReplaceAll(url.QueryEscape(ex.deviceID), "+", "%20")
+		req.URL.Path, req.URL.RawPath = ex.id.path()
 		return next.RoundTrip(req)
 	})
 }

@@ -35,7 +35,7 @@ func (s *session) failure(ctx context.Context, ex *exchange, err error) error {
 
 // complete adds what every error of a call carries.
 func (s *session) complete(e *Error, ex *exchange) *Error {
-	e.Op, e.Host, e.DeviceID = string(ex.op), s.host, ex.deviceID
+	e.Op, e.Host, e.ID = string(ex.op), s.host, ex.id
 	if ex.status != 0 {
 		e.Status = ex.status
 	}

@@ -142,7 +142,7 @@ func TestTheLibraryLogsNothing(t *testing.T) {
 	var logged bytes.Buffer
 	log.SetOutput(&logged)
 	defer log.SetOutput(os.Stderr)
-	_, err := mustOpen(t, pretend(t, page(200, twinD1))).GetTwin(t.Context(), "d1")
+	_, err := mustOpen(t, pretend(t, page(200, twinD1))).GetTwin(t.Context(), ID{Device: "d1"})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(logged.String()).To(BeEmpty())
 }

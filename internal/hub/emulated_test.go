@@ -21,16 +21,17 @@ func TestTwinIsReadAndChangedUnderItsETag(t *testing.T) {
 	s := mustOpen(t, cfg)
 	g.Expect(s.Host()).To(Equal(server.HostName()))
 
-	fresh, err := s.GetTwin(t.Context(), "thermostat-1")
+	fresh, err := s.GetTwin(t.Context(), ID{Device: "thermostat-1"})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(*fresh).To(Equal(Twin{
-		DeviceID: "thermostat-1", ETag: "AAAAAAAAAAE=", DeviceETag: fresh.DeviceETag, Version: 2,
+		ID: ID{Device: "thermostat-1"}, ETag: "AAAAAAAAAAE=", DeviceETag: fresh.DeviceETag, Version: 2,
 		ConnectionState: "Disconnected", Status: "enabled", DesiredVersion: 1, ReportedVersion: 1,
-		Tags: map[string]any{}, Desired: map[string]any{}, Reported: map[string]any{},
+		DesiredStamps: fresh.DesiredStamps,
+		Tags:          map[string]any{}, Desired: map[string]any{}, Reported: map[string]any{},
 	}))
 	g.Expect(fresh.DeviceETag).NotTo(BeEmpty())
 
-	changed, err := s.PatchTwin(t.Context(), "thermostat-1", fresh.ETag, Patch{
+	changed, err := s.PatchTwin(t.Context(), ID{Device: "thermostat-1"}, fresh.ETag, Patch{
 		Tags:    map[string]any{"location": map[string]any{"plant": "Redmond43"}},
 		Desired: map[string]any{"power_level": json.Number("1"), "empty": map[string]any{}, "exact": int64(4503599627370495)},
 	})
@@ -41,14 +42,14 @@ func TestTwinIsReadAndChangedUnderItsETag(t *testing.T) {
 		"power_level": json.Number("1"), "empty": map[string]any{}, "exact": json.Number("4503599627370495"),
 	}))
 
-	tagged, err := s.PatchTwin(t.Context(), "thermostat-1", changed.ETag, Patch{
+	tagged, err := s.PatchTwin(t.Context(), ID{Device: "thermostat-1"}, changed.ETag, Patch{
 		Tags: map[string]any{"location": map[string]any{"plant": nil}}, Desired: map[string]any{},
 	})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(tagged.DesiredVersion).To(Equal(int64(2)), "a change of tags alone must leave desired properties alone")
 	g.Expect(tagged.Tags).To(Equal(map[string]any{"location": map[string]any{}}))
 
-	_, err = s.PatchTwin(t.Context(), "thermostat-1", changed.ETag, Patch{Tags: map[string]any{"a": "b"}})
+	_, err = s.PatchTwin(t.Context(), ID{Device: "thermostat-1"}, changed.ETag, Patch{Tags: map[string]any{"a": "b"}})
 	stale := asError(t, err)
 	g.Expect(stale.Reason).To(Equal(ReasonPreconditionFailed))
 	g.Expect(stale.Code).To(Equal("PreconditionFailed"))
@@ -78,7 +79,7 @@ func TestMissingDeviceIsNotFound(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	_, cfg := emulate(t, hubemulator.Options{})
-	_, err := mustOpen(t, cfg).GetTwin(t.Context(), "nobody")
+	_, err := mustOpen(t, cfg).GetTwin(t.Context(), ID{Device: "nobody"})
 	missing := asError(t, err)
 	g.Expect(missing.Reason).To(Equal(ReasonDeviceNotFound))
 	g.Expect(missing.Error()).To(ContainSubstring(`"nobody"`))
@@ -97,16 +98,16 @@ func TestQueryCollectsAllPages(t *testing.T) {
 	server, cfg := emulate(t, hubemulator.Options{Devices: devices})
 	s := mustOpen(t, cfg)
 
-	g.Eventually(func() ([]string, error) {
-		return s.QueryDeviceIDs(t.Context(), "status = 'enabled'")
-	}, 10*time.Second).Should(Equal(devices))
+	g.Eventually(func() ([]ID, error) {
+		return s.QueryIDs(t.Context(), Devices, "status = 'enabled'")
+	}, 10*time.Second).Should(Equal(deviceIDs(devices...)))
 	g.Expect(server.Counters().Operations["query"].Calls%3).To(BeZero(), "250 devices are three pages of a hundred")
 
-	none, err := s.QueryDeviceIDs(t.Context(), "tags.location.plant = 'Redmond43'")
+	none, err := s.QueryIDs(t.Context(), Devices, "tags.location.plant = 'Redmond43'")
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(none).To(BeEmpty())
 
-	_, err = s.QueryDeviceIDs(t.Context(), "tags.location.plant ==")
+	_, err = s.QueryIDs(t.Context(), Devices, "tags.location.plant ==")
 	malformed := asError(t, err)
 	g.Expect(malformed.Reason).To(Equal(ReasonRefused))
 	g.Expect(malformed.Error()).To(ContainSubstring("condition"))
@@ -119,16 +120,61 @@ func TestOddDeviceIDsReachTheirTwin(t *testing.T) {
 	_, cfg := emulate(t, hubemulator.Options{Devices: ids})
 	s := mustOpen(t, cfg)
 	for _, id := range ids {
-		twin, err := s.GetTwin(t.Context(), id)
+		twin, err := s.GetTwin(t.Context(), ID{Device: id})
 		g.Expect(err).NotTo(HaveOccurred(), id)
-		changed, err := s.PatchTwin(t.Context(), id, twin.ETag, Patch{Tags: map[string]any{"id": id}})
+		changed, err := s.PatchTwin(t.Context(), ID{Device: id}, twin.ETag, Patch{Tags: map[string]any{"id": id}})
 		g.Expect(err).NotTo(HaveOccurred(), id)
 		g.Expect(changed.Tags).To(Equal(map[string]any{"id": id}))
 	}
 	slices.Sort(ids)
-	g.Eventually(func() ([]string, error) {
-		return s.QueryDeviceIDs(t.Context(), "IS_DEFINED(tags.id)")
-	}, 10*time.Second).Should(Equal(ids))
+	g.Eventually(func() ([]ID, error) {
+		return s.QueryIDs(t.Context(), Devices, "IS_DEFINED(tags.id)")
+	}, 10*time.Second).Should(Equal(deviceIDs(ids...)))
+}
+
+func deviceIDs(names ...string) []ID {
+	ids := make([]ID, 0, len(names))
+	for _, name := range names {
+		ids = append(ids, ID{Device: name})
+	}
+	return ids
+}
+
+func TestModuleTwins(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	server, cfg := emulate(t, hubemulator.Options{Devices: []string{"d1", "d2"}})
+	for _, module := range []string{"m+1", "m2"} {
+		_, err := server.AddModule("d1", module)
+		g.Expect(err).NotTo(HaveOccurred())
+	}
+	s := mustOpen(t, cfg)
+	id := ID{Device: "d1", Module: "m+1"}
+	fresh, err := s.GetTwin(t.Context(), id)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(fresh.ID).To(Equal(id))
+	changed, err := s.PatchTwin(t.Context(), id, fresh.ETag, Patch{
+		Tags: map[string]any{"a": "b"}, Desired: map[string]any{"level": map[string]any{"x": json.Number("1")}},
+	})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(changed.Tags).To(Equal(map[string]any{"a": "b"}))
+	level := changed.DesiredStamps.Members["level"]
+	g.Expect(level.Version).To(Equal(int64(2)))
+	g.Expect(level.Members["x"].Updated).To(BeTemporally("~", time.Now(), time.Minute))
+	device, err := s.GetTwin(t.Context(), ID{Device: "d1"})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(device.Tags).To(BeEmpty())
+
+	found, err := s.QueryIDs(t.Context(), Modules, "deviceId = 'd1'")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(found).To(Equal([]ID{id, {Device: "d1", Module: "m2"}}))
+
+	_, err = s.GetTwin(t.Context(), ID{Device: "d1", Module: "nobody"})
+	missing := asError(t, err)
+	g.Expect(missing.Reason).To(Equal(ReasonDeviceNotFound))
+	g.Expect(missing.Error()).To(ContainSubstring(`module "nobody" of device "d1"`))
+	_, err = s.QueryIDs(t.Context(), "devices.jobs", "true = true")
+	g.Expect(asError(t, err).Reason).To(Equal(ReasonRefused))
 }
 
 func TestLostAnswerOfAWriteIsAnUnknownOutcome(t *testing.T) {
@@ -143,7 +189,7 @@ func TestLostAnswerOfAWriteIsAnUnknownOutcome(t *testing.T) {
 			g := NewWithT(t)
 			server, cfg := emulate(t, hubemulator.Options{Devices: []string{"d1"}})
 			s := mustOpen(t, cfg)
-			twin, err := s.GetTwin(t.Context(), "d1")
+			twin, err := s.GetTwin(t.Context(), ID{Device: "d1"})
 			g.Expect(err).NotTo(HaveOccurred())
 			id, err := server.AddFault(fault)
 			g.Expect(err).NotTo(HaveOccurred())
@@ -153,7 +199,7 @@ func TestLostAnswerOfAWriteIsAnUnknownOutcome(t *testing.T) {
 			defer cancel()
 			done := make(chan error, 1)
 			go func() {
-				_, err := s.PatchTwin(ctx, "d1", twin.ETag, Patch{Tags: map[string]any{"a": "b"}})
+				_, err := s.PatchTwin(ctx, ID{Device: "d1"}, twin.ETag, Patch{Tags: map[string]any{"a": "b"}})
 				done <- err
 			}()
 			if fault.Action == hubemulator.FaultHold {
@@ -174,7 +220,7 @@ func TestThrottledByTheHub(t *testing.T) {
 	server, cfg := emulate(t, hubemulator.Options{Devices: []string{"d1"}})
 	_, err := server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultStatus, Status: 429})
 	g.Expect(err).NotTo(HaveOccurred())
-	_, err = mustOpen(t, cfg).PatchTwin(t.Context(), "d1", "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
+	_, err = mustOpen(t, cfg).PatchTwin(t.Context(), ID{Device: "d1"}, "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
 	g.Expect(asError(t, err).Reason).To(Equal(ReasonThrottled))
 	g.Expect(OutcomeUnknown(err)).To(BeFalse(), "a refused write was not applied")
 }
@@ -185,7 +231,7 @@ func TestCancelledBeforeSendingIsNoUnknownOutcome(t *testing.T) {
 	_, cfg := emulate(t, hubemulator.Options{Devices: []string{"d1"}})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := mustOpen(t, cfg).PatchTwin(ctx, "d1", "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
+	_, err := mustOpen(t, cfg).PatchTwin(ctx, ID{Device: "d1"}, "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
 	g.Expect(asError(t, err).Reason).To(Equal(ReasonUnreachable))
 	g.Expect(errors.Is(err, context.Canceled)).To(BeTrue())
 	g.Expect(OutcomeUnknown(err)).To(BeFalse())

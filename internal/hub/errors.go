@@ -51,8 +51,8 @@ type Error struct {
 	Op string
 	// Host is the hub's host; empty when it is not known.
 	Host string
-	// DeviceID is the device the operation was about, if any.
-	DeviceID string
+	// ID names the twin the operation was about; empty when it was about none.
+	ID ID
 	// Status is the HTTP status of the answer; 0 when there was none.
 	Status int
 	// Code is IoT Hub's name for the error, such as ThrottlingBacklogTimeout; empty when it gave none.

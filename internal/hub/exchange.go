@@ -25,8 +25,8 @@ const (
 // exchange travels with the context of one call: what the call is about on the way out, and what the library does not
 // hand on of the answer on the way back.
 type exchange struct {
-	op       operation
-	deviceID string
+	op operation
+	id ID
 
 	started    bool        // the library got as far as sending a request
 	connected  atomic.Bool // the request was given a connection, so some of it may have been sent

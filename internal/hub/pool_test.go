@@ -79,7 +79,7 @@ func TestRateLimitsAreSharedByHostAndOutliveTheCredential(t *testing.T) {
 	cfg := pretend(t, page(http.StatusOK, twinD1))
 	first, err := pool.Session("one", cfg)
 	g.Expect(err).NotTo(HaveOccurred())
-	_, err = first.GetTwin(t.Context(), "d1")
+	_, err = first.GetTwin(t.Context(), ID{Device: "d1"})
 	g.Expect(err).NotTo(HaveOccurred())
 
 	host, err := ParseHost(cfg.ConnectionString)
@@ -91,7 +91,7 @@ func TestRateLimitsAreSharedByHostAndOutliveTheCredential(t *testing.T) {
 	t.Cleanup(func() { pool.Forget("one") })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err = rotated.GetTwin(ctx, "d1")
+	_, err = rotated.GetTwin(ctx, ID{Device: "d1"})
 	throttled := asError(t, err)
 	g.Expect(throttled.Reason).To(Equal(ReasonThrottled))
 	g.Expect(throttled.Status).To(BeZero())
@@ -99,7 +99,7 @@ func TestRateLimitsAreSharedByHostAndOutliveTheCredential(t *testing.T) {
 	g.Expect(OutcomeUnknown(err)).To(BeFalse())
 
 	now.Step(100 * time.Second)
-	_, err = rotated.GetTwin(t.Context(), "d1")
+	_, err = rotated.GetTwin(t.Context(), ID{Device: "d1"})
 	g.Expect(err).NotTo(HaveOccurred())
 }
 
@@ -150,9 +150,9 @@ func TestMetricsCountRequestsWithoutNamingDevices(t *testing.T) {
 	cfg := pretend(t, page(http.StatusOK, twinD1))
 	s, err := pool.Session("one", cfg)
 	g.Expect(err).NotTo(HaveOccurred())
-	_, err = s.GetTwin(t.Context(), "d1")
+	_, err = s.GetTwin(t.Context(), ID{Device: "d1"})
 	g.Expect(err).NotTo(HaveOccurred())
-	_, err = s.PatchTwin(t.Context(), "d1", "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": 1}})
+	_, err = s.PatchTwin(t.Context(), ID{Device: "d1"}, "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": 1}})
 	g.Expect(err).NotTo(HaveOccurred())
 	untrusted := cfg
 	untrusted.CABundle = nil

@@ -55,7 +55,7 @@ func TestReasonOfAnAnswer(t *testing.T) {
 		"a page":               {page(200, html), ReasonUnexpectedAnswer, true, "not a twin document"},
 		"cut short":            {page(200, twinD1[:40]), ReasonUnexpectedAnswer, true, "not a twin document"},
 		"two documents":        {page(200, twinD1+twinD1), ReasonUnexpectedAnswer, true, "more than one"},
-		"another device":       {page(200, strings.Replace(twinD1, "d1", "D1", 1)), ReasonUnexpectedAnswer, true, "not about the device"},
+		"another device":       {page(200, strings.Replace(twinD1, "d1", "D1", 1)), ReasonUnexpectedAnswer, true, "not about the twin"},
 		"no etag":              {page(200, `{"deviceId":"d1"}`), ReasonUnexpectedAnswer, true, "etag"},
 		"wildcard etag":        {page(200, `{"deviceId":"d1","etag":"*"}`), ReasonUnexpectedAnswer, true, "etag"},
 		"too long":             {page(200, twinD1+strings.Repeat(" ", maxTwinBytes)), ReasonUnexpectedAnswer, true, "longer than 1048576 bytes"},
@@ -68,7 +68,7 @@ func TestReasonOfAnAnswer(t *testing.T) {
 			g := NewWithT(t)
 			s := mustOpen(t, pretend(t, test.handler))
 			patch := func() error {
-				_, err := s.PatchTwin(t.Context(), "d1", "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
+				_, err := s.PatchTwin(t.Context(), ID{Device: "d1"}, "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
 				return err
 			}
 			err := patch()
@@ -143,7 +143,7 @@ func answerWithEcho(t *testing.T, say func(string) string, status int, code stri
 		w.WriteHeader(status)
 		fmt.Fprintf(w, `{"Message":"ErrorCode:ArgumentInvalid;you sent %s"}`, echo)
 	}))
-	_, err := s.GetTwin(t.Context(), "d1")
+	_, err := s.GetTwin(t.Context(), ID{Device: "d1"})
 	own := asError(t, err)
 	sent := <-signature
 	g.Expect(sent).NotTo(BeEmpty())
@@ -210,7 +210,7 @@ func TestRetryAfter(t *testing.T) {
 		w.Header().Set("Retry-After", "17")
 		refusal(429, "ThrottlingException", "x")(w, r)
 	}))
-	_, err := s.GetTwin(t.Context(), "d1")
+	_, err := s.GetTwin(t.Context(), ID{Device: "d1"})
 	g.Expect(asError(t, err).RetryAfter).To(Equal(17 * time.Second))
 }
 
@@ -233,7 +233,7 @@ func TestUnreachableHosts(t *testing.T) {
 		strings.TrimPrefix(plain.URL, "http://"): {ReasonUnexpectedAnswer, "not TLS"},
 	} {
 		s := mustOpen(t, Config{ConnectionString: connectionTo(host), AllowedHostSuffixes: []string{"127.0.0.1", "invalid"}})
-		_, err := s.PatchTwin(t.Context(), "d1", "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
+		_, err := s.PatchTwin(t.Context(), ID{Device: "d1"}, "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
 		own := asError(t, err)
 		g.Expect(own.Reason).To(Equal(want.reason), "%s: %v: %v", host, err, own.Unwrap())
 		g.Expect(own.Error()).To(ContainSubstring(want.says))
@@ -254,7 +254,7 @@ func TestProxiesThatFail(t *testing.T) {
 		address, err := url.Parse(proxy)
 		g.Expect(err).NotTo(HaveOccurred())
 		s.transport.Proxy = http.ProxyURL(address)
-		_, err = s.GetTwin(t.Context(), "d1")
+		_, err = s.GetTwin(t.Context(), ID{Device: "d1"})
 		own := asError(t, err)
 		g.Expect(own.Reason).To(Equal(ReasonUnreachable))
 		g.Expect(own.Error()).To(And(ContainSubstring("HTTPS_PROXY"), ContainSubstring(says)))
@@ -268,7 +268,7 @@ func TestUntrustedCertificates(t *testing.T) {
 	valid := pretend(t, page(200, twinD1))
 	systemRoots := valid
 	systemRoots.CABundle = nil
-	_, err := mustOpen(t, systemRoots).GetTwin(t.Context(), "d1")
+	_, err := mustOpen(t, systemRoots).GetTwin(t.Context(), ID{Device: "d1"})
 	g.Expect(asError(t, err).Reason).To(Equal(ReasonUntrustedCertificate))
 	g.Expect(err).To(MatchError(ContainSubstring("into caBundle")))
 
@@ -277,7 +277,7 @@ func TestUntrustedCertificates(t *testing.T) {
 		"for another name": {NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"elsewhere.example"}},
 	} {
 		cfg := serveWith(t, template)
-		_, err := mustOpen(t, cfg).GetTwin(t.Context(), "d1")
+		_, err := mustOpen(t, cfg).GetTwin(t.Context(), ID{Device: "d1"})
 		g.Expect(asError(t, err).Reason).To(Equal(ReasonUntrustedCertificate), "%v", err)
 		g.Expect(err).To(MatchError(ContainSubstring(says)))
 	}
@@ -319,7 +319,7 @@ func TestDocumentsAreReadLeniently(t *testing.T) {
 		"":                                  {},
 	} {
 		s := mustOpen(t, pretend(t, page(200, strings.Replace(twinD1, `"version"`, fmt.Sprintf(`"lastActivityTime":%q,"version"`, text), 1))))
-		twin, err := s.GetTwin(t.Context(), "d1")
+		twin, err := s.GetTwin(t.Context(), ID{Device: "d1"})
 		g.Expect(err).NotTo(HaveOccurred(), text)
 		g.Expect(twin.LastActivityTime).To(Equal(want), text)
 	}

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -23,19 +24,28 @@ type Session interface {
 	// accepted the credential.
 	Probe(ctx context.Context) error
 
-	// GetTwin reads the twin of a device.
-	GetTwin(ctx context.Context, deviceID string) (*Twin, error)
+	// GetTwin reads a twin.
+	GetTwin(ctx context.Context, id ID) (*Twin, error)
 
-	// PatchTwin merges the patch into the twin of a device, provided its etag is still the given one, and returns the
+	// PatchTwin merges the patch into a twin, provided its etag is still the given one, and returns the
 	// twin as it is then. When the twin has moved on the reason is ReasonPreconditionFailed. Without an etag nothing
 	// is sent: the change is refused.
-	PatchTwin(ctx context.Context, deviceID, etag string, patch Patch) (*Twin, error)
+	PatchTwin(ctx context.Context, id ID, etag string, patch Patch) (*Twin, error)
 
-	// QueryDeviceIDs returns the ids of the devices that satisfy a condition of IoT Hub's query language, from all
-	// pages, each once, sorted. The index behind queries is eventually consistent: it may miss new devices and still
-	// list deleted ones.
-	QueryDeviceIDs(ctx context.Context, where string) ([]string, error)
+	// QueryIDs returns the ids of the twins that satisfy a condition of IoT Hub's query language, from all pages, each
+	// once, sorted. The index behind queries is eventually consistent: it may miss new twins and still list deleted
+	// ones.
+	QueryIDs(ctx context.Context, from Source, where string) ([]ID, error)
 }
+
+// Source is what a query ranges over.
+type Source string
+
+// The sources of IoT Hub's query language that hold twins.
+const (
+	Devices Source = "devices"
+	Modules Source = "devices.modules"
+)
 
 // Patch is a change of a twin. Objects merge, arrays and scalars replace, and a nil value deletes its key. A section
 // that is nil or empty is not sent.
@@ -73,9 +83,6 @@ const probeDeviceID = "devicetwin-operator-probe"
 
 // maxDevices bounds the answer to a query: IoT Hub holds at most a million devices and modules.
 const maxDevices = 1_000_000
-
-// maxDeviceIDLength is the longest device id IoT Hub accepts.
-const maxDeviceIDLength = 128
 
 // Open prepares a session. It makes no request: a wrong key or an unreachable host shows at the first call, a malformed
 // connection string, a host that is not allowed and an unreadable CA bundle show here.
@@ -137,7 +144,7 @@ func (s *session) closeIdle() { s.transport.CloseIdleConnections() }
 
 // Probe implements Session.
 func (s *session) Probe(ctx context.Context) error {
-	ex := &exchange{op: opProbe, deviceID: probeDeviceID}
+	ex := &exchange{op: opProbe, id: ID{Device: probeDeviceID}}
 	if _, err := s.readTwin(ctx, ex); err != nil && ReasonOf(err) != ReasonDeviceNotFound {
 		return err
 	}
@@ -145,22 +152,27 @@ func (s *session) Probe(ctx context.Context) error {
 }
 
 // GetTwin implements Session.
-func (s *session) GetTwin(ctx context.Context, deviceID string) (*Twin, error) {
-	return s.readTwin(ctx, &exchange{op: opGetTwin, deviceID: deviceID})
+func (s *session) GetTwin(ctx context.Context, id ID) (*Twin, error) {
+	return s.readTwin(ctx, &exchange{op: opGetTwin, id: id})
 }
 
 func (s *session) readTwin(ctx context.Context, ex *exchange) (*Twin, error) {
-	if err := checkDeviceID(ex.deviceID); err != nil {
+	if err := ex.id.check(); err != nil {
 		return nil, s.refused(ex, err.Error())
 	}
-	_, err := s.client.GetDeviceTwin(withExchange(ctx, ex), ex.deviceID)
+	var err error
+	if ex.id.Module == "" {
+		_, err = s.client.GetDeviceTwin(withExchange(ctx, ex), ex.id.Device)
+	} else {
+		_, err = s.client.GetModuleTwin(withExchange(ctx, ex), ex.id.Device, ex.id.Module)
+	}
 	return s.answeredTwin(ctx, ex, err)
 }
 
 // PatchTwin implements Session.
-func (s *session) PatchTwin(ctx context.Context, deviceID, etag string, patch Patch) (*Twin, error) {
-	ex := &exchange{op: opUpdateTwin, deviceID: deviceID}
-	if err := checkDeviceID(deviceID); err != nil {
+func (s *session) PatchTwin(ctx context.Context, id ID, etag string, patch Patch) (*Twin, error) {
+	ex := &exchange{op: opUpdateTwin, id: id}
+	if err := id.check(); err != nil {
 		return nil, s.refused(ex, err.Error())
 	}
 	if err := checkETag(etag); err != nil {
@@ -169,46 +181,69 @@ func (s *session) PatchTwin(ctx context.Context, deviceID, etag string, patch Pa
 	if len(patch.Tags) == 0 && len(patch.Desired) == 0 {
 		return nil, s.refused(ex, "the change is empty: it holds neither tags nor desired properties")
 	}
-	// A fresh document with the changed parts alone: whatever else a twin holds would be written back with it, which
-	// wakes the device and is billed.
-	change := &iotservice.Twin{DeviceID: deviceID, ETag: etag, Tags: patch.Tags}
-	if len(patch.Desired) > 0 {
-		change.Properties = &iotservice.Properties{Desired: patch.Desired}
-	}
-	_, err := s.client.UpdateDeviceTwin(withExchange(ctx, ex), change)
+	err := s.update(withExchange(ctx, ex), id, etag, patch)
 	return s.answeredTwin(ctx, ex, err)
 }
 
-// QueryDeviceIDs implements Session.
-func (s *session) QueryDeviceIDs(ctx context.Context, where string) ([]string, error) {
+// update sends a fresh document with the changed parts alone: whatever else a twin holds would be written back with it,
+// which wakes the device and is billed.
+func (s *session) update(ctx context.Context, id ID, etag string, patch Patch) error {
+	var properties *iotservice.Properties
+	if len(patch.Desired) > 0 {
+		properties = &iotservice.Properties{Desired: patch.Desired}
+	}
+	if id.Module != "" {
+		_, err := s.client.UpdateModuleTwin(ctx, &iotservice.ModuleTwin{
+			DeviceID: id.Device, ModuleID: id.Module, ETag: etag, Tags: patch.Tags, Properties: properties,
+		})
+		return err
+	}
+	_, err := s.client.UpdateDeviceTwin(ctx, &iotservice.Twin{DeviceID: id.Device, ETag: etag, Tags: patch.Tags, Properties: properties})
+	return err
+}
+
+// selections are what is asked of each source.
+var selections = map[Source]string{Devices: "deviceId", Modules: "deviceId, moduleId"}
+
+// QueryIDs implements Session.
+func (s *session) QueryIDs(ctx context.Context, from Source, where string) ([]ID, error) {
 	ex := &exchange{op: opQuery}
+	selection, known := selections[from]
+	if !known {
+		return nil, s.refused(ex, fmt.Sprintf("%q is no source of twins", from))
+	}
 	if strings.TrimSpace(where) == "" {
 		return nil, s.refused(ex, "the condition is empty")
 	}
-	seen := map[string]struct{}{}
-	err := s.client.QueryDevices(withExchange(ctx, ex), "SELECT deviceId FROM devices WHERE ("+where+")",
+	seen := map[ID]struct{}{}
+	err := s.client.QueryDevices(withExchange(ctx, ex), fmt.Sprintf("SELECT %s FROM %s WHERE (%s)", selection, from, where),
 		func(row map[string]any) error {
-			id, ok := row["deviceId"].(string)
+			id, err := rowID(row, from)
 			// The library decodes the next page into these very maps: what is not cleared shows up there.
 			clear(row)
-			if !ok || id == "" || len(id) > maxDeviceIDLength {
-				return s.unexpected(ex, "a row of the query's answer has no usable deviceId")
+			if err != nil {
+				return s.unexpected(ex, err.Error())
 			}
 			seen[id] = struct{}{}
 			if len(seen) > maxDevices {
-				return s.unexpected(ex, fmt.Sprintf("the query's answer lists more than %d devices", maxDevices))
+				return s.unexpected(ex, fmt.Sprintf("the query's answer lists more than %d twins", maxDevices))
 			}
 			return nil
 		})
 	if err != nil {
 		return nil, s.failure(ctx, ex, err)
 	}
-	ids := make([]string, 0, len(seen))
-	for id := range seen {
-		ids = append(ids, id)
+	return slices.SortedFunc(maps.Keys(seen), ID.Compare), nil
+}
+
+func rowID(row map[string]any, from Source) (ID, error) {
+	device, _ := row["deviceId"].(string)
+	module, _ := row["moduleId"].(string)
+	id := ID{Device: device, Module: module}
+	if id.check() != nil || (from == Modules) != (module != "") {
+		return ID{}, fmt.Errorf("a row of the query's answer has no usable id")
 	}
-	slices.Sort(ids)
-	return ids, nil
+	return id, nil
 }
 
 // answeredTwin reads the twin out of the answer itself, whatever the library made of it: the library's own model refuses
@@ -220,24 +255,11 @@ func (s *session) answeredTwin(ctx context.Context, ex *exchange, err error) (*T
 		}
 		return nil, s.failure(ctx, ex, err)
 	}
-	twin, err := decodeTwin(ex.body, ex.deviceID)
+	twin, err := decodeTwin(ex.body, ex.id)
 	if err != nil {
 		return nil, s.unexpected(ex, err.Error())
 	}
 	return twin, nil
-}
-
-// checkDeviceID refuses the ids that no path of the service API can carry.
-func checkDeviceID(id string) error {
-	switch {
-	case id == "":
-		return fmt.Errorf("the device id is empty")
-	case len(id) > maxDeviceIDLength:
-		return fmt.Errorf("the device id is longer than %d characters", maxDeviceIDLength)
-	case id == "." || id == "..":
-		return fmt.Errorf("the device id %q means a directory in a path and cannot be addressed", id)
-	}
-	return nil
 }
 
 // checkETag refuses what IoT Hub would take for "any version": no etag, and a quoted asterisk as well as a bare one.

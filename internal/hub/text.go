@@ -32,7 +32,7 @@ var explanations = map[Reason]explanation{
 	ReasonUntrustedCertificate: {
 		"the certificate of the host is not trusted", "",
 	},
-	ReasonDeviceNotFound: {"the hub has no such device", "register it, or correct the device id"},
+	ReasonDeviceNotFound: {"the hub has no such device or module", "register it, or correct the id"},
 	ReasonPreconditionFailed: {
 		"the twin has changed since it was read, and nothing was written", "read it again and decide anew",
 	},
@@ -78,17 +78,13 @@ func (e *Error) statusText() string {
 }
 
 func (e *Error) doing() string {
-	device := e.DeviceID
-	if len(device) > maxDeviceIDLength {
-		device = strings.ToValidUTF8(device[:maxDeviceIDLength], "") + "…"
-	}
 	switch operation(e.Op) {
 	case opProbe:
 		return "trying the credential"
 	case opGetTwin:
-		return fmt.Sprintf("reading the twin of device %q", device)
+		return "reading the twin of " + e.ID.describe()
 	case opUpdateTwin:
-		return fmt.Sprintf("changing the twin of device %q", device)
+		return "changing the twin of " + e.ID.describe()
 	case opQuery:
 		return "asking a query"
 	}

@@ -7,11 +7,13 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
-// Twin is what the hub holds about one device.
+// Twin is what the hub holds about one device or module.
 type Twin struct {
-	DeviceID string
+	ID ID
 	// ETag moves with every change of tags or desired properties, and with nothing else. Bare, without quotes.
 	ETag string
 	// DeviceETag moves with every change of the device's identity: its keys, its status.
@@ -31,11 +33,14 @@ type Twin struct {
 
 	// DesiredVersion and ReportedVersion are the sections' $version.
 	DesiredVersion, ReportedVersion int64
+	// DesiredStamps says when the desired properties were last written.
+	DesiredStamps twin.Stamps
 }
 
 // wireTwin is the part of the service's twin document that we use.
 type wireTwin struct {
 	DeviceID         string         `json:"deviceId"`
+	ModuleID         string         `json:"moduleId"`
 	ETag             string         `json:"etag"`
 	DeviceETag       string         `json:"deviceEtag"`
 	Version          int64          `json:"version"`
@@ -49,9 +54,9 @@ type wireTwin struct {
 	} `json:"properties"`
 }
 
-// decodeTwin reads the twin document of a device. A document that is cut short, is about another device or has no etag
+// decodeTwin reads a twin document. A document that is cut short, is about another twin or has no etag
 // is an error: acting on it could overwrite or forget something.
-func decodeTwin(document []byte, deviceID string) (*Twin, error) {
+func decodeTwin(document []byte, id ID) (*Twin, error) {
 	var w wireTwin
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber()
@@ -61,14 +66,14 @@ func decodeTwin(document []byte, deviceID string) (*Twin, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("the answer holds more than one twin document")
 	}
-	if w.DeviceID != deviceID {
-		return nil, errors.New("the answer is not about the device that was asked for")
+	if w.DeviceID != id.Device || w.ModuleID != id.Module {
+		return nil, errors.New("the answer is not about the twin that was asked for")
 	}
 	if checkETag(w.ETag) != nil {
 		return nil, errors.New("the answer has no usable etag")
 	}
 	return &Twin{
-		DeviceID:         w.DeviceID,
+		ID:               id,
 		ETag:             w.ETag,
 		DeviceETag:       w.DeviceETag,
 		Version:          w.Version,
@@ -77,6 +82,7 @@ func decodeTwin(document []byte, deviceID string) (*Twin, error) {
 		Status:           w.Status,
 		DesiredVersion:   sectionVersion(w.Properties.Desired),
 		ReportedVersion:  sectionVersion(w.Properties.Reported),
+		DesiredStamps:    stampsOf(w.Properties.Desired["$metadata"]),
 		Tags:             section(w.Tags),
 		Desired:          section(w.Properties.Desired),
 		Reported:         section(w.Properties.Reported),
@@ -104,6 +110,28 @@ func sectionVersion(m map[string]any) int64 {
 		return 0
 	}
 	return version
+}
+
+// stampsOf reads a $metadata tree. What cannot be read of it counts as absent: it decides nothing that is written.
+func stampsOf(metadata any) twin.Stamps {
+	var stamps twin.Stamps
+	tree, _ := metadata.(map[string]any)
+	for key, value := range tree {
+		switch key {
+		case "$lastUpdated":
+			text, _ := value.(string)
+			stamps.Updated = parseTime(text)
+		case "$lastUpdatedVersion":
+			number, _ := value.(json.Number)
+			stamps.Version, _ = number.Int64()
+		default:
+			if stamps.Members == nil {
+				stamps.Members = map[string]twin.Stamps{}
+			}
+			stamps.Members[key] = stampsOf(value)
+		}
+	}
+	return stamps
 }
 
 // parseTime reads IoT Hub's timestamps: UTC, up to seven digits of a second, with Z, with an offset or with neither.

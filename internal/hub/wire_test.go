@@ -52,7 +52,7 @@ func TestPatchOnTheWire(t *testing.T) {
 			g := NewWithT(t)
 			cfg, requests := record(t, twinD1)
 			cfg.UserAgent = "tester/1"
-			_, err := mustOpen(t, cfg).PatchTwin(t.Context(), "d1", "AAAAAAAAAAE=", test.patch)
+			_, err := mustOpen(t, cfg).PatchTwin(t.Context(), ID{Device: "d1"}, "AAAAAAAAAAE=", test.patch)
 			g.Expect(err).NotTo(HaveOccurred())
 			request := <-requests
 			g.Expect(request.method).To(Equal(http.MethodPatch))
@@ -86,13 +86,13 @@ func TestUnconditionalAndEmptyChangesAreNotSent(t *testing.T) {
 		{"..", "AAAAAAAAAAE=", change, "directory"},
 		{strings.Repeat("a", 129), "AAAAAAAAAAE=", change, "128"},
 	} {
-		_, err := s.PatchTwin(t.Context(), test.device, test.etag, test.patch)
+		_, err := s.PatchTwin(t.Context(), ID{Device: test.device}, test.etag, test.patch)
 		refused := asError(t, err)
 		g.Expect(refused.Reason).To(Equal(ReasonRefused), test.about)
 		g.Expect(refused.Error()).To(ContainSubstring(test.about))
 		g.Expect(OutcomeUnknown(err)).To(BeFalse(), test.about)
 	}
-	_, err := s.QueryDeviceIDs(t.Context(), " ")
+	_, err := s.QueryIDs(t.Context(), Devices, " ")
 	g.Expect(asError(t, err).Reason).To(Equal(ReasonRefused))
 	g.Expect(requests).To(BeEmpty())
 }
@@ -109,7 +109,7 @@ func TestDeviceIDIsOnePathSegment(t *testing.T) {
 		"../../x":     "..%2F..%2Fx",
 	} {
 		cfg, requests := record(t, strings.Replace(twinD1, `"d1"`, fmt.Sprintf("%q", id), 1))
-		_, err := mustOpen(t, cfg).GetTwin(t.Context(), id)
+		_, err := mustOpen(t, cfg).GetTwin(t.Context(), ID{Device: id})
 		g.Expect(err).NotTo(HaveOccurred(), id)
 		path, _, _ := strings.Cut((<-requests).uri, "?")
 		g.Expect(path).To(Equal("/twins/" + segment))
@@ -141,9 +141,9 @@ func TestQueryAsksForFullPagesAndFollowsEmptyOnes(t *testing.T) {
 		}
 		fmt.Fprint(w, answer.rows)
 	})
-	ids, err := mustOpen(t, cfg).QueryDeviceIDs(t.Context(), "tags.a = 1 OR tags.b = 2")
+	ids, err := mustOpen(t, cfg).QueryIDs(t.Context(), Devices, "tags.a = 1 OR tags.b = 2")
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(ids).To(Equal([]string{"a", "b", "c"}))
+	g.Expect(ids).To(Equal(deviceIDs("a", "b", "c")))
 }
 
 func TestUnusableQueryAnswers(t *testing.T) {
@@ -173,7 +173,7 @@ func TestUnusableQueryAnswers(t *testing.T) {
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			ids, err := mustOpen(t, cfg).QueryDeviceIDs(ctx, "true = true")
+			ids, err := mustOpen(t, cfg).QueryIDs(ctx, Devices, "true = true")
 			g.Expect(asError(t, err).Reason).To(Equal(ReasonUnexpectedAnswer), "%v", err)
 			g.Expect(OutcomeUnknown(err)).To(BeFalse(), "a query writes nothing")
 			g.Expect(ids).To(BeNil())
@@ -198,11 +198,11 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 				w.WriteHeader(status)
 			})
 			s := mustOpen(t, cfg)
-			_, err := s.GetTwin(t.Context(), "d1")
+			_, err := s.GetTwin(t.Context(), ID{Device: "d1"})
 			refused := asError(t, err)
 			g.Expect(refused.Reason).To(Equal(ReasonUnexpectedAnswer), "%d %q: %v", status, location, err)
 			g.Expect(refused.Error()).To(ContainSubstring("redirect"))
-			_, err = s.PatchTwin(t.Context(), "d1", "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": 1}})
+			_, err = s.PatchTwin(t.Context(), ID{Device: "d1"}, "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": 1}})
 			g.Expect(asError(t, err).Reason).To(Equal(ReasonUnexpectedAnswer))
 		}
 	}

@@ -1,6 +1,8 @@
 package twin
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -14,6 +16,22 @@ const maxShownKey = 64
 type Path struct {
 	section Section
 	keys    []string
+}
+
+// ParsePath reads a path as a person writes it: a section and keys, joined by
+// dots. No key of a legal twin holds a dot.
+func ParsePath(text string) (Path, error) {
+	parts := strings.Split(text, ".")
+	section := Section(parts[0])
+	if section != Tags && section != Desired {
+		return Path{}, fmt.Errorf("begins with %q: it should begin with %s or %s", shorten(parts[0]), Tags, Desired)
+	}
+	return Path{section: section, keys: parts[1:]}, nil
+}
+
+// leadsTo tells whether p is other or an ancestor of it.
+func (p Path) leadsTo(other Path) bool {
+	return p.section == other.section && len(p.keys) <= len(other.keys) && slices.Equal(p.keys, other.keys[:len(p.keys)])
 }
 
 func (p Path) child(key string) Path {

@@ -80,9 +80,11 @@ func leavesOf(doc Document) leafSet {
 
 func id(p Path) string { return strings.Join(append([]string{string(p.section)}, p.keys...), "\x00") }
 
+func splitLeaf(leaf string) []string { return strings.Split(leaf, "\x00") }
+
 // at finds the value at a path of leavesOf.
 func at(doc Document, leaf string) (any, bool) {
-	keys := strings.Split(leaf, "\x00")
+	keys := splitLeaf(leaf)
 	var value any = doc.Tags
 	if keys[0] == string(Desired) {
 		value = doc.Desired
@@ -100,7 +102,7 @@ func at(doc Document, leaf string) (any, bool) {
 }
 
 func recorded(r Record, leaf string, value any) bool {
-	keys := strings.Split(leaf, "\x00")
+	keys := splitLeaf(leaf)
 	n := r.section(Section(keys[0]))
 	for _, key := range keys[1:] {
 		n = n.child(key)
@@ -203,7 +205,7 @@ func checkMinimal(t *rapid.T, observed, patch Document) {
 
 func checkNothingLeftToDo(t *rapid.T, in Input, plan Plan, after Document) {
 	for name, record := range map[string]Record{"before settling": plan.Record, "settled": plan.Settled} {
-		again := Make(Input{Declared: in.Declared, Record: record, Observed: after})
+		again := Make(Input{Declared: in.Declared, Record: record, Observed: after, Policies: in.Policies})
 		if !again.Patch.Empty() {
 			t.Fatalf("%s: plans %v again on %v", name, again.Patch, after)
 		}

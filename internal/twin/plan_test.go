@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var target = Target{Host: "hub.example", DeviceID: "d1"}
+var target = Target{Host: "hub.example", DeviceID: "d1", Owner: "u1"}
 
 func object(t *testing.T, text string) map[string]any {
 	t.Helper()
@@ -178,7 +178,7 @@ func TestMake(t *testing.T) {
 			for _, c := range plan.Conflicts {
 				conflict += c.String()
 			}
-			got := []string{patch, plan.Changed.String(), plan.Removed.String(), plan.LeftBehind.String(), conflict}
+			got := []string{patch, plan.Changed.Paths().String(), plan.Removed.String(), plan.LeftBehind.String(), conflict}
 			want := []string{tt.patch, tt.changed, tt.removed, tt.left, tt.conflict}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("patch, changed, removed, left, conflict (-want +got):\n%s", diff)
@@ -193,7 +193,12 @@ func TestMake(t *testing.T) {
 func TestARecordOfAnotherTwinAuthorisesNothing(t *testing.T) {
 	t.Parallel()
 	written := Document{Tags: map[string]any{"a": "ours"}}
-	for _, other := range []Target{{Host: "other.example", DeviceID: "d1"}, {Host: "hub.example", DeviceID: "D1"}} {
+	for _, other := range []Target{
+		{Host: "other.example", DeviceID: "d1", Owner: "u1"},
+		{Host: "hub.example", DeviceID: "D1", Owner: "u1"},
+		{Host: "hub.example", DeviceID: "d1", ModuleID: "m1", Owner: "u1"},
+		{Host: "hub.example", DeviceID: "d1", Owner: "u2"},
+	} {
 		plan := Make(Input{Record: recordOf(written).For(other), Observed: written})
 		if !plan.Patch.Empty() {
 			t.Errorf("%v: deletes %v", other, plan.Patch)

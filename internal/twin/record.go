@@ -24,6 +24,11 @@ type Target struct {
 	Host string
 	// DeviceID as registered, case-sensitive.
 	DeviceID string
+	// ModuleID is empty for the twin of the device itself.
+	ModuleID string
+	// Owner is the UID of the object that keeps the record: in a copy of it on
+	// another object, or on one that was restored, it authorises nothing.
+	Owner string
 }
 
 // Record remembers which leaves of one twin we may have written, and with which
@@ -40,6 +45,11 @@ type Record struct {
 type node struct {
 	hashes   []string
 	children map[string]*node
+	// yielded is the declared value that gave way to somebody else's.
+	yielded string
+	// replaces is somebody else's value that a write which may be in flight is
+	// to replace.
+	replaces string
 }
 
 // NewRecord returns a record of nothing written yet.
@@ -66,7 +76,7 @@ func (n *node) equal(other *node) bool {
 	if n.empty() || other.empty() {
 		return n.empty() && other.empty()
 	}
-	return slices.Equal(n.hashes, other.hashes) && maps.EqualFunc(n.children, other.children, (*node).equal)
+	return n.yielded == other.yielded && n.replaces == other.replaces && slices.Equal(n.hashes, other.hashes) && maps.EqualFunc(n.children, other.children, (*node).equal)
 }
 
 func (n *node) empty() bool {
@@ -78,7 +88,7 @@ func (n *node) empty() bool {
 			return false
 		}
 	}
-	return len(n.hashes) == 0
+	return len(n.hashes) == 0 && n.yielded == ""
 }
 
 func (n *node) child(key string) *node {
@@ -92,11 +102,20 @@ func (n *node) holds(value any) bool {
 	return n != nil && slices.Contains(n.hashes, hash(value))
 }
 
+// knows tells whether a declared value was written before, or gave way.
+func (n *node) knows(declared any) bool {
+	return n.holds(declared) || (n != nil && n.yielded == hash(declared))
+}
+
+// mayReplace tells whether a write that was to replace this value may not have
+// arrived.
+func (n *node) mayReplace(held any) bool { return n.replaces != "" && n.replaces == hash(held) }
+
 func (n *node) clone() *node {
 	if n == nil {
 		return nil
 	}
-	out := &node{hashes: slices.Clone(n.hashes)}
+	out := &node{hashes: slices.Clone(n.hashes), yielded: n.yielded, replaces: n.replaces}
 	for key, child := range n.children {
 		out.put(key, child.clone())
 	}
@@ -110,8 +129,8 @@ func (n *node) put(key string, child *node) {
 	n.children[key] = child
 }
 
-// add notes that a value may be written at a path of keys.
-func (n *node) add(keys []string, value any) {
+// at finds or makes the node at a path of keys.
+func (n *node) at(keys []string) *node {
 	for _, key := range keys {
 		below := n.children[key]
 		if below == nil {
@@ -120,9 +139,7 @@ func (n *node) add(keys []string, value any) {
 		}
 		n = below
 	}
-	if !n.holds(value) {
-		n.hashes = append(n.hashes, hash(value))
-	}
+	return n
 }
 
 func (r Record) section(name Section) *node {
@@ -132,7 +149,7 @@ func (r Record) section(name Section) *node {
 	return r.desired
 }
 
-func (r *Record) add(path Path, value any) {
+func (r *Record) at(path Path) *node {
 	root := &r.tags
 	if path.section == Desired {
 		root = &r.desired
@@ -140,8 +157,26 @@ func (r *Record) add(path Path, value any) {
 	if *root == nil {
 		*root = &node{}
 	}
-	(*root).add(path.keys, value)
+	return (*root).at(path.keys)
 }
+
+// add notes that a value may be written at a path.
+func (r *Record) add(path Path, value any) {
+	n := r.at(path)
+	n.yielded, n.replaces = "", ""
+	if !n.holds(value) {
+		n.hashes = append(n.hashes, hash(value))
+	}
+}
+
+// yield notes that a declared value gives way to somebody else's.
+func (r *Record) yield(path Path, declared any) {
+	n := r.at(path)
+	n.yielded, n.replaces = hash(declared), ""
+}
+
+// replacing notes which value a write is to replace.
+func (r *Record) replacing(path Path, held any) { r.at(path).replaces = hash(held) }
 
 func (r Record) clone() Record {
 	return Record{Target: r.Target, tags: r.tags.clone(), desired: r.desired.clone()}

@@ -16,6 +16,9 @@ const (
 	// ownKey holds the hashes of a leaf that also has members below it, which
 	// happens while a leaf turns into an object. No twin key contains a dollar.
 	ownKey = "$"
+	// yieldedMark and replacesMark stand before the hash of a value that gave way
+	// or is replaced. No hash contains them.
+	yieldedMark, replacesMark = "~", "!"
 	// packAbove is the length from which a record is packed. Kubernetes allows
 	// 256 KiB for all annotations of an object together.
 	packAbove = 32 << 10
@@ -30,6 +33,8 @@ type encodedRecord struct {
 	Format   int    `json:"v"`
 	Host     string `json:"host"`
 	DeviceID string `json:"deviceId"`
+	ModuleID string `json:"moduleId,omitempty"`
+	Owner    string `json:"uid"`
 	encodedSections
 	Packed []byte `json:"packed,omitempty"`
 }
@@ -42,7 +47,9 @@ type encodedSections struct {
 // Encode spells the record for an annotation: as JSON that a person can read, or
 // packed when it is long. Equal records have one spelling.
 func (r Record) Encode() (string, error) {
-	encoded := encodedRecord{Format: recordFormat, Host: r.Target.Host, DeviceID: r.Target.DeviceID}
+	encoded := encodedRecord{
+		Format: recordFormat, Host: r.Target.Host, DeviceID: r.Target.DeviceID, ModuleID: r.Target.ModuleID, Owner: r.Target.Owner,
+	}
 	encoded.Tags, encoded.Desired = r.tags.encode(), r.desired.encode()
 	text, err := json.Marshal(encoded)
 	if err == nil && len(text) > packAbove {
@@ -86,7 +93,8 @@ func decodeRecord(text []byte) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	return Record{Target: Target{Host: encoded.Host, DeviceID: encoded.DeviceID}, tags: tags, desired: desired}, nil
+	about := Target{Host: encoded.Host, DeviceID: encoded.DeviceID, ModuleID: encoded.ModuleID, Owner: encoded.Owner}
+	return Record{Target: about, tags: tags, desired: desired}, nil
 }
 
 func (e encodedRecord) pack() ([]byte, error) {
@@ -124,7 +132,7 @@ func (n *node) encode() any {
 	if n.empty() {
 		return nil
 	}
-	own := strings.Join(n.hashes, "")
+	own := n.encodeOwn()
 	members := make(map[string]any, len(n.children)+1)
 	for key, child := range n.children {
 		if !child.empty() {
@@ -140,6 +148,19 @@ func (n *node) encode() any {
 	return members
 }
 
+// encodeOwn spells what the record says of the key itself: hashes, and behind a
+// mark the hash of the value that gave way or is replaced.
+func (n *node) encodeOwn() string {
+	own := strings.Join(n.hashes, "")
+	switch {
+	case n.yielded != "":
+		own += yieldedMark + n.yielded
+	case n.replaces != "":
+		own += replacesMark + n.replaces
+	}
+	return own
+}
+
 func decodeNode(encoded any, level int) (*node, error) {
 	if level > maxLevel+1 {
 		return nil, fmt.Errorf("it is deeper than %d levels", maxLevel+1)
@@ -148,8 +169,7 @@ func decodeNode(encoded any, level int) (*node, error) {
 	case nil:
 		return nil, nil
 	case string:
-		hashes, err := decodeHashes(encoded)
-		return &node{hashes: hashes}, err
+		return decodeOwn(encoded)
 	case map[string]any:
 		out := &node{}
 		for key, member := range encoded {
@@ -158,7 +178,7 @@ func decodeNode(encoded any, level int) (*node, error) {
 			case err != nil:
 				return nil, err
 			case key == ownKey && child != nil:
-				out.hashes = child.hashes
+				out.hashes, out.yielded, out.replaces = child.hashes, child.yielded, child.replaces
 			case child != nil:
 				out.put(key, child)
 			}
@@ -166,6 +186,18 @@ func decodeNode(encoded any, level int) (*node, error) {
 		return out, nil
 	}
 	return nil, fmt.Errorf("a %T stands where hashes are expected", encoded)
+}
+
+func decodeOwn(own string) (*node, error) {
+	own, yielded, _ := strings.Cut(own, yieldedMark)
+	own, replaces, _ := strings.Cut(own, replacesMark)
+	for _, marked := range []string{yielded, replaces} {
+		if marked != "" && len(marked) != hashLength {
+			return nil, fmt.Errorf("a marked hash has %d characters, want %d", len(marked), hashLength)
+		}
+	}
+	hashes, err := decodeHashes(own)
+	return &node{hashes: hashes, yielded: yielded, replaces: replaces}, err
 }
 
 func decodeHashes(own string) ([]string, error) {

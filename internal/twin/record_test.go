@@ -75,7 +75,7 @@ func TestRecordReadsAsJSONWhileItIsShort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"v":1,"host":"hub.example","deviceId":"d1","tags":{"location":{"plant":"`
+	want := `{"v":1,"host":"hub.example","deviceId":"d1","uid":"u1","tags":{"location":{"plant":"`
 	if !strings.HasPrefix(text, want) {
 		t.Errorf("%s, want it to begin with %s", text, want)
 	}
@@ -91,6 +91,7 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		"another format": `{"v":2,"host":"h","deviceId":"d"}`,
 		"half a hash":    `{"v":1,"host":"h","deviceId":"d","tags":{"a":"abc"}}`,
 		"a number":       `{"v":1,"host":"h","deviceId":"d","tags":{"a":1}}`,
+		"a short mark":   `{"v":1,"host":"h","deviceId":"d","tags":{"a":"abcdef~abc"}}`,
 		"no gzip":        `{"v":1,"host":"h","deviceId":"d","packed":"AAAA"}`,
 		"endless depth":  `{"v":1,"host":"h","deviceId":"d","tags":` + strings.Repeat(`{"a":`, 5000) + `"abcdef"` + strings.Repeat(`}`, 5001),
 	}

@@ -212,9 +212,9 @@ func (s *story) driftIsCorrected() {
 		ConnectionString: owner, CABundle: s.hub.CACertificatePEM(), AllowedHostSuffixes: []string{"localhost"},
 	})
 	s.Expect(err).NotTo(HaveOccurred())
-	twin, err := session.GetTwin(s.t.Context(), device)
+	twin, err := session.GetTwin(s.t.Context(), hub.ID{Device: device})
 	s.Expect(err).NotTo(HaveOccurred())
-	_, err = session.PatchTwin(s.t.Context(), device, twin.ETag, hub.Patch{Tags: map[string]any{
+	_, err = session.PatchTwin(s.t.Context(), hub.ID{Device: device}, twin.ETag, hub.Patch{Tags: map[string]any{
 		"location": map[string]any{"plant": "Elsewhere"}, "theirs": true,
 	}})
 	s.Expect(err).NotTo(HaveOccurred())
