@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -12,8 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -29,13 +26,15 @@ type deviceTwinReconciler struct {
 	connections *connections
 	memberships *memberships
 	flights     *flights
+	contention  *contention
+	guards      *guards
 }
 
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	toTwins := handler.EnqueueRequestsFromMapFunc(dependents(r.client, &v1alpha1.DeviceTwinList{}))
 	toTwinsOfNamespace := handler.EnqueueRequestsFromMapFunc(guestsOf(r.client, &v1alpha1.DeviceTwinList{}))
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DeviceTwin{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.DeviceTwin{}, builder.WithPredicates(declarationChanged())).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toTwins)).
 		WatchesRawSource(source.Channel(r.memberships.changed, handler.EnqueueRequestsFromMapFunc(twinsOfDevice(r.client)))).
 		WatchesMetadata(namespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
@@ -55,6 +54,8 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !obj.DeletionTimestamp.IsZero() {
+		r.contention.forget(obj.UID)
+		r.guards.gone(obj.UID)
 		return ctrl.Result{}, nil // the hub stays as it is
 	}
 	found, seen, err := r.visit(ctx, &obj)
@@ -71,31 +72,63 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	return r.report.next(ctx, out, interval)
 }
 
-// visit does all that reads or writes the hub. It returns the twin as last seen,
-// nil if it was not seen.
-func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTwin) (resolved, *hub.Twin, error) {
+// sight is what a visit saw of a twin and did about it. Without a twin, the hub
+// was not asked or did not answer.
+type sight struct {
+	twin *hub.Twin
+	done
+	declared twin.Document
+}
+
+// visit does all that reads or writes the hub.
+func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTwin) (resolved, sight, error) {
 	if obj.Spec.Suspend {
-		return resolved{}, nil, &stop{outcome{
+		return resolved{}, sight{}, &stop{outcome{
 			class: suspended, reason: v1alpha1.ReasonSuspended,
 			message: "spec.suspend is true: the twin is neither read nor written",
 		}}
 	}
 	declared, err := declaredBy(obj)
 	if err != nil {
-		return resolved{}, nil, err
+		return resolved{}, sight{}, err
+	}
+	policies, err := policiesOf(obj)
+	if err != nil {
+		return resolved{}, sight{}, err
 	}
 	found, err := r.connections.resolve(ctx, obj.Namespace, obj.Spec.HubRef)
 	if err != nil {
-		return found, nil, err
+		return found, sight{}, err
 	}
 	push := push{
-		client: r.client, session: found.session, flights: r.flights, obj: obj, declared: declared,
-		target: twin.Target{Host: found.session.Host(), DeviceID: obj.Spec.DeviceID},
+		client: r.client, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
+		declared: declared, policies: policies, id: idOf(obj), target: targetOf(obj, found.session.Host()),
+		admit: func(ctx context.Context) error { return r.admit(ctx, found, obj) },
 	}
 	before := obj.DeepCopy()
 	seen, err := push.run(ctx)
+	if seen != nil && push.done.plan.Patch.Empty() {
+		r.guards.settled(found.key, obj.UID)
+	}
 	r.tell(before, obj, push.done)
-	return found, seen, err
+	return found, sight{twin: seen, done: push.done, declared: declared}, err
+}
+
+// admit says whether the hub may be changed for an object now.
+func (r *deviceTwinReconciler) admit(ctx context.Context, found resolved, obj *v1alpha1.DeviceTwin) error {
+	if found.spec.Mode == v1alpha1.ModeReadOnly {
+		return stopDiffering(waiting, v1alpha1.ReasonHubReadOnly, fmt.Sprintf(
+			"the mode of HubConnection %s is ReadOnly: status.plan shows what would be written", found.key))
+	}
+	return r.guards.admit(ctx, found.key, obj.UID)
+}
+
+func idOf(obj *v1alpha1.DeviceTwin) hub.ID {
+	return hub.ID{Device: obj.Spec.DeviceID, Module: obj.Spec.ModuleID}
+}
+
+func targetOf(obj *v1alpha1.DeviceTwin, host string) twin.Target {
+	return twin.Target{Host: host, DeviceID: obj.Spec.DeviceID, ModuleID: obj.Spec.ModuleID, Owner: string(obj.UID)}
 }
 
 // tell records events about what was done to somebody else's values.
@@ -150,36 +183,4 @@ func declaredBy(obj *v1alpha1.DeviceTwin) (twin.Document, error) {
 
 func invalidTwin(message string) error {
 	return stopDiffering(stalled, v1alpha1.ReasonInvalidTwin, message+". Nothing was sent to the hub")
-}
-
-// describe is the status as a value of what was seen.
-func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved, seen *hub.Twin, out outcome) {
-	if out.class == succeeded {
-		out.message = "the hub holds what is declared"
-	}
-	obj.Status.ObservedGeneration = obj.Generation
-	r.report.conditions(obj, out)
-	r.report.set(obj, v1alpha1.ConditionSynced, synced(out), out)
-	if seen != nil {
-		mirror(&obj.Status, seen, r.report.clock.Now().Truncate(time.Second))
-	}
-	if found.session == nil {
-		return // not asked: the memberships stand
-	}
-	names, err := r.memberships.of(ctx, r.client, obj, found.key)
-	if err != nil {
-		log.FromContext(ctx).Error(err, "memberships are left as they are")
-		return
-	}
-	obj.Status.Memberships = names
-}
-
-func synced(out outcome) metav1.ConditionStatus {
-	switch {
-	case out.class == succeeded:
-		return metav1.ConditionTrue
-	case out.differs:
-		return metav1.ConditionFalse
-	}
-	return metav1.ConditionUnknown
 }

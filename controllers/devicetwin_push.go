@@ -26,27 +26,45 @@ const (
 // push brings one twin to its declaration: read, plan, record, write on the
 // condition of the etag that was read.
 type push struct {
-	client   client.Client
-	session  hub.Session
-	flights  *flights
-	obj      *v1alpha1.DeviceTwin
-	declared twin.Document
-	target   twin.Target
+	client     client.Client
+	session    hub.Session
+	flights    *flights
+	contention *contention
+	obj        *v1alpha1.DeviceTwin
+	declared   twin.Document
+	policies   twin.Policies
+	id         hub.ID
+	target     twin.Target
+	// admit says whether the hub may be changed now.
+	admit func(ctx context.Context) error
 
 	done done
 }
 
-// done is what a push did.
+// done is what a push did, and what it left.
 type done struct {
-	changed, leftBehind twin.Paths
+	changed    twin.Differences
+	leftBehind twin.Paths
+	// plan is the last one made for the twin as it was seen last.
+	plan twin.Plan
+	// pending is what is not done, and why.
+	pending twin.Plan
 }
 
 // run returns the twin as last seen, also with most errors.
 func (p *push) run(ctx context.Context) (*hub.Twin, error) {
+	held, err := p.attempts(ctx)
+	if held != nil {
+		p.done.pending = twin.Pending(p.input(ctx, held))
+	}
+	return held, err
+}
+
+func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 	var held *hub.Twin
 	for range maxAttempts {
 		var err error
-		if held, err = p.session.GetTwin(ctx, p.target.DeviceID); err != nil {
+		if held, err = p.session.GetTwin(ctx, p.id); err != nil {
 			return nil, err
 		}
 		after, err := p.once(ctx, held)
@@ -65,30 +83,44 @@ func (p *push) run(ctx context.Context) (*hub.Twin, error) {
 // errReplan says that the twin is not what was planned for.
 var errReplan = errors.New("the twin changed since it was read")
 
+func (p *push) input(ctx context.Context, held *hub.Twin) twin.Input {
+	return twin.Input{
+		Declared: p.declared, Record: p.record(ctx), Policies: p.policies,
+		Observed: twin.Document{Tags: held.Tags, Desired: held.Desired},
+	}
+}
+
 // once plans for a twin as it was read and carries the plan out. It returns the
 // twin as it is afterwards, nil if that is not known better than before.
 func (p *push) once(ctx context.Context, held *hub.Twin) (*hub.Twin, error) {
-	observed := twin.Document{Tags: held.Tags, Desired: held.Desired}
-	record := p.record(ctx)
-	plan := twin.Make(twin.Input{Declared: p.declared, Record: record, Observed: observed})
+	in := p.input(ctx, held)
+	in.Postponed = p.contention.postponed(p.obj.UID)
+	plan := twin.Make(in)
+	p.done.plan = plan
 	if plan.Patch.Empty() {
 		return held, p.settle(ctx, plan, p.flights.landed(p.obj.UID))
+	}
+	if err := p.admit(ctx); err != nil {
+		return held, err
 	}
 	if err := p.store(ctx, plan.Record); err != nil {
 		return nil, err
 	}
-	after, err := p.session.PatchTwin(ctx, p.target.DeviceID, held.ETag, hub.Patch(plan.Patch))
+	after, err := p.session.PatchTwin(ctx, p.id, held.ETag, hub.Patch(plan.Patch))
 	if err != nil {
 		return nil, p.failed(err)
 	}
 	p.done.changed = append(p.done.changed, plan.Changed...)
+	p.contention.restored(p.obj.UID, plan.Changed.Drifted())
 	now := twin.Document{Tags: after.Tags, Desired: after.Desired}
-	if after.DeviceETag != held.DeviceETag || !twin.Equal(now, twin.Apply(observed, plan.Patch)) {
+	if after.DeviceETag != held.DeviceETag || !twin.Equal(now, twin.Apply(in.Observed, plan.Patch)) {
 		// Another device of the same id, whose etag happened to be the same.
 		return nil, errReplan
 	}
 	// The etag has moved: no older write of ours can be accepted any more.
-	next := twin.Make(twin.Input{Declared: p.declared, Record: plan.Record, Observed: now})
+	in.Record, in.Observed = plan.Record, now
+	next := twin.Make(in)
+	p.done.plan = next
 	if !next.Patch.Empty() {
 		return after, stopDiffering(stalled, v1alpha1.ReasonNotConverging,
 			"the hub took the change and still differs at "+next.Changed.String())
@@ -120,15 +152,27 @@ func (p *push) settle(ctx context.Context, plan twin.Plan, landed bool) error {
 	if landed {
 		p.done.leftBehind = plan.LeftBehind // the record has let go of them: said once
 	}
-	if len(plan.Conflicts) == 0 {
-		return nil
+	return p.blocked(plan)
+}
+
+// blocked says what of the declaration cannot be on the hub for now.
+func (p *push) blocked(plan twin.Plan) error {
+	if len(plan.Conflicts) > 0 {
+		conflicts := make([]string, len(plan.Conflicts))
+		for i, conflict := range plan.Conflicts {
+			conflicts[i] = conflict.String()
+		}
+		return stopDiffering(stalled, v1alpha1.ReasonConflict, strings.Join(conflicts, "; ")+
+			". Remove one or the other; the rest of the declaration is kept in step")
 	}
-	conflicts := make([]string, len(plan.Conflicts))
-	for i, conflict := range plan.Conflicts {
-		conflicts[i] = conflict.String()
+	if len(plan.Postponed) > 0 {
+		_, wait := p.contention.contended(p.obj.UID)
+		return &stop{outcome{
+			class: transient, reason: v1alpha1.ReasonContended, differs: true, retryAfter: wait,
+			message: "somebody else keeps changing " + plan.Postponed.String() + "; it is restored ever more slowly. Find the other writer, or set a policy",
+		}}
 	}
-	return stopDiffering(stalled, v1alpha1.ReasonConflict, strings.Join(conflicts, "; ")+
-		". Remove one or the other; the rest of the declaration is kept in step")
+	return nil
 }
 
 // record is the ownership record as it counts for this twin.

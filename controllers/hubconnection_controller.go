@@ -8,12 +8,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -29,6 +29,7 @@ type hubConnectionReconciler struct {
 	connections  *connections
 	sessions     *hub.Pool
 	secrets      *secretWatches
+	guards       *guards
 	suffixes     []string
 	probeEvery   time.Duration
 
@@ -44,8 +45,9 @@ type probe struct {
 
 func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.HubConnection{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.HubConnection{}, builder.WithPredicates(declarationChanged())).
 		WatchesRawSource(source.Channel(r.secrets.events, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.guards.tripped, &handler.EnqueueRequestForObject{})).
 		WithOptions(opts.controller()).
 		Named("hubconnection").
 		Complete(r)
@@ -75,16 +77,30 @@ func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	if out.class == succeeded {
 		out.message = "the hub answered an authenticated read"
 	}
-	if err := r.writeStatus(ctx, &conn, session, out); err != nil {
+	released, err := r.writeStatus(ctx, &conn, session, out)
+	if err != nil {
 		return r.report.next(ctx, outcomeOf(err), r.probeEvery)
 	}
 	r.publish(ctx, &conn, session, out)
-	return r.report.next(ctx, out, r.probeEvery)
+	if released {
+		r.connections.tell(ctx, req.NamespacedName)
+	}
+	return r.report.next(ctx, out, r.interval(&conn))
+}
+
+// interval is when to look at a HubConnection again that works: soon while changes
+// are stopped, so that their count keeps up.
+func (r *hubConnectionReconciler) interval(conn *v1alpha1.HubConnection) time.Duration {
+	if meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionPaused) {
+		return min(r.report.retry, r.probeEvery)
+	}
+	return r.probeEvery
 }
 
 func (r *hubConnectionReconciler) forget(ctx context.Context, key types.NamespacedName) {
 	r.secrets.unfollow(key)
 	r.sessions.Forget(key.String())
+	r.guards.forget(key)
 	r.mu.Lock()
 	delete(r.probed, key)
 	r.mu.Unlock()
@@ -167,12 +183,33 @@ func (r *hubConnectionReconciler) publish(ctx context.Context, conn *v1alpha1.Hu
 	r.connections.set(ctx, key, now)
 }
 
-func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome) error {
+// writeStatus also takes over the guard's settings; released tells that changes may
+// go on which the guard had stopped.
+func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome) (released bool, err error) {
 	before := conn.DeepCopy()
 	conn.Status.ObservedGeneration = conn.Generation
+	conn.Status.LastHandledReconcileAt = handled(conn)
 	if session != nil {
 		conn.Status.HostName = session.Host()
 	}
 	r.report.conditions(conn, out)
-	return r.report.write(ctx, r.client, before, conn)
+	conn.Status.Guard, released = r.guards.configure(conn, client.ObjectKeyFromObject(conn))
+	r.paused(conn)
+	return released, r.report.write(ctx, r.client, before, conn)
+}
+
+// paused says whether the guard has stopped all changes, and how they go on.
+func (r *hubConnectionReconciler) paused(conn *v1alpha1.HubConnection) {
+	guard := conn.Status.Guard
+	tripped := guard != nil && guard.TrippedAt != nil
+	out := outcome{reason: v1alpha1.ReasonGuardTripped}
+	if tripped {
+		out.message = fmt.Sprintf("%d twins were changed within an hour, the limit of spec.guard, and %d more wait. If that is meant: "+
+			"kubectl annotate --overwrite hubconnection %s %s=\"$(date)\", or set another maxChangesPerHour",
+			guard.Limit, guard.Waiting, conn.Name, v1alpha1.GuardResetAnnotation)
+	}
+	if tripped && !meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionPaused) {
+		r.report.event(conn, corev1.EventTypeWarning, out.reason, out.message)
+	}
+	r.report.while(conn, v1alpha1.ConditionPaused, tripped, out)
 }

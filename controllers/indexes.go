@@ -23,7 +23,7 @@ import (
 const (
 	// hubIndex finds the objects that refer to a HubConnection.
 	hubIndex = "hub"
-	// deviceIndex finds the DeviceTwins of one device.
+	// deviceIndex finds the DeviceTwins of one device or module.
 	deviceIndex = "device"
 )
 
@@ -60,7 +60,7 @@ func deviceKey(obj client.Object) string {
 	if !ok {
 		return ""
 	}
-	return hubOf(twin).String() + "/" + twin.Spec.DeviceID
+	return hubOf(twin).String() + "/" + idOf(twin).String()
 }
 
 // dependents maps a HubConnection to the objects of a kind that refer to it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,7 +29,7 @@ type memberships struct {
 
 type answer struct {
 	hub     types.NamespacedName
-	devices []string // sorted
+	devices []string // or modules, as device/module; sorted
 }
 
 func newMemberships() *memberships {
@@ -57,7 +58,7 @@ func (m *memberships) wake(ctx context.Context, namespace string, hub types.Name
 	for _, device := range devices {
 		twin := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}
 		twin.Spec.HubRef = v1alpha1.HubReference{Namespace: hub.Namespace, Name: hub.Name}
-		twin.Spec.DeviceID = device
+		twin.Spec.DeviceID, twin.Spec.ModuleID, _ = strings.Cut(device, "/")
 		select {
 		case m.changed <- event.GenericEvent{Object: twin}:
 		case <-ctx.Done():
@@ -96,7 +97,7 @@ func (m *memberships) of(ctx context.Context, reader client.Reader, obj *v1alpha
 		found, answered := m.answers[client.ObjectKeyFromObject(&queries.Items[i])]
 		member := slices.Contains(obj.Status.Memberships, name)
 		if answered {
-			_, member = slices.BinarySearch(found.devices, obj.Spec.DeviceID)
+			_, member = slices.BinarySearch(found.devices, idOf(obj).String())
 		}
 		if member {
 			names = append(names, name)

@@ -4,21 +4,24 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/utils/ptr"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 const (
-	// maxReported bounds the mirror of reported properties: a hundred thousand
-	// objects have to fit into etcd and into the memory of who watches them.
-	maxReported = 4096
+	// defaultMirror is the schema's default of spec.mirror.maxBytes: a hundred
+	// thousand objects have to fit into etcd and into the memory of who watches them.
+	defaultMirror = 4096
 	// maxConnectivity is the schema's bound of status.connectivity, in characters.
 	maxConnectivity = 256
 	// connectivityKey is the reported property that the device tutorial of IoT Hub
@@ -27,7 +30,7 @@ const (
 )
 
 // mirror copies what was seen of a twin into a status. now is when it was seen.
-func mirror(status *v1alpha1.DeviceTwinStatus, seen *hub.Twin, now time.Time) {
+func mirror(status *v1alpha1.DeviceTwinStatus, wanted v1alpha1.Mirror, seen *hub.Twin, now time.Time) {
 	status.ETag = seen.ETag
 	status.DesiredVersion = seen.DesiredVersion
 	text, _ := seen.Reported[connectivityKey].(string)
@@ -39,19 +42,45 @@ func mirror(status *v1alpha1.DeviceTwinStatus, seen *hub.Twin, now time.Time) {
 	case status.Connection == nil || status.Connection.State != state:
 		status.Connection = &v1alpha1.DeviceConnection{State: state, Since: metav1.NewTime(now)}
 	}
-	status.Reported, status.ReportedTruncated = mirrorReported(seen.Reported)
+	status.Reported, status.ReportedTruncated = mirrorReported(selected(seen.Reported, wanted.Paths), int(ptr.Deref(wanted.MaxBytes, defaultMirror)))
+}
+
+// selected is what is to be mirrored of the reported properties.
+func selected(reported map[string]any, paths []string) map[string]any {
+	if len(paths) == 0 {
+		return reported
+	}
+	out := map[string]any{}
+	for _, path := range paths {
+		keys := strings.Split(path, ".")
+		value, found, err := unstructured.NestedFieldNoCopy(reported, keys...)
+		if !found || err != nil {
+			continue // not reported, or a scalar stands where the path goes on
+		}
+		into := out
+		for _, key := range keys[:len(keys)-1] {
+			below, isObject := into[key].(map[string]any)
+			if !isObject {
+				below = map[string]any{}
+				into[key] = below
+			}
+			into = below
+		}
+		into[keys[len(keys)-1]] = value
+	}
+	return out
 }
 
 // mirrorReported spells reported properties as the API server will store them, so
 // that an unchanged twin compares equal. What does not fit is left out key by key.
-func mirrorReported(reported map[string]any) (*runtime.RawExtension, string) {
-	if len(reported) == 0 {
+func mirrorReported(reported map[string]any, limit int) (*runtime.RawExtension, string) {
+	if len(reported) == 0 || limit == 0 {
 		return nil, ""
 	}
 	kept, size, left := map[string]any{}, len("{}"), 0
 	for _, key := range slices.Sorted(maps.Keys(reported)) {
 		member, err := json.Marshal(map[string]any{key: reported[key]})
-		if err != nil || size+len(member) > maxReported {
+		if err != nil || size+len(member) > limit {
 			left++
 			continue
 		}
@@ -65,7 +94,7 @@ func mirrorReported(reported map[string]any) (*runtime.RawExtension, string) {
 	if left == 0 {
 		return raw, ""
 	}
-	return raw, fmt.Sprintf("%d of %d top-level keys are left out: the mirror holds at most %d bytes", left, len(reported), maxReported)
+	return raw, fmt.Sprintf("%d of %d top-level keys are left out: the mirror holds at most %d bytes", left, len(reported), limit)
 }
 
 // canonicalJSON spells a value the way it comes back from the API server, which

@@ -98,14 +98,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		report = reporter{clock: opts.Clock, recorder: mgr.GetEventRecorder(eventSource), retry: opts.RetryInterval}
 		hubs   = newConnections(mgr.GetClient())
 		found  = newMemberships()
+		fuses  = newGuards(opts.Clock)
 	)
 	twins := &deviceTwinReconciler{
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
+		contention: newContention(opts.Clock), guards: fuses,
 	}
 	queries := &twinQueryReconciler{client: mgr.GetClient(), report: report, connections: hubs, memberships: found}
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,
+		guards:     fuses,
 		probeEvery: opts.ProbeInterval,
 		probed:     map[types.NamespacedName]probe{},
 	}

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -41,7 +40,7 @@ func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	toQueries := handler.EnqueueRequestsFromMapFunc(dependents(r.client, &v1alpha1.TwinQueryList{}))
 	toQueriesOfNamespace := handler.EnqueueRequestsFromMapFunc(guestsOf(r.client, &v1alpha1.TwinQueryList{}))
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.TwinQuery{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.TwinQuery{}, builder.WithPredicates(declarationChanged())).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toQueries)).
 		WatchesMetadata(namespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
@@ -71,6 +70,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	}
 	before := obj.DeepCopy()
 	obj.Status.ObservedGeneration = obj.Generation
+	obj.Status.LastHandledReconcileAt = handled(&obj)
 	switch {
 	case out.class == succeeded:
 		out.message = "the hub answered"
@@ -110,11 +110,25 @@ func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxQueryTime)
 	defer cancel()
-	devices, err := found.session.QueryDeviceIDs(ctx, condition.String())
+	from := hub.Devices
+	if obj.Spec.From == string(hub.Modules) {
+		from = hub.Modules
+	}
+	ids, err := found.session.QueryIDs(ctx, from, condition.String())
 	if hub.ReasonOf(err) == hub.ReasonRefused {
 		return nil, stopStalled(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
 	}
-	return devices, err
+	return names(ids), err
+}
+
+// names are ids as a status shows them, sorted.
+func names(ids []hub.ID) []string {
+	out := make([]string, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, id.String())
+	}
+	slices.Sort(out)
+	return out
 }
 
 // answered notes an answer. observedAt moves with the result, not with the clock.

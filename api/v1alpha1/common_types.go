@@ -7,6 +7,16 @@ package v1alpha1
 // the controller's own; editing it by hand gives up or claims leaves.
 const OwnedAnnotation = "iothub.devicetwin.io/owned"
 
+// ReconcileAtAnnotation asks for a visit at once, whatever the object's interval:
+// each new value, by custom the time of the request, counts once. The value that
+// was acted upon last is in status.lastHandledReconcileAt.
+const ReconcileAtAnnotation = "iothub.devicetwin.io/reconcileAt"
+
+// GuardResetAnnotation on a HubConnection lets the changes go on that
+// spec.guard has stopped: each new value, by custom the time, counts once. The
+// value that was acted upon last is in status.guard.lastHandledReset.
+const GuardResetAnnotation = "iothub.devicetwin.io/guardReset"
+
 // HubReference names the HubConnection to use.
 type HubReference struct {
 	// name of the HubConnection.

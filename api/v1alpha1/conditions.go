@@ -24,6 +24,26 @@ const (
 	// leaf, False when it is known not to, Unknown when the hub could not be
 	// asked.
 	ConditionSynced = "Synced"
+
+	// ConditionDrifted is True on a DeviceTwin while the hub holds other values
+	// than declared and they are left there: by policy, or for now. Absent
+	// otherwise.
+	ConditionDrifted = "Drifted"
+
+	// ConditionContended is True on a DeviceTwin while somebody else keeps
+	// changing what is declared: three times within an hour. The leaves are
+	// restored ever more slowly. Absent otherwise.
+	ConditionContended = "Contended"
+
+	// ConditionAcknowledged tells on a DeviceTwin whether the device has taken
+	// over the declared desired properties: reported them back with equal values,
+	// or acknowledged them by IoT Plug and Play's conventions. Unknown until it
+	// has reported any of them; absent when none is declared.
+	ConditionAcknowledged = "Acknowledged"
+
+	// ConditionPaused is True on a HubConnection while spec.guard keeps twins from
+	// being changed. Absent otherwise.
+	ConditionPaused = "Paused"
 )
 
 // Reasons of every kind.
@@ -98,8 +118,42 @@ const (
 	ReasonContended = "Contended"
 	// ReasonNotConverging: the hub accepted the change and still does not hold it.
 	ReasonNotConverging = "NotConverging"
+	// ReasonHubReadOnly: the twin needs a change and the HubConnection's mode is ReadOnly.
+	ReasonHubReadOnly = "HubReadOnly"
+	// ReasonHubPaused: the twin needs a change and the HubConnection's guard has
+	// stopped all of them until a person lets them go on.
+	ReasonHubPaused = "HubPaused"
 	// ReasonRecordTooLarge: the ownership record does not fit into an annotation.
 	ReasonRecordTooLarge = "RecordTooLarge"
+)
+
+// Reasons of a DeviceTwin's Drifted.
+const (
+	// ReasonObserved: policy Observe keeps the leaves from being written.
+	ReasonObserved = "Observed"
+	// ReasonYielded: policy Yield leaves somebody else's values.
+	ReasonYielded = "Yielded"
+)
+
+// Reasons of a DeviceTwin's Acknowledged.
+const (
+	// ReasonAcknowledged: the device has taken over every declared desired property.
+	ReasonAcknowledged = "AllAcknowledged"
+	// ReasonNeverReported: the device has never reported any of them.
+	ReasonNeverReported = "NeverReported"
+	// ReasonAwaitingDevice: some are not acknowledged yet, and there is time left.
+	ReasonAwaitingDevice = "AwaitingDevice"
+	// ReasonNotAcknowledged: some are not acknowledged within spec.acknowledgeTimeout.
+	ReasonNotAcknowledged = "NotAcknowledged"
+	// ReasonRejectedByDevice: the device refused some.
+	ReasonRejectedByDevice = "RejectedByDevice"
+)
+
+// Reasons of a HubConnection's Paused.
+const (
+	// ReasonGuardTripped: more twins would have been changed within an hour than
+	// spec.guard allows.
+	ReasonGuardTripped = "GuardTripped"
 )
 
 // Reasons of a TwinQuery.

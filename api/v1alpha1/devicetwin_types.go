@@ -5,11 +5,64 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
+// LeafPolicy says what to do about declared leaves that the hub does not hold.
+// +kubebuilder:validation:Enum=Enforce;Yield;Initialize;Observe
+type LeafPolicy string
+
+const (
+	// PolicyEnforce writes the declared value over anybody's.
+	PolicyEnforce LeafPolicy = "Enforce"
+	// PolicyYield writes the declared value and leaves the value of another writer
+	// who came after it. An edit of the declaration is written once, whoever holds
+	// the leaf then.
+	PolicyYield LeafPolicy = "Yield"
+	// PolicyInitialize writes only where nothing is.
+	PolicyInitialize LeafPolicy = "Initialize"
+	// PolicyObserve never writes, and shows in status.plan what it would.
+	PolicyObserve LeafPolicy = "Observe"
+)
+
+// PathPolicy sets the policy of a part of the twin.
+type PathPolicy struct {
+	// path of the part: tags or desired, and keys, joined by dots:
+	// tags.location.plant. It covers everything at and below it.
+	// +required
+	// +kubebuilder:validation:MinLength=4
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^(tags|desired)(\..*)?$`
+	Path string `json:"path,omitempty"`
+
+	// policy of the part.
+	// +required
+	Policy LeafPolicy `json:"policy,omitempty"`
+}
+
+// Mirror bounds the mirror of reported properties in the status.
+type Mirror struct {
+	// paths below reported to mirror, keys joined by dots: telemetry.interval.
+	// Everything when left out.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	Paths []string `json:"paths,omitempty"`
+
+	// maxBytes of JSON to mirror; what does not fit is left out key by key, and
+	// status.reportedTruncated says so. 0 mirrors nothing.
+	// +optional
+	// +kubebuilder:default=4096
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=32768
+	MaxBytes *int32 `json:"maxBytes,omitempty"`
+}
+
 // DeviceTwinSpec declares tags and desired properties of one device. It owns
 // exactly the leaves it names: everything else in the twin is left alone.
 //
 // +kubebuilder:validation:XValidation:rule="self.hubRef == oldSelf.hubRef",message="hubRef is immutable: create another DeviceTwin",fieldPath=".hubRef",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="self.deviceId == oldSelf.deviceId",message="deviceId is immutable: create another DeviceTwin",fieldPath=".deviceId",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.moduleId) == has(oldSelf.moduleId) && (!has(self.moduleId) || self.moduleId == oldSelf.moduleId)",message="moduleId is immutable, and cannot be added or dropped: create another DeviceTwin",reason=FieldValueForbidden
 type DeviceTwinSpec struct {
 	// hubRef names the HubConnection of the device's hub. Immutable.
 	// +required
@@ -22,6 +75,14 @@ type DeviceTwinSpec struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-.+%_#*?!(),:=@$']+$`
 	DeviceID string `json:"deviceId,omitempty"`
+
+	// moduleId makes this the twin of a module of the device instead of the
+	// device's own. Immutable.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-.+%_#*?!(),:=@$']+$`
+	ModuleID string `json:"moduleId,omitempty"`
 
 	// tags to keep on the twin, in the shape that the hub stores them. A key that
 	// leaves this field leaves the hub too, if the hub still holds the value that
@@ -37,6 +98,37 @@ type DeviceTwinSpec struct {
 	// +kubebuilder:validation:Type=object
 	// +kubebuilder:pruning:PreserveUnknownFields
 	Desired *runtime.RawExtension `json:"desired,omitempty"`
+
+	// policy of all declared leaves: Enforce restores them, Yield leaves another
+	// writer's value and says so, Initialize writes only where nothing is, Observe
+	// never writes and shows the plan.
+	// +optional
+	// +kubebuilder:default=Enforce
+	Policy LeafPolicy `json:"policy,omitempty"`
+
+	// policies of parts of the twin, in place of policy; the longest path that
+	// leads to a leaf counts.
+	// +optional
+	// +listType=map
+	// +listMapKey=path
+	// +kubebuilder:validation:MaxItems=32
+	Policies []PathPolicy `json:"policies,omitempty"`
+
+	// mirror says what of the reported properties to show in the status.
+	// +optional
+	// +kubebuilder:default={}
+	Mirror Mirror `json:"mirror,omitzero"`
+
+	// acknowledgeTimeout is how long after the hub has a desired property the
+	// device may take to acknowledge it before the condition Acknowledged says
+	// NotAcknowledged.
+	// +optional
+	// +kubebuilder:default="10m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="must be from 1s to 720h",reason=FieldValueInvalid
+	AcknowledgeTimeout metav1.Duration `json:"acknowledgeTimeout,omitzero"`
 
 	// suspend stops the controller from reading and writing this twin. Nothing on
 	// the hub changes when it is set.
@@ -68,13 +160,33 @@ type DeviceConnection struct {
 	Since metav1.Time `json:"since,omitzero"`
 }
 
+// PlannedChange is what would be written to the hub if nothing kept it.
+type PlannedChange struct {
+	// changes counts the leaves to write.
+	// +required
+	Changes int32 `json:"changes"`
+
+	// removals counts the leaves to delete.
+	// +required
+	Removals int32 `json:"removals"`
+
+	// patch is the merge patch that would be sent: tags and properties.desired.
+	// Left out when it is longer than 8192 bytes.
+	// +optional
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +mapType=atomic
+	Patch *runtime.RawExtension `json:"patch,omitempty"`
+}
+
 // DeviceTwinStatus is what was last seen of the twin.
 type DeviceTwinStatus struct {
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Ready and Synced, and Reconciling or Stalled while they hold.
+	// conditions are Ready and Synced, Acknowledged if desired properties are
+	// declared, and Reconciling, Stalled, Drifted and Contended while they hold.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -101,7 +213,7 @@ type DeviceTwinStatus struct {
 	Connection *DeviceConnection `json:"connection,omitempty"`
 
 	// reported mirrors the device's reported properties, without $metadata and
-	// $version, as far as 4096 bytes go.
+	// $version, as far as spec.mirror goes.
 	// +optional
 	// +kubebuilder:validation:Type=object
 	// +kubebuilder:pruning:PreserveUnknownFields
@@ -120,6 +232,19 @@ type DeviceTwinStatus struct {
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=253
 	Memberships []string `json:"memberships,omitempty"`
+
+	// plan is what would be written to the hub, and is not: because a policy only
+	// observes, because the hub may not be written or because it could not be. Left
+	// out when nothing is pending.
+	// +optional
+	// +structType=atomic
+	Plan *PlannedChange `json:"plan,omitempty"`
+
+	// lastHandledReconcileAt is the value of the annotation
+	// iothub.devicetwin.io/reconcileAt that was last acted upon.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 }
 
 // DeviceTwin declares the tags and desired properties of one device's twin and
@@ -137,6 +262,8 @@ type DeviceTwinStatus struct {
 // +kubebuilder:printcolumn:name="Queries",type=string,JSONPath=`.status.memberships`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Hub",type=string,priority=1,JSONPath=`.spec.hubRef.name`
+// +kubebuilder:printcolumn:name="Module",type=string,priority=1,JSONPath=`.spec.moduleId`
+// +kubebuilder:printcolumn:name="Acknowledged",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Acknowledged")].status`
 // +kubebuilder:printcolumn:name="Etag",type=string,priority=1,JSONPath=`.status.etag`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`

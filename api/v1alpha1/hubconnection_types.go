@@ -15,6 +15,17 @@ type HubConnectionSpec struct {
 	// +kubebuilder:validation:MaxLength=262144
 	CABundle []byte `json:"caBundle,omitempty"`
 
+	// mode ReadOnly keeps everything that refers to this HubConnection from
+	// changing the hub; what would be changed shows in each DeviceTwin's
+	// status.plan.
+	// +optional
+	// +kubebuilder:default=ReadWrite
+	Mode HubMode `json:"mode,omitempty"`
+
+	// guard is a fuse against a change that touches more twins than anybody meant.
+	// +optional
+	Guard *Guard `json:"guard,omitempty"`
+
 	// readBack says how often the hub is asked what has changed there.
 	// +optional
 	// +kubebuilder:default={}
@@ -25,6 +36,48 @@ type HubConnectionSpec struct {
 	// +optional
 	// +kubebuilder:default={from: Same}
 	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitzero"`
+}
+
+// HubMode says whether a hub may be changed.
+// +kubebuilder:validation:Enum=ReadWrite;ReadOnly
+type HubMode string
+
+const (
+	// ModeReadWrite lets twins be changed.
+	ModeReadWrite HubMode = "ReadWrite"
+	// ModeReadOnly only reads.
+	ModeReadOnly HubMode = "ReadOnly"
+)
+
+// Guard stops all changes of a hub when too many twins were changed, until a
+// person lets them go on with the annotation iothub.devicetwin.io/guardReset, or
+// changes maxChangesPerHour.
+type Guard struct {
+	// maxChangesPerHour is how many twins may be changed within any hour.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	MaxChangesPerHour int32 `json:"maxChangesPerHour,omitempty"`
+}
+
+// GuardStatus is the state of a guard.
+type GuardStatus struct {
+	// trippedAt is when the guard stopped the changes; left out while it has not.
+	// +optional
+	TrippedAt *metav1.Time `json:"trippedAt,omitempty"`
+
+	// limit is the maxChangesPerHour that was reached.
+	// +optional
+	Limit int32 `json:"limit,omitempty"`
+
+	// waiting counts the twins that need a change and have to wait.
+	// +optional
+	Waiting int32 `json:"waiting,omitempty"`
+
+	// lastHandledReset is the value of the annotation
+	// iothub.devicetwin.io/guardReset that was last acted upon.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledReset string `json:"lastHandledReset,omitempty"`
 }
 
 // HubAuth is how to authenticate to a hub.
@@ -100,7 +153,7 @@ type HubConnectionStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Ready, and Reconciling or Stalled while they hold.
+	// conditions are Ready, and Reconciling, Stalled and Paused while they hold.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -111,6 +164,16 @@ type HubConnectionStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=261
 	HostName string `json:"hostName,omitempty"`
+
+	// guard is the state of spec.guard.
+	// +optional
+	Guard *GuardStatus `json:"guard,omitempty"`
+
+	// lastHandledReconcileAt is the value of the annotation
+	// iothub.devicetwin.io/reconcileAt that was last acted upon.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 }
 
 // HubConnection tells how to reach one Azure IoT Hub.

@@ -17,6 +17,12 @@ type TwinQuerySpec struct {
 	// +kubebuilder:validation:MaxLength=8000
 	Where string `json:"where,omitempty"`
 
+	// from is what to select from: devices, or devices.modules.
+	// +optional
+	// +kubebuilder:default=devices
+	// +kubebuilder:validation:Enum=devices;devices.modules
+	From string `json:"from,omitempty"`
+
 	// interval between two runs of the query, at least five seconds. IoT Hub
 	// answers 20 queries a minute and unit on the small tiers, and each page of
 	// 100 devices counts.
@@ -47,17 +53,24 @@ type TwinQueryStatus struct {
 	// +optional
 	Count *int64 `json:"count,omitempty"`
 
-	// devices are the ids of the matching devices, the 100 smallest.
+	// devices are the ids of the matching devices, the 100 smallest; those of
+	// modules as device/module.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=100
-	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:MaxLength=257
 	Devices []string `json:"devices,omitempty"`
 
 	// observedAt is when this result was first seen: it moves with the result,
 	// not with the clock. A query that cannot be refreshed says so in Ready.
 	// +optional
 	ObservedAt *metav1.Time `json:"observedAt,omitempty"`
+
+	// lastHandledReconcileAt is the value of the annotation
+	// iothub.devicetwin.io/reconcileAt that was last acted upon.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 }
 
 // TwinQuery is a named condition over the devices of a hub.
@@ -72,6 +85,7 @@ type TwinQueryStatus struct {
 // +kubebuilder:printcolumn:name="Where",type=string,JSONPath=`.spec.where`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Hub",type=string,priority=1,JSONPath=`.spec.hubRef.name`
+// +kubebuilder:printcolumn:name="From",type=string,priority=1,JSONPath=`.spec.from`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type TwinQuery struct {

@@ -1,0 +1,120 @@
+package controllers
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+)
+
+const (
+	// contendedAfter is the reversal of one leaf that is not answered at once any
+	// more, and contendedWithin the time in which reversals count together.
+	contendedAfter  = 3
+	contendedWithin = time.Hour
+	// The back-off between two restorations of a contended leaf: each one may wake
+	// a device and is billed.
+	minContention = time.Minute
+	maxContention = time.Hour
+)
+
+// contention remembers which leaves somebody else keeps changing. It is lost with
+// the process: a war then starts over, and is noticed again.
+type contention struct {
+	clock clock.PassiveClock
+
+	mu     sync.Mutex
+	fights map[types.UID]map[string]*fight
+}
+
+// fight is the history of one leaf.
+type fight struct {
+	restored int       // how often we restored it
+	last     time.Time // when we did so last
+	shown    string    // both values as last seen
+}
+
+func newContention(c clock.PassiveClock) *contention {
+	return &contention{clock: c, fights: map[types.UID]map[string]*fight{}}
+}
+
+// backoff is how long the next restoration waits behind the last one.
+func (f *fight) backoff() time.Duration {
+	over := f.restored - (contendedAfter - 1)
+	if over < 0 {
+		return 0
+	}
+	return min(minContention<<min(over, 10), maxContention)
+}
+
+// over tells whether the last restoration has lasted.
+func (f *fight) over(now time.Time) bool {
+	return now.Sub(f.last) > max(contendedWithin, 2*f.backoff())
+}
+
+// restored notes leaves that were restored after somebody else changed them.
+func (c *contention) restored(uid types.UID, drifted twin.Differences) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.clock.Now()
+	for _, d := range drifted {
+		leaves := c.fights[uid]
+		if leaves == nil {
+			leaves = map[string]*fight{}
+			c.fights[uid] = leaves
+		}
+		f := leaves[d.Path.String()]
+		if f == nil || f.over(now) {
+			f = &fight{}
+			leaves[d.Path.String()] = f
+		}
+		f.restored++
+		f.last, f.shown = now, d.String()
+	}
+}
+
+// postponed tells for each leaf of an object whether it has to wait.
+func (c *contention) postponed(uid types.UID) func(twin.Path) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.clock.Now()
+	waiting := map[string]bool{}
+	for leaf, f := range c.fights[uid] {
+		waiting[leaf] = now.Before(f.last.Add(f.backoff()))
+	}
+	return func(leaf twin.Path) bool { return waiting[leaf.String()] }
+}
+
+// contended says which leaves of an object are being fought over, with both
+// values, and how long the next restoration waits at most; "" when none are.
+func (c *contention) contended(uid types.UID) (message string, wait time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.clock.Now()
+	leaves := c.fights[uid]
+	maps.DeleteFunc(leaves, func(_ string, f *fight) bool { return f.over(now) })
+	if len(leaves) == 0 {
+		delete(c.fights, uid)
+	}
+	var shown []string
+	for _, leaf := range slices.Sorted(maps.Keys(leaves)) {
+		if f := leaves[leaf]; f.backoff() > 0 {
+			shown = append(shown, f.shown)
+			wait = max(wait, f.last.Add(f.backoff()).Sub(now))
+		}
+	}
+	return strings.Join(shown, ", "), wait
+}
+
+// forget drops an object that is gone.
+func (c *contention) forget(uid types.UID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.fights, uid)
+}

@@ -1,0 +1,125 @@
+package controllers
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+)
+
+// describe is the status as a value of what was seen.
+func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved, seen sight, out outcome) {
+	if out.class == succeeded {
+		out.message = "the hub holds what is declared"
+		if left := leftToOthers(seen.plan); left != "" {
+			out.message += ", but for what policy leaves alone"
+		}
+	}
+	obj.Status.ObservedGeneration = obj.Generation
+	obj.Status.LastHandledReconcileAt = handled(obj)
+	r.report.conditions(obj, out)
+	r.report.set(obj, v1alpha1.ConditionSynced, synced(out), out)
+	if seen.twin != nil {
+		now := r.report.clock.Now().Truncate(time.Second)
+		mirror(&obj.Status, obj.Spec.Mirror, seen.twin, now)
+		obj.Status.Plan = plannedChange(seen.pending)
+		r.drifted(obj, seen)
+		r.contended(obj)
+		r.acknowledged(obj, seen)
+	}
+	if found.session == nil {
+		return // not asked: the memberships stand
+	}
+	names, err := r.memberships.of(ctx, r.client, obj, found.key)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "memberships are left as they are")
+		return
+	}
+	obj.Status.Memberships = names
+}
+
+func synced(out outcome) metav1.ConditionStatus {
+	switch {
+	case out.class == succeeded:
+		return metav1.ConditionTrue
+	case out.differs:
+		return metav1.ConditionFalse
+	}
+	return metav1.ConditionUnknown
+}
+
+// leftToOthers lists the declared leaves that hold other values and are left so.
+func leftToOthers(plan twin.Plan) string {
+	var parts []string
+	for _, kind := range []struct {
+		why  string
+		what twin.Differences
+	}{{"only observed", plan.Observed}, {"yielded", plan.Yielded}, {"restored later", plan.Postponed}} {
+		if len(kind.what) > 0 {
+			parts = append(parts, kind.why+": "+kind.what.String())
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// drifted says which values of others are left on the hub.
+func (r *deviceTwinReconciler) drifted(obj *v1alpha1.DeviceTwin, seen sight) {
+	out := outcome{message: leftToOthers(seen.plan), reason: v1alpha1.ReasonContended}
+	switch {
+	case len(seen.plan.Postponed) > 0:
+	case len(seen.plan.Yielded) > 0:
+		out.reason = v1alpha1.ReasonYielded
+	default:
+		out.reason = v1alpha1.ReasonObserved
+	}
+	r.report.while(obj, v1alpha1.ConditionDrifted, out.message != "", out)
+}
+
+// contended says which leaves are fought over.
+func (r *deviceTwinReconciler) contended(obj *v1alpha1.DeviceTwin) {
+	message, _ := r.contention.contended(obj.UID)
+	r.report.while(obj, v1alpha1.ConditionContended, message != "", outcome{
+		reason: v1alpha1.ReasonContended, message: "somebody else keeps changing " + message,
+	})
+}
+
+// acknowledged says whether the device has taken over what is declared.
+func (r *deviceTwinReconciler) acknowledged(obj *v1alpha1.DeviceTwin, seen sight) {
+	said := twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps, seen.twin.Reported)
+	if said.Declared == 0 {
+		meta.RemoveStatusCondition(obj.GetConditions(), v1alpha1.ConditionAcknowledged)
+		return
+	}
+	late := !said.PendingSince.IsZero() && r.report.clock.Since(said.PendingSince) > obj.Spec.AcknowledgeTimeout.Duration
+	status, out := metav1.ConditionFalse, outcome{}
+	switch {
+	case len(said.Pending) == 0:
+		status, out.reason = metav1.ConditionTrue, v1alpha1.ReasonAcknowledged
+		out.message = "the device has taken over every declared desired property"
+	case len(said.Rejected) > 0:
+		out.reason, out.message = v1alpha1.ReasonRejectedByDevice, "the device refused "+rejections(said.Rejected)
+	case late:
+		out.reason = v1alpha1.ReasonNotAcknowledged
+		out.message = "the device has not acknowledged within " + obj.Spec.AcknowledgeTimeout.Duration.String() + ": " + said.Pending.String()
+	case said.Spoken == 0:
+		status, out.reason = metav1.ConditionUnknown, v1alpha1.ReasonNeverReported
+		out.message = "the device has not reported any declared desired property yet"
+	default:
+		out.reason, out.message = v1alpha1.ReasonAwaitingDevice, "not acknowledged yet: "+said.Pending.String()
+	}
+	r.report.set(obj, v1alpha1.ConditionAcknowledged, status, out)
+}
+
+func rejections(rejected []twin.Rejection) string {
+	texts := make([]string, len(rejected))
+	for i, r := range rejected {
+		texts[i] = r.String()
+	}
+	return strings.Join(texts, ", ")
+}

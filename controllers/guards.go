@@ -1,0 +1,169 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+)
+
+// guardWindow is the time over which changed twins are counted.
+const guardWindow = time.Hour
+
+// guards are the fuses of all hubs: they count the twins that were changed, and
+// stop all changes of a hub when there are too many.
+type guards struct {
+	clock clock.PassiveClock
+	// tripped carries HubConnections whose status has something new to say.
+	tripped chan event.GenericEvent
+
+	mu    sync.Mutex
+	fuses map[types.NamespacedName]*fuse
+}
+
+// fuse is the guard of one HubConnection.
+type fuse struct {
+	limit     int32 // 0 means no guard
+	changed   map[types.UID]time.Time
+	waiting   map[types.UID]struct{}
+	trippedAt time.Time
+	// trippedBy is the limit that was reached: another one means that a person
+	// has looked at it.
+	trippedBy int32
+	reset     string
+}
+
+func newGuards(c clock.PassiveClock) *guards {
+	return &guards{clock: c, tripped: make(chan event.GenericEvent), fuses: map[types.NamespacedName]*fuse{}}
+}
+
+// configure takes over what a HubConnection says of its guard, and returns its
+// state. What an earlier process wrote into the status counts: a restart lets
+// nothing through. news tells that changes may go on that had to wait.
+func (g *guards) configure(conn *v1alpha1.HubConnection, key types.NamespacedName) (state *v1alpha1.GuardStatus, news bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.fuses[key]
+	if f == nil {
+		f = restoredFuse(conn.Status.Guard)
+		g.fuses[key] = f
+	}
+	f.limit = 0
+	if conn.Spec.Guard != nil {
+		f.limit = conn.Spec.Guard.MaxChangesPerHour
+	}
+	asked := cut(conn.Annotations[v1alpha1.GuardResetAnnotation], maxHandled)
+	reset := asked != f.reset
+	f.reset = asked
+	if !f.trippedAt.IsZero() && (reset || f.limit != f.trippedBy) {
+		f.trippedAt, f.changed, f.waiting = time.Time{}, map[types.UID]time.Time{}, map[types.UID]struct{}{}
+		news = true
+	}
+	return f.status(), news
+}
+
+func restoredFuse(status *v1alpha1.GuardStatus) *fuse {
+	f := &fuse{changed: map[types.UID]time.Time{}, waiting: map[types.UID]struct{}{}}
+	if status == nil {
+		return f
+	}
+	f.reset = status.LastHandledReset
+	if status.TrippedAt != nil {
+		f.trippedAt, f.trippedBy = status.TrippedAt.Time, status.Limit
+	}
+	return f
+}
+
+func (f *fuse) status() *v1alpha1.GuardStatus {
+	if f.limit == 0 && f.reset == "" {
+		return nil
+	}
+	state := &v1alpha1.GuardStatus{LastHandledReset: f.reset}
+	if !f.trippedAt.IsZero() {
+		state.TrippedAt = ptr.To(metav1.NewTime(f.trippedAt))
+		state.Limit, state.Waiting = f.trippedBy, int32(min(len(f.waiting), 1<<30)) //nolint:gosec // bounded right here
+	}
+	return state
+}
+
+// admit tells whether a twin may be changed now; it counts as changed then.
+func (g *guards) admit(ctx context.Context, key types.NamespacedName, uid types.UID) error {
+	g.mu.Lock()
+	f := g.fuses[key]
+	if f == nil || f.limit == 0 {
+		g.mu.Unlock()
+		return nil
+	}
+	news := f.admit(uid, g.clock.Now())
+	stopped, limit := !f.trippedAt.IsZero(), f.trippedBy
+	g.mu.Unlock()
+	if news {
+		g.tell(ctx, key)
+	}
+	if !stopped {
+		return nil
+	}
+	return stopDiffering(waiting, v1alpha1.ReasonHubPaused, fmt.Sprintf(
+		"HubConnection %s is paused: %d twins were changed within an hour, as many as its guard allows. A person has to let the changes go on; see its condition Paused",
+		key, limit))
+}
+
+// admit notes that a twin is changed, or that it waits; news tells that the fuse
+// blew.
+func (f *fuse) admit(uid types.UID, now time.Time) (news bool) {
+	maps.DeleteFunc(f.changed, func(_ types.UID, at time.Time) bool { return now.Sub(at) >= guardWindow })
+	_, again := f.changed[uid]
+	if f.trippedAt.IsZero() && !again && len(f.changed) >= int(f.limit) {
+		f.trippedAt, f.trippedBy, news = now.Truncate(time.Second), f.limit, true
+	}
+	if f.trippedAt.IsZero() {
+		f.changed[uid] = now
+	} else {
+		f.waiting[uid] = struct{}{}
+	}
+	return news
+}
+
+// settled notes that a twin needs no change any more.
+func (g *guards) settled(key types.NamespacedName, uid types.UID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := g.fuses[key]; f != nil {
+		delete(f.waiting, uid)
+	}
+}
+
+// gone notes that a DeviceTwin was deleted.
+func (g *guards) gone(uid types.UID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.fuses {
+		delete(f.waiting, uid)
+	}
+}
+
+func (g *guards) forget(key types.NamespacedName) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.fuses, key)
+}
+
+// tell wakes the HubConnection's reconciler.
+func (g *guards) tell(ctx context.Context, key types.NamespacedName) {
+	news := event.GenericEvent{Object: &v1alpha1.HubConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+	}}
+	select {
+	case g.tripped <- news:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,42 @@
+package controllers
+
+import (
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+)
+
+// maxPlan bounds the patch that a status shows.
+const maxPlan = 8192
+
+// plannedChange is how a status shows what is not done.
+func plannedChange(plan twin.Plan) *v1alpha1.PlannedChange {
+	if plan.Patch.Empty() {
+		return nil
+	}
+	return &v1alpha1.PlannedChange{
+		Changes:  int32(min(len(plan.Changed), maxCounted)), //nolint:gosec // bounded right here
+		Removals: int32(min(len(plan.Removed), maxCounted)), //nolint:gosec // bounded right here
+		Patch:    plannedPatch(plan.Patch),
+	}
+}
+
+// maxCounted is far above the leaves that a twin can hold.
+const maxCounted = 1 << 20
+
+// plannedPatch is the patch as it would be sent, nil when it is too long.
+func plannedPatch(patch twin.Document) *runtime.RawExtension {
+	document := map[string]any{}
+	if patch.Tags != nil {
+		document["tags"] = patch.Tags
+	}
+	if patch.Desired != nil {
+		document["properties"] = map[string]any{"desired": patch.Desired}
+	}
+	shown, err := canonicalJSON(document)
+	if err != nil || len(shown.Raw) > maxPlan {
+		return nil
+	}
+	return shown
+}
