@@ -90,7 +90,7 @@ func (f *fuse) status() *v1alpha1.GuardStatus {
 	state := &v1alpha1.GuardStatus{LastHandledReset: f.reset}
 	if !f.trippedAt.IsZero() {
 		state.TrippedAt = ptr.To(metav1.NewTime(f.trippedAt))
-		state.Limit, state.Waiting = f.trippedBy, int32(min(len(f.waiting), 1<<30)) //nolint:gosec // bounded right here
+		state.Limit, state.Waiting = f.trippedBy, int32(min(len(f.waiting), 1<<30))
 	}
 	return state
 }

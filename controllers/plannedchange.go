@@ -16,8 +16,8 @@ func plannedChange(plan twin.Plan) *v1alpha1.PlannedChange {
 		return nil
 	}
 	return &v1alpha1.PlannedChange{
-		Changes:  int32(min(len(plan.Changed), maxCounted)), //nolint:gosec // bounded right here
-		Removals: int32(min(len(plan.Removed), maxCounted)), //nolint:gosec // bounded right here
+		Changes:  int32(min(len(plan.Changed), maxCounted)),
+		Removals: int32(min(len(plan.Removed), maxCounted)),
 		Patch:    plannedPatch(plan.Patch),
 	}
 }
