@@ -1,11 +1,12 @@
 // Package query reads, writes and evaluates the query language of IoT Hub, as
-// far as it applies to device twins.
+// far as it applies to device twins, module twins and jobs.
 //
 // A Condition is the text behind WHERE; a Query is a whole SELECT. Both are
 // parsed from text, print themselves in one canonical spelling, and are
 // evaluated on a Document: a twin as encoding/json decodes it, where objects
 // are map[string]any, arrays []any, numbers float64, json.Number or Go's
-// integers, or anything that can answer for such a twin's properties.
+// integers, or anything that can answer for such a twin's properties. The
+// documents of a query over jobs say what one job did to one device.
 //
 // Evaluation knows a third truth value besides true and false. Anything that
 // has no answer, such as a comparison with a missing property or between

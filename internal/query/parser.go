@@ -13,6 +13,7 @@ type parser struct {
 	tokens  []token
 	next    int
 	nesting int
+	source  source // once it is known
 }
 
 func newParser(text string, escape Escape) (*parser, error) {

@@ -5,9 +5,14 @@ import (
 	"strings"
 )
 
+// source is what a query ranges over. The zero value is a condition's: it has
+// device twins or module twins to choose from.
+type source string
+
 const (
-	sourceDevices = "devices"
-	sourceModules = "devices.modules"
+	sourceDevices source = "devices"
+	sourceModules source = "devices.modules"
+	sourceJobs    source = "devices.jobs"
 )
 
 // topLevelFields are the members of a twin that are found in any case, in the
@@ -17,6 +22,13 @@ var topLevelFields = [...]string{
 	"connectionState", "lastActivityTime", "cloudToDeviceMessageCount", "authenticationType",
 	"x509Thumbprint", "modelId", "version", "tags", "properties", "capabilities", "deviceScope",
 	"parentScopes", "configurations",
+}
+
+// jobFields are the members of a row of devices.jobs, which are found in any
+// case like those of a twin.
+var jobFields = [...]string{
+	"deviceId", "jobId", "jobType", "status", "startTimeUtc", "endTimeUtc", "createdDateTimeUtc",
+	"lastUpdatedDateTimeUtc", "outcome", "error",
 }
 
 // reserved are the words of the language; a property of such a name needs [[ ]].
@@ -52,25 +64,36 @@ func (p *parser) path() (path, error) {
 			break
 		}
 	}
-	names = withoutSource(names)
-	names[0] = canonicalField(names[0])
+	names = p.source.without(names)
+	names[0] = p.source.field(names[0])
 	return path{names}, nil
 }
 
-// withoutSource drops the collection that a path may start with. A path never
+// without drops the collection that a path may start with. A path never
 // becomes empty by that.
-func withoutSource(names []string) []string {
+func (s source) without(names []string) []string {
+	collection := "modules"
+	if s == sourceJobs {
+		collection = "jobs"
+	}
 	switch {
-	case len(names) > 2 && strings.EqualFold(names[0], "devices") && strings.EqualFold(names[1], "modules"):
+	case len(names) > 2 && startsWithSource(names) && strings.EqualFold(names[1], collection):
 		return names[2:]
-	case len(names) > 1 && strings.EqualFold(names[0], "devices"):
+	case len(names) > 1 && startsWithSource(names):
 		return names[1:]
 	}
 	return names
 }
 
-func canonicalField(name string) string {
-	for _, field := range topLevelFields {
+func startsWithSource(names []string) bool { return strings.EqualFold(names[0], string(sourceDevices)) }
+
+// field returns the name at the top of a document in the document's spelling.
+func (s source) field(name string) string {
+	fields := topLevelFields[:]
+	if s == sourceJobs {
+		fields = jobFields[:]
+	}
+	for _, field := range fields {
 		if strings.EqualFold(field, name) {
 			return field
 		}

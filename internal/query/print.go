@@ -80,6 +80,10 @@ func (l list) write(p *printer) {
 }
 
 func (p path) write(out *printer) {
+	if len(p.names) > 1 && startsWithSource(p.names) {
+		// Its first name is not the collection's: that one goes in front.
+		out.WriteString(string(sourceDevices) + ".")
+	}
 	for i, name := range p.names {
 		if i > 0 {
 			out.WriteByte('.')

@@ -67,6 +67,7 @@ func valueText() *rapid.Generator[string] {
 func pathText() *rapid.Generator[string] {
 	return rapid.SampledFrom([]string{
 		"a", "b", "devices.a", "[[a]]", "tags.a", "TAGS.b", "tags.[[group]]", "tags.[[x y]].c", "deviceID", "$version",
+		"devices.devices.a", "Devices.modules.a", "devices.jobs.a", "devices.[[devices]].jobs.b", "jobID",
 	})
 }
 
@@ -84,7 +85,10 @@ func twinDocument() *rapid.Generator[map[string]any] {
 	value := rapid.SampledFrom([]any{"a", "b", "'", `\`, 1.0, -1.0, 16.0, true, false, nil, []any{1.0}, map[string]any{"c": "a"}})
 	object := rapid.MapOf(rapid.SampledFrom([]string{"a", "b", "group", "x y"}), value)
 	return rapid.Custom(func(t *rapid.T) map[string]any {
-		doc := map[string]any{"deviceId": "a", "$version": 1.0, "tags": object.Draw(t, "tags")}
+		doc := map[string]any{"deviceId": "a", "$version": 1.0, "tags": object.Draw(t, "tags"), "jobId": "a"}
+		for _, name := range []string{"devices", "modules", "jobs"} {
+			doc[name] = object.Draw(t, name)
+		}
 		for name, value := range object.Draw(t, "top") {
 			doc[name] = value
 		}
@@ -120,6 +124,13 @@ func TestCanonicalTextMeansTheSame(t *testing.T) {
 func queryText() *rapid.Generator[string] {
 	aggregates := []string{"COUNT()", "avg(tags.a)", "Sum(a)", "MIN(tags.[[x y]].c)", "max($version)"}
 	return rapid.Custom(func(t *rapid.T) string {
+		if rapid.Bool().Draw(t, "of jobs") {
+			text := rapid.SampledFrom([]string{"SELECT * FROM devices.jobs", "select top 7 * from Devices.JOBS"}).Draw(t, "jobs")
+			if rapid.Bool().Draw(t, "conditional") {
+				text += " WHERE " + conditionText(2).Draw(t, "condition")
+			}
+			return text
+		}
 		groups := rapid.SliceOfNDistinct(pathText(), 0, 3, rapid.ID[string]).Draw(t, "groups")
 		var columns []string
 		if len(groups) == 0 && rapid.Bool().Draw(t, "of twins") {
@@ -228,6 +239,8 @@ func FuzzParse(f *testing.F) {
 		`SELECT COUNT() AS n FROM devices WHERE STARTSWITH(deviceId, 'it''s \u00e9') AND -a + 1 % 2 >= .5e-3`,
 		`SELECT tags.a, [[b]] AS c, AVG(a), SUM(b) AS s, min(c), MAX(d.$version) FROM devices WHERE a = 0x1F GROUP BY tags.a, b`,
 		`SELECT a FROM devices WHERE a = - -2 AND b != "\\\""`,
+		`SELECT TOP 3 * FROM devices.jobs WHERE devices.jobs.jobId = 'j' AND NOT outcome.deviceMethodResponse.status = 200`,
+		`SELECT * FROM devices.jobs WHERE devices.devices.jobs.a = 1 OR devices.modules.JOBID IN ['a']`,
 	} {
 		f.Add(seed)
 	}

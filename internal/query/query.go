@@ -7,7 +7,7 @@ import (
 
 // Query is a whole SELECT, parsed.
 type Query struct {
-	source  string
+	source  source
 	top     int // 0 means no limit
 	columns []column
 	where   *Condition // nil selects everything
@@ -22,8 +22,8 @@ type column struct {
 	alias    string    // as written, for printing
 }
 
-// Parse parses a query over devices or devices.modules. Its errors are of
-// type *SyntaxError.
+// Parse parses a query over devices, devices.modules or devices.jobs. Its
+// errors are of type *SyntaxError.
 func Parse(text string) (*Query, error) { return AnyEscape.Parse(text) }
 
 // Parse is the package's Parse for strings that are escaped in this way.
@@ -38,7 +38,12 @@ func (e Escape) Parse(text string) (*Query, error) {
 // Modules reports whether the query is over module twins instead of device twins.
 func (q *Query) Modules() bool { return q.source == sourceModules }
 
-// SelectsTwins reports whether rows are whole twins (SELECT *).
+// Jobs reports whether the query is over what jobs did to devices instead of
+// twins. Such a query selects whole rows and does not aggregate.
+func (q *Query) Jobs() bool { return q.source == sourceJobs }
+
+// SelectsTwins reports whether rows are whole twins (SELECT *), or whatever
+// else the query is over.
 func (q *Query) SelectsTwins() bool { return len(q.columns) == 0 }
 
 // Aggregates reports whether rows stand for groups of twins, or for all of
@@ -84,7 +89,7 @@ func (q *Query) String() string {
 		p.separate(i)
 		item.write(&p)
 	}
-	p.WriteString(" FROM " + q.source)
+	p.WriteString(" FROM " + string(q.source))
 	if q.where != nil {
 		p.WriteString(" WHERE " + q.where.String())
 	}

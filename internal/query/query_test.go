@@ -77,6 +77,52 @@ func TestSelectModules(t *testing.T) {
 	g.Expect(parsed.String()).To(Equal(`SELECT moduleId FROM devices.modules WHERE deviceId = 'a'`))
 }
 
+func TestSelectJobs(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	parsed, err := query.Parse(`select top 9 * from Devices.Jobs where devices.jobs.jobid = 'j' and STATUS = 'completed' and outcome.[[devicemethodresponse]].status >= 400`)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(parsed.Jobs()).To(BeTrue())
+	g.Expect(parsed.Modules()).To(BeFalse())
+	g.Expect(parsed.SelectsTwins()).To(BeTrue())
+	g.Expect(parsed.Aggregates()).To(BeFalse())
+	g.Expect(parsed.Top()).To(Equal(9))
+	g.Expect(parsed.String()).To(Equal(`SELECT TOP 9 * FROM devices.jobs WHERE jobId = 'j' AND status = 'completed' AND outcome.devicemethodresponse.status >= 400`))
+	row := query.Object{"jobId": "j", "status": "completed", "outcome": map[string]any{"devicemethodresponse": map[string]any{"status": 404}}}
+	g.Expect(parsed.Selects(row)).To(BeTrue())
+	row["jobId"] = "other"
+	g.Expect(parsed.Selects(row)).To(BeFalse())
+}
+
+// A collection in front of a path goes away once, and only the query's own.
+func TestNamesOfCollections(t *testing.T) {
+	t.Parallel()
+	for text, canonical := range map[string]string{
+		`SELECT * FROM devices WHERE devices.devices.a = 1`:           `SELECT * FROM devices WHERE devices.devices.a = 1`,
+		`SELECT * FROM devices WHERE devices.devices.modules.a = 1`:   `SELECT * FROM devices WHERE devices.devices.modules.a = 1`,
+		`SELECT * FROM devices WHERE devices.jobs.jobID = 1`:          `SELECT * FROM devices WHERE jobs.jobID = 1`,
+		`SELECT * FROM devices WHERE JOBTYPE = 1 AND TAGS.a = 1`:      `SELECT * FROM devices WHERE JOBTYPE = 1 AND tags.a = 1`,
+		`SELECT * FROM devices.jobs WHERE JOBTYPE = 1 AND TAGS.a = 1`: `SELECT * FROM devices.jobs WHERE jobType = 1 AND TAGS.a = 1`,
+		`SELECT * FROM devices.jobs WHERE Devices.jobs.jobID = 1`:     `SELECT * FROM devices.jobs WHERE jobId = 1`,
+		`SELECT * FROM devices.jobs WHERE devices.jobID = 1`:          `SELECT * FROM devices.jobs WHERE jobId = 1`,
+		`SELECT * FROM devices.jobs WHERE devices.modules.a = 1`:      `SELECT * FROM devices.jobs WHERE modules.a = 1`,
+		`SELECT * FROM devices.jobs WHERE devices.devices.jobs.a = 1`: `SELECT * FROM devices.jobs WHERE devices.devices.jobs.a = 1`,
+		`SELECT * FROM devices.jobs WHERE devices.jobs = 1`:           `SELECT * FROM devices.jobs WHERE jobs = 1`,
+		`SELECT [[devices]].devices.a FROM devices.modules`:           `SELECT devices.devices.a FROM devices.modules`,
+	} {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			parsed, err := query.Parse(text)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(parsed.String()).To(Equal(canonical))
+			again, err := query.Parse(canonical)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(again.String()).To(Equal(canonical))
+		})
+	}
+}
+
 func TestConfigurationStatusIsAPath(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
@@ -94,9 +140,9 @@ func TestQueryErrors(t *testing.T) {
 		``:                                    "expected SELECT",
 		`SELECT`:                              "expected the name of a property",
 		`SELECT *`:                            "expected FROM",
-		`SELECT * FROM`:                       "expected devices or devices.modules after FROM",
-		`SELECT * FROM twins`:                 "expected devices or devices.modules after FROM",
-		`SELECT * FROM devices.jobs`:          "devices.jobs is not supported",
+		`SELECT * FROM`:                       "expected devices, devices.modules or devices.jobs after FROM",
+		`SELECT * FROM twins`:                 "expected devices, devices.modules or devices.jobs after FROM",
+		`SELECT * FROM devices.jobs.a`:        "expected devices, devices.modules or devices.jobs after FROM",
 		`SELECT * FROM devices d`:             "expected WHERE, GROUP BY",
 		`SELECT * FROM devices WHERE`:         "found the end of the text",
 		`SELECT * FROM devices WHERE a b`:     "expected AND, OR, GROUP BY",
@@ -127,6 +173,14 @@ func TestQueryErrors(t *testing.T) {
 		`SELECT status FROM devices GROUP BY status WHERE a=1`: `expected "," or the end of the query, found "WHERE"`,
 		`SELECT status FROM devices GROUP BY status HAVING a`:  "HAVING is not part",
 		`SELECT * FROM devices ORDER BY deviceId`:              "ORDER is not part",
+
+		`SELECT jobId FROM devices.jobs`:                     "column 8: devices.jobs knows SELECT * only",
+		`SELECT TOP 1 COUNT() FROM devices.jobs`:             "column 14: devices.jobs knows SELECT * only",
+		`SELECT * FROM devices.jobs GROUP BY jobId`:          "column 28: devices.jobs knows no GROUP BY",
+		`SELECT * FROM devices.jobs WHERE a = 1 GROUP BY a`:  "column 40: devices.jobs knows no GROUP BY",
+		`SELECT * FROM devices.jobs d`:                       `expected WHERE or the end of the query, found "d"`,
+		`SELECT * FROM devices.jobs WHERE jobId = 'a' jobId`: `expected AND, OR or the end of the query, found "jobId"`,
+		`SELECT * FROM devices.jobs ORDER BY jobId`:          "ORDER is not part",
 
 		`SELECT tags.a, properties.desired.a FROM devices`:              `column 16: two columns are called "a"`,
 		`SELECT tags.a AS x, COUNT() AS x FROM devices GROUP BY tags.a`: `two columns are called "x"; give one of them another name with AS`,

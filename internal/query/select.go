@@ -35,6 +35,10 @@ func (q *Query) mayFollow() string {
 	switch {
 	case len(q.groupBy) > 0:
 		return `"," or the end of the query`
+	case q.Jobs() && q.where != nil:
+		return "AND, OR or the end of the query"
+	case q.Jobs():
+		return "WHERE or the end of the query"
 	case q.where != nil:
 		return "AND, OR, GROUP BY or the end of the query"
 	}
@@ -65,11 +69,17 @@ func (p *parser) selection(q *Query) ([]token, error) {
 		return nil, p.unexpected("FROM")
 	}
 	var err error
-	q.source, err = p.collection()
-	return items, err
+	if q.source, err = p.collection(); err != nil {
+		return nil, err
+	}
+	p.source = q.source
+	if q.Jobs() && len(items) > 0 {
+		return nil, errorAt(p.text, items[0].offset, "devices.jobs knows SELECT * only; properties and aggregates are selected from devices or devices.modules")
+	}
+	return items, nil
 }
 
-func (p *parser) collection() (string, error) {
+func (p *parser) collection() (source, error) {
 	start := p.peek()
 	var names []string
 	for p.peek().kind == tokenName {
@@ -78,13 +88,11 @@ func (p *parser) collection() (string, error) {
 			break
 		}
 	}
-	switch source := strings.Join(names, "."); source {
-	case sourceDevices, sourceModules:
-		return source, nil
-	case "devices.jobs":
-		return "", errorAt(p.text, start.offset, "devices.jobs is not supported here; query devices or devices.modules")
+	switch named := source(strings.Join(names, ".")); named {
+	case sourceDevices, sourceModules, sourceJobs:
+		return named, nil
 	}
-	return "", errorAt(p.text, start.offset, "expected devices or devices.modules after FROM, found %s", start.describe())
+	return "", errorAt(p.text, start.offset, "expected devices, devices.modules or devices.jobs after FROM, found %s", start.describe())
 }
 
 func (p *parser) columns(q *Query) ([]token, error) {
@@ -144,8 +152,12 @@ func (p *parser) aggregate() (column, error) {
 }
 
 func (p *parser) grouping(q *Query) error {
+	start := p.peek()
 	if !p.acceptKeyword("GROUP") {
 		return nil
+	}
+	if q.Jobs() {
+		return errorAt(p.text, start.offset, "devices.jobs knows no GROUP BY; it is for devices and devices.modules")
 	}
 	if !p.acceptKeyword("BY") {
 		return p.unexpected("BY after GROUP; a property of that name is written [[group]],")

@@ -22,7 +22,7 @@ func (h *handler) runQuery(c call) (answer, error) {
 		return answer{}, errMissingQuery
 	}
 	parsed, err := h.Choices.Escape.Parse(*body.Query)
-	if err != nil {
+	if err != nil || parsed.Jobs() {
 		return answer{}, errBadQuery // the service does not say where or why
 	}
 	size, err := pageSize(c.header.Get("x-ms-max-item-count"))
