@@ -3,20 +3,16 @@ package hubemulator
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/url"
 
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/httpserver"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
 // HostName is the host name in connection strings. It carries the HTTPS port
 // unless that is 443.
 func (s *Server) HostName() string {
-	_, port, err := net.SplitHostPort(s.HTTPSAddress())
-	if err != nil || port == "443" {
-		return s.opts.Hostname
-	}
-	return net.JoinHostPort(s.opts.Hostname, port)
+	return httpserver.HostPort(s.opts.Hostname, s.HTTPSAddress())
 }
 
 // HTTPSAddress is where the service API listens, as host:port.
@@ -34,7 +30,7 @@ func (s *Server) AdminURL() string {
 }
 
 // CACertificatePEM is the certificate authority that a client has to trust.
-func (s *Server) CACertificatePEM() []byte { return s.identity.caPEM }
+func (s *Server) CACertificatePEM() []byte { return s.identity.CAPEM }
 
 // ServiceConnectionString returns a connection string for the service API
 // with the rights of the policy: iothubowner, service, device, registryRead or

@@ -24,6 +24,9 @@ type Connections struct {
 	// Devices holds a connection string for each device created at start.
 	Devices   map[string]string `json:"devices"`
 	Addresses Addresses         `json:"addresses"`
+	// Issuer is the hub's own issuer of Entra ID's access tokens; absent when
+	// there is none.
+	Issuer *IssuerConnection `json:"issuer,omitempty"`
 }
 
 // Addresses are where a hub listens, each as host:port.
@@ -46,6 +49,7 @@ func (s *Server) connections() (Connections, error) {
 		}
 		connections.Policies[policy.Name] = text
 	}
+	connections.Issuer = s.entra.connection()
 	connections.Service = connections.Policies["iothubowner"]
 	for _, deviceID := range s.opts.Devices {
 		text, err := s.DeviceConnectionString(deviceID)
@@ -71,7 +75,7 @@ func (s *Server) writeFiles(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("the data directory cannot be used: %w", err)
 	}
-	if err := writeAtomically(filepath.Join(dir, CAFile), s.identity.caPEM, 0o644); err != nil {
+	if err := writeAtomically(filepath.Join(dir, CAFile), s.entra.withCA(s.identity.CAPEM), 0o644); err != nil {
 		return err
 	}
 	return writeAtomically(filepath.Join(dir, ConnectionsFile), append(text, '\n'), 0o600)

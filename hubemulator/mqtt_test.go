@@ -229,7 +229,7 @@ func TestModuleEndsWithItsDevice(t *testing.T) {
 func TestClientCertificateIsOptional(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, "d1")
-	_, certificate := (*issuer)(nil).issue(t, "anybody", nil)
+	_, certificate := (*signer)(nil).issue(t, "anybody", nil)
 	token := h.deviceToken(t, "d1")
 	d := h.newDevice(t, "d1", "TCP", func(o *mqtt.ClientOptions) {
 		o.SetPassword(token)

@@ -2,11 +2,11 @@ package hubemulator
 
 import (
 	"log/slog"
-	"net"
-	"strings"
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/issuer"
 )
 
 // Options configure an emulated hub. The zero value is usable: everything
@@ -25,6 +25,28 @@ type Options struct {
 	// DeviceCAs are PEM certificates of the authorities that devices of
 	// authentication type certificateAuthority may have theirs from.
 	DeviceCAs []byte
+	// Issuer, when set, starts an issuer of Entra ID's access tokens beside the
+	// hub, which the hub trusts; Server.Issuer returns it. Its clock, host name
+	// and logger are the hub's unless it has others.
+	Issuer *issuer.Options
+	// EntraIssuer is the issuer (claim iss) of the access tokens that the
+	// service API takes, if that is not the hub's own issuer. Default: none.
+	EntraIssuer string
+	// EntraJWKS is where the public keys of EntraIssuer are: the https URL or
+	// the file of a JSON Web Key Set. The keys at a URL are fetched at start,
+	// every hour, and, once a minute at most, when a token names an unknown one.
+	EntraJWKS string
+	// EntraCAs are PEM certificates of the authorities to trust where EntraJWKS
+	// is a URL. Default: the system's.
+	EntraCAs []byte
+	// EntraRoles are the role assignments at the hub: for each principal, by
+	// its object id or application id, names of built-in roles such as "IoT Hub
+	// Twin Contributor", or data actions as a custom role would have them, such
+	// as "Microsoft.Devices/IotHubs/twins/read".
+	EntraRoles map[string][]string
+	// DisableLocalAuth refuses the keys of the hub's shared access policies, on
+	// the service API and from devices. Devices' own keys stay good.
+	DisableLocalAuth bool
 	// Tier is the size of hub, as IoT Hub sells it, whose throttles and daily
 	// quota apply: "F1", "S1", "S2" or "S3". Empty means no limits at all.
 	Tier string
@@ -71,16 +93,4 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
-}
-
-// hostNames lists every name the hub goes by: its own, localhost, and the
-// loopback addresses, those that it listens on included.
-func hostNames(hostname string, listeners ...net.Listener) []string {
-	names := []string{strings.ToLower(hostname), "localhost", "127.0.0.1", "::1"}
-	for _, listener := range listeners {
-		if address, isTCP := listener.Addr().(*net.TCPAddr); isTCP && !address.IP.IsUnspecified() {
-			names = append(names, address.IP.String())
-		}
-	}
-	return names
 }

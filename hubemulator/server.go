@@ -16,12 +16,13 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"k8s.io/utils/clock"
 
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/certificate"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/httpserver"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/mqttfront"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
@@ -35,7 +36,8 @@ type Server struct {
 	counters count.Set
 	faults   fault.Set
 	limits   *throttle.Limits
-	identity identityFiles
+	identity certificate.Identity
+	entra    entraSide
 
 	listeners listeners
 	https     *http.Server
@@ -81,10 +83,15 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 	running, cancel := context.WithCancel(ctx)
-	server, err := assemble(running, opts, bound)
+	trust, err := newEntraSide(running, opts)
 	if err != nil {
 		cancel()
 		return nil, errors.Join(err, bound.close())
+	}
+	server, err := assemble(running, opts, bound, trust)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, trust.close(), bound.close())
 	}
 	server.cancel = cancel
 	server.serve(running)
@@ -125,51 +132,38 @@ func (l listeners) close() error {
 	return errors.Join(errs...)
 }
 
-func assemble(running context.Context, opts Options, bound listeners) (*Server, error) {
-	names := hostNames(opts.Hostname, bound.https, bound.mqtt)
-	identity, err := newIdentity(names)
+func assemble(running context.Context, opts Options, bound listeners, trust entraSide) (*Server, error) {
+	names := certificate.Names(opts.Hostname, bound.https, bound.mqtt)
+	identity, err := certificate.New("hubemulator CA", names)
 	if err != nil {
 		return nil, err
 	}
-	if opts.QueryLag < 0 || opts.QueryGhosts < 0 {
-		return nil, errors.New("the query lag and the time that queries find ghosts cannot be negative; use 0 for none")
-	}
-	if err := opts.Choices.check(); err != nil {
-		return nil, err
-	}
-	authorities, err := deviceCAs(opts.DeviceCAs)
-	if err != nil {
-		return nil, err
-	}
+	// Devices may sign in with a certificate. Which ones are accepted depends
+	// on the device, which the handshake knows nothing of.
+	identity.TLS.ClientAuth = tls.RequestClientCert
 	limits, err := throttle.New(opts.Tier, opts.Units, opts.Clock)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		opts: opts, listeners: bound, identity: identity, limits: limits,
+		opts: opts, listeners: bound, identity: identity, entra: trust, limits: limits,
 		faults: fault.Set{Seed: opts.FaultSeed, Clock: opts.Clock},
-		store: store.New(store.Options{
-			HostNames: names, Clock: opts.Clock, QueryLag: opts.QueryLag, QueryGhosts: opts.QueryGhosts,
-			DeviceCAs: authorities, Choices: opts.Choices.store(),
-		}),
 	}
-	for _, deviceID := range opts.Devices {
-		if _, err := s.AddDevice(deviceID); err != nil {
-			return nil, fmt.Errorf("creating device %q: %w", deviceID, err)
-		}
+	if err := s.addStore(names); err != nil {
+		return nil, err
 	}
 	if s.mqtt, err = newMQTT(mqttConfig{
-		Store: s.store, TLS: identity.tls.Clone(), Counters: &s.counters, Faults: &s.faults, Limits: limits,
+		Store: s.store, TLS: identity.TLS.Clone(), Counters: &s.counters, Faults: &s.faults, Limits: limits,
 		Logger: opts.Logger, Clock: opts.Clock, Choices: opts.Choices.mqtt(), HostNames: names,
 	}); err != nil {
 		return nil, fmt.Errorf("preparing MQTT: %w", err)
 	}
-	s.https = newHTTPServer(running, opts.Logger, withWebSocket(s.mqtt, service.New(service.Config{
-		Store: s.store, Counters: &s.counters, Faults: &s.faults, Limits: limits, Clock: opts.Clock,
+	s.https = httpserver.New(running, opts.Logger, withWebSocket(s.mqtt, service.New(service.Config{
+		Store: s.store, Entra: trust.authorizer, Counters: &s.counters, Faults: &s.faults, Limits: limits, Clock: opts.Clock,
 		Choices: opts.Choices.service(),
 	})))
-	s.https.TLSConfig = identity.tls.Clone()
-	s.admin = newHTTPServer(running, opts.Logger, s.adminAPI())
+	s.https.TLSConfig = identity.TLS.Clone()
+	s.admin = httpserver.New(running, opts.Logger, s.adminAPI())
 	if opts.DataDir != "" {
 		if err := s.writeFiles(opts.DataDir); err != nil {
 			return nil, errors.Join(err, s.mqtt.Close())
@@ -178,25 +172,28 @@ func assemble(running context.Context, opts Options, bound listeners) (*Server, 
 	return s, nil
 }
 
-// The limits of a connection. There is none on a request's duration: a fault
-// may hold it for as long as a test likes.
-const (
-	headerTimeout   = 10 * time.Second
-	idleTimeout     = 2 * time.Minute
-	shutdownTimeout = time.Second
-)
-
-func newHTTPServer(running context.Context, logger *slog.Logger, handler http.Handler) *http.Server {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true) // IoT Hub's service API speaks nothing newer
-	return &http.Server{
-		Handler:           handler,
-		Protocols:         protocols,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		BaseContext:       func(net.Listener) context.Context { return running },
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+// addStore makes the hub's registry, with the devices that are there at start.
+func (s *Server) addStore(names []string) error {
+	if s.opts.QueryLag < 0 || s.opts.QueryGhosts < 0 {
+		return errors.New("the query lag and the time that queries find ghosts cannot be negative; use 0 for none")
 	}
+	if err := s.opts.Choices.check(); err != nil {
+		return err
+	}
+	devices, err := authorities(s.opts.DeviceCAs, "device CAs")
+	if err != nil {
+		return err
+	}
+	s.store = store.New(store.Options{
+		HostNames: names, Clock: s.opts.Clock, QueryLag: s.opts.QueryLag, QueryGhosts: s.opts.QueryGhosts,
+		DeviceCAs: devices, DisableLocalAuth: s.opts.DisableLocalAuth, Choices: s.opts.Choices.store(),
+	})
+	for _, deviceID := range s.opts.Devices {
+		if _, err := s.AddDevice(deviceID); err != nil {
+			return fmt.Errorf("creating device %q: %w", deviceID, err)
+		}
+	}
+	return nil
 }
 
 func (s *Server) serve(running context.Context) {
@@ -205,7 +202,7 @@ func (s *Server) serve(running context.Context) {
 	s.background("admin", func() error { return s.admin.Serve(s.listeners.admin) })
 	s.background("stop", func() error {
 		<-running.Done()
-		s.stopErr = errors.Join(s.mqtt.Close(), shutdown(s.https), shutdown(s.admin), s.listeners.close())
+		s.stopErr = errors.Join(s.mqtt.Close(), httpserver.Shutdown(s.https), httpserver.Shutdown(s.admin), s.listeners.close(), s.entra.close())
 		return s.stopErr
 	})
 }
@@ -224,16 +221,4 @@ func (s *Server) Close() error {
 	s.cancel()
 	s.serving.Wait()
 	return s.stopErr
-}
-
-// shutdown lets requests finish that are being answered, but does not wait
-// for connections that have not said anything yet.
-func shutdown(server *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer cancel()
-	err := server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return server.Close()
-	}
-	return err
 }

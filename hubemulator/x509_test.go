@@ -23,14 +23,14 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 )
 
-// issuer signs certificates; nil makes them self-signed.
-type issuer struct {
+// signer signs certificates; nil makes them self-signed.
+type signer struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 	chain       [][]byte
 }
 
-func (i *issuer) issue(t *testing.T, name string, change func(*x509.Certificate)) (*issuer, tls.Certificate) {
+func (i *signer) issue(t *testing.T, name string, change func(*x509.Certificate)) (*signer, tls.Certificate) {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	template := &x509.Certificate{
@@ -42,12 +42,12 @@ func (i *issuer) issue(t *testing.T, name string, change func(*x509.Certificate)
 	if change != nil {
 		change(template)
 	}
-	parent, signer := template, key
+	parent, signing := template, key
 	if i != nil {
-		parent, signer = i.certificate, i.key
+		parent, signing = i.certificate, i.key
 	}
-	der := must(x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer))
-	issued := &issuer{certificate: must(x509.ParseCertificate(der)), key: key, chain: [][]byte{der}}
+	der := must(x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signing))
+	issued := &signer{certificate: must(x509.ParseCertificate(der)), key: key, chain: [][]byte{der}}
 	if i != nil && i.certificate.Subject.CommonName != "root" {
 		issued.chain = append(issued.chain, i.chain...)
 	}
@@ -82,9 +82,9 @@ func TestSelfSignedCertificates(t *testing.T) {
 			t.Parallel()
 			g := NewWithT(t)
 			h := startHub(t, "keys")
-			_, first := (*issuer)(nil).issue(t, "any name", nil)
-			_, second := (*issuer)(nil).issue(t, "d1", nil)
-			_, third := (*issuer)(nil).issue(t, "d1", nil)
+			_, first := (*signer)(nil).issue(t, "any name", nil)
+			_, second := (*signer)(nil).issue(t, "d1", nil)
+			_, third := (*signer)(nil).issue(t, "d1", nil)
 			short, long := sha1.Sum(first.Certificate[0]), sha256.Sum256(second.Certificate[0])
 			h.ok(t, http.MethodPut, "/devices/d1", thumbprints(hex.EncodeToString(short[:]), strings.ToUpper(hex.EncodeToString(long[:]))))
 
@@ -115,7 +115,7 @@ func TestReplacedThumbprintEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	h := startHub(t)
-	_, certificate := (*issuer)(nil).issue(t, "d1", nil)
+	_, certificate := (*signer)(nil).issue(t, "d1", nil)
 	sum := sha256.Sum256(certificate.Certificate[0])
 	thumbprint := hex.EncodeToString(sum[:])
 	h.ok(t, http.MethodPut, "/devices/d1", thumbprints(thumbprint, ""))
@@ -130,15 +130,15 @@ func TestReplacedThumbprintEndsTheConnection(t *testing.T) {
 func TestCertificatesOfAnAuthority(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	root, _ := (*issuer)(nil).issue(t, "root", authority)
+	root, _ := (*signer)(nil).issue(t, "root", authority)
 	factory, _ := root.issue(t, "factory", authority)
-	stranger, _ := (*issuer)(nil).issue(t, "root", authority)
+	stranger, _ := (*signer)(nil).issue(t, "root", authority)
 	rootPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.certificate.Raw})
 	h := startHubWith(t, hubemulator.Options{DeviceCAs: rootPEM})
 	h.ok(t, http.MethodPut, "/devices/d1", `{"authentication":{"type":"certificateAuthority"}}`)
 	h.ok(t, http.MethodPut, "/devices/d1/modules/m1", `{"authentication":{"type":"certificateAuthority"}}`)
 	for name, test := range map[string]struct {
-		issuer     *issuer
+		issuer     *signer
 		commonName string
 		id         string
 		accepted   bool

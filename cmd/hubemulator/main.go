@@ -76,6 +76,23 @@ limit's rate, and who would wait over 3.5 seconds gets 429. Messages are
 metered in 4 KB (F1: 0.5 KB) and reset at 00:00 UTC; when they are used up,
 what costs messages gets 403 with IotHubQuotaExceeded.
 
+The service API takes access tokens of Entra ID from one issuer: the one that
+--entra-issuer and --entra-jwks name, or one of the hub's own, which
+--issuer-address starts. --entra-role says what their bearers may do; roles in
+a token count for nothing. A role is a data action as a custom role would have
+it, such as "Microsoft.Devices/IotHubs/twins/read", or one of:
+  IoT Hub Data Contributor      everything
+  IoT Hub Data Reader           reading everything
+  IoT Hub Registry Contributor  identities, not twins
+  IoT Hub Twin Contributor      twins and queries
+  Owner, Contributor, Reader    nothing: they are about the resource in Azure
+
+The hub's own issuer is for workload identity: at its token endpoint, an
+application (--issuer-app) gets an access token in exchange for the token of a
+Kubernetes service account. connections.json has its URLs and its certificate
+authority, which is in ca.crt as well. For azidentity, "authorityHost" is the
+authority host, and instance discovery has to be disabled.
+
 Usage:
   hubemulator [flags]
 
@@ -91,6 +108,12 @@ Examples:
 
   # refuse every tenth query, the same ones in every run
   curl -d '{"operation":"query","probability":0.1,"action":"status","status":503}' http://127.0.0.1:8444/emulator/faults
+
+  # service account "twins" of namespace "plants" may read and write twins, and
+  # nobody else; without --issuer-trusted, any cluster's will do, and forged ones
+  hubemulator --issuer-address 127.0.0.1:8445 --disable-local-auth \
+    --issuer-app c0000000-0000-4000-8000-000000000001=system:serviceaccount:plants:twins \
+    --entra-role "c0000000-0000-4000-8000-000000000001=IoT Hub Twin Contributor"
 
   # make the next twin update wait until the fault is deleted
   curl -d '{"operation":"updateTwin","count":1,"action":"hold"}' http://127.0.0.1:8444/emulator/faults
@@ -142,13 +165,14 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	flags.StringVar(&opts.DataDir, "data-dir", "hubemulator-data", "`directory` for ca.crt and connections.json")
 	flags.StringArrayVar(&opts.Devices, "device", nil, "`ID` of a device to create; repeat for more")
 	deviceCAFile := flags.String("device-ca-file", "", "`file` with PEM certificates of the CAs that devices may have certificates from")
+	signIn := addEntraFlags(flags, &opts)
 	flags.StringVar(&opts.Tier, "tier", "", "`size` of hub whose throttles and daily quota apply: F1, S1, S2 or S3; none by default")
 	flags.IntVar(&opts.Units, "units", 0, "`number` of units of the tier; 1 by default")
 	flags.Int64Var(&opts.FaultSeed, "fault-seed", 0, "`number` that decides which requests a fault with a probability hits")
 	flags.DurationVar(&opts.QueryLag, "query-lag", 0, "`duration`, such as 2s, that queries are late: they find twins as they were then")
 	flags.DurationVar(&opts.QueryGhosts, "query-ghosts", 0, "`duration`, such as 30m, that queries go on to find a deleted device")
 	flags.Func("choose", "`name=value` of a choice listed below; repeat for more", choose(&opts.Choices))
-	flags.BoolVar(&verbose, "verbose", false, "log failed TLS handshakes and the like")
+	flags.BoolVar(&verbose, "verbose", false, "log failed TLS handshakes, why access tokens are refused, and the like")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+flags.FlagUsages()+choicesHelp()) }
 	if err := flags.Parse(args); err != nil {
 		return opts, verbose, err
@@ -156,14 +180,25 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	if flags.NArg() > 0 {
 		return opts, verbose, fmt.Errorf("unexpected argument %q: everything is set by flags", flags.Arg(0))
 	}
-	if *deviceCAFile != "" {
-		var err error
-		if opts.DeviceCAs, err = os.ReadFile(*deviceCAFile); err != nil {
-			return opts, verbose, fmt.Errorf("--device-ca-file cannot be used: %w", err)
-		}
+	if err := readInto(&opts.DeviceCAs, "device-ca-file", *deviceCAFile); err != nil {
+		return opts, verbose, err
+	}
+	if err := signIn.apply(&opts); err != nil {
+		return opts, verbose, err
 	}
 	if opts.DataDir == "" {
 		return opts, verbose, errors.New("--data-dir is empty: the connection strings have to go somewhere")
 	}
 	return opts, verbose, nil
+}
+
+// readInto reads the file that a flag names, if it names one.
+func readInto(content *[]byte, flag, file string) (err error) {
+	if file == "" {
+		return nil
+	}
+	if *content, err = os.ReadFile(file); err != nil {
+		return fmt.Errorf("--%s cannot be used: %w", flag, err)
+	}
+	return nil
 }

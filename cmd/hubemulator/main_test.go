@@ -45,7 +45,10 @@ func TestHelp(t *testing.T) {
 	g := NewWithT(t)
 	var stdout, stderr bytes.Buffer
 	g.Expect(run(t.Context(), []string{"--help"}, &stdout, &stderr)).To(Equal(exitOK))
-	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "--device ID", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "--query-lag duration", "--query-ghosts duration", "--choose name=value", "sixth-subscription", "refused, disconnect", "127.0.0.1:8443"} {
+	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "--device ID", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "--query-lag duration", "--query-ghosts duration", "--choose name=value", "sixth-subscription", "refused, disconnect", "127.0.0.1:8443",
+		"--entra-issuer URL", "--entra-jwks file", "--entra-ca-file file", "--entra-role PRINCIPAL=ROLE", "--disable-local-auth",
+		"--issuer-address host:port", "--issuer-tenant GUID", "--issuer-app CLIENT-ID=SUBJECT", "--issuer-trusted URL", "--issuer-trusted-jwks file",
+		"IoT Hub Registry Contributor"} {
 		g.Expect(stdout.String()).To(ContainSubstring(word))
 	}
 	g.Expect(stderr.String()).To(BeEmpty())
@@ -53,7 +56,11 @@ func TestHelp(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--nonsense"}, {"thermostat-1"}, {"--data-dir="}, {"--device-ca-file=/nowhere"}, {"--choose=stale-version"}} {
+	for _, args := range [][]string{{"--nonsense"}, {"thermostat-1"}, {"--data-dir="}, {"--device-ca-file=/nowhere"}, {"--choose=stale-version"},
+		{"--entra-ca-file=/nowhere"}, {"--entra-role=b0000000"}, {"--entra-role==Owner"}, {"--issuer-app=a=b"}, {"--issuer-trusted=https://a"},
+		{"--issuer-address=127.0.0.1:0", "--issuer-app=a"}, {"--issuer-address=127.0.0.1:0", "--issuer-trusted=https://a"},
+		{"--issuer-address=127.0.0.1:0", "--issuer-trusted=https://a", "--issuer-trusted-jwks=/nowhere"},
+	} {
 		g := NewWithT(t)
 		var stdout, stderr bytes.Buffer
 		g.Expect(run(t.Context(), args, &stdout, &stderr)).To(Equal(exitUsage))

@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/entra"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
@@ -48,6 +49,7 @@ const (
 // Config is what the service API works on.
 type Config struct {
 	Store    *store.Store
+	Entra    *entra.Authorizer // nil for a hub that takes no Entra tokens
 	Counters *count.Set
 	Faults   *fault.Set
 	Limits   *throttle.Limits // nil for a hub without any
@@ -149,11 +151,25 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, c call, path []s
 
 // admit checks who is calling, and for which version.
 func (h *handler) admit(r *http.Request, matched route, path []string) error {
-	if err := h.Store.AuthorizeService(r.Header.Get("Authorization"), matched.permission, path...); err != nil {
+	if err := h.authorize(r, matched, path); err != nil {
 		return err
 	}
 	if !apiVersion.MatchString(r.URL.Query().Get("api-version")) {
 		return errAPIVersion
+	}
+	return nil
+}
+
+// authorize checks the credential of whoever is calling: an Entra ID access
+// token, or else a shared access signature.
+func (h *handler) authorize(r *http.Request, matched route, path []string) error {
+	credential := r.Header.Get("Authorization")
+	token, isBearer := entra.Bearer(credential)
+	if !isBearer {
+		return h.Store.AuthorizeService(credential, matched.permission, path...)
+	}
+	if !h.Entra.Allows(r.Context(), token, matched.actions...) {
+		return store.Unauthorized()
 	}
 	return nil
 }

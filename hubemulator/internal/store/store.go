@@ -23,6 +23,8 @@ type Options struct {
 	// DeviceCAs are the authorities that devices may have certificates from;
 	// nil for none.
 	DeviceCAs *x509.CertPool
+	// DisableLocalAuth makes the keys of the hub's policies good for nothing.
+	DisableLocalAuth bool
 	// Clock tells the time for tokens and timestamps.
 	Clock clock.PassiveClock
 	// QueryLag is how late queries see what happens to twins.
@@ -40,6 +42,7 @@ type Store struct {
 	policies  []Policy
 	deviceCAs *x509.CertPool
 	choices   Choices
+	keyless   bool // whether the policies' keys are good for nothing
 
 	mu        sync.Mutex
 	past      *past // nil when queries see what there is now
@@ -75,6 +78,7 @@ func New(opts Options) *Store {
 		policies:  defaultPolicies(),
 		deviceCAs: opts.DeviceCAs,
 		choices:   opts.Choices,
+		keyless:   opts.DisableLocalAuth,
 		devices:   map[string]*entry{},
 		index:     newIndex[*entry](),
 	}

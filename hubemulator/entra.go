@@ -1,0 +1,132 @@
+package hubemulator
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/entra"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/issuer"
+)
+
+// entraSide is what a hub has to do with Entra ID.
+type entraSide struct {
+	authorizer *entra.Authorizer // nil when the hub takes no Entra tokens
+	issuer     *issuer.Server    // nil when the hub has none of its own
+}
+
+// Issuer returns the hub's own issuer of Entra ID's access tokens; nil when
+// the options ask for none.
+func (s *Server) Issuer() *issuer.Server { return s.entra.issuer }
+
+func newEntraSide(running context.Context, opts Options) (entraSide, error) {
+	if err := opts.checkEntra(); err != nil {
+		return entraSide{}, err
+	}
+	roles, err := entra.NewRoles(opts.EntraRoles)
+	if err != nil {
+		return entraSide{}, err
+	}
+	config := entra.Config{Issuer: opts.EntraIssuer, Roles: roles, Clock: opts.Clock, Logger: opts.Logger}
+	switch {
+	case opts.Issuer != nil:
+		own, err := startIssuer(running, opts)
+		if err != nil {
+			return entraSide{}, err
+		}
+		config.Issuer = own.URL()
+		if config.Keys, err = entra.ParseKeys(own.JWKS()); err != nil {
+			return entraSide{}, errors.Join(err, own.Close())
+		}
+		return entraSide{issuer: own, authorizer: entra.NewAuthorizer(config)}, nil
+	case opts.EntraIssuer != "":
+		roots, err := authorities(opts.EntraCAs, "Entra CAs")
+		if err != nil {
+			return entraSide{}, err
+		}
+		if config.Keys, err = entra.LoadKeys(running, opts.EntraJWKS, roots, opts.Logger); err != nil {
+			return entraSide{}, fmt.Errorf("the Entra issuer %s: %w", opts.EntraIssuer, err)
+		}
+		return entraSide{authorizer: entra.NewAuthorizer(config)}, nil
+	}
+	return entraSide{}, nil
+}
+
+func (o Options) checkEntra() error {
+	switch {
+	case (o.EntraIssuer == "") != (o.EntraJWKS == ""):
+		return errors.New("an Entra issuer and its key set (JWKS) should be given together")
+	case o.EntraIssuer != "" && o.Issuer != nil:
+		return errors.New("the hub takes tokens of one issuer: either of its own or of an Entra issuer that is given")
+	case o.EntraIssuer == "" && o.Issuer == nil && len(o.EntraRoles) > 0:
+		return errors.New("the roles of Entra principals should come with an issuer: without one nobody can use them")
+	}
+	return nil
+}
+
+func startIssuer(running context.Context, hub Options) (*issuer.Server, error) {
+	opts := *hub.Issuer
+	if opts.Hostname == "" {
+		opts.Hostname = hub.Hostname
+	}
+	if opts.Clock == nil {
+		opts.Clock = hub.Clock
+	}
+	if opts.Logger == nil {
+		opts.Logger = hub.Logger
+	}
+	return issuer.Start(running, opts)
+}
+
+func (e entraSide) close() error {
+	if e.issuer == nil {
+		return nil
+	}
+	return e.issuer.Close()
+}
+
+// withCA adds the issuer's authority to the hub's: a client of both has one
+// file to trust.
+func (e entraSide) withCA(hubCA []byte) []byte {
+	if e.issuer == nil {
+		return hubCA
+	}
+	return slices.Concat(hubCA, e.issuer.CACertificatePEM())
+}
+
+// IssuerConnection is how to reach a hub's own issuer of access tokens.
+type IssuerConnection struct {
+	// AuthorityHost is what Azure's SDKs call by that name.
+	AuthorityHost string `json:"authorityHost"`
+	TenantID      string `json:"tenantId"`
+	// URL is the issuer as tokens name it.
+	URL      string `json:"url"`
+	TokenURL string `json:"tokenUrl"`
+	JWKSURL  string `json:"jwksUrl"`
+	// CA is the certificate authority to trust there, as PEM.
+	CA string `json:"ca"`
+}
+
+func (e entraSide) connection() *IssuerConnection {
+	if e.issuer == nil {
+		return nil
+	}
+	return &IssuerConnection{
+		AuthorityHost: e.issuer.AuthorityHost(), TenantID: e.issuer.Tenant(), URL: e.issuer.URL(),
+		TokenURL: e.issuer.TokenURL(), JWKSURL: e.issuer.JWKSURL(), CA: string(e.issuer.CACertificatePEM()),
+	}
+}
+
+// authorities reads PEM certificates; nil when there are none.
+func authorities(pem []byte, what string) (*x509.CertPool, error) {
+	if len(pem) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("the %s hold no certificate; they should be PEM", what)
+	}
+	return pool, nil
+}

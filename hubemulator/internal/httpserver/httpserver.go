@@ -1,0 +1,55 @@
+// Package httpserver runs the emulator's HTTP servers in one way.
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// The limits of a connection. There is none on a request's duration: a fault
+// may hold it for as long as a test likes.
+const (
+	headerTimeout   = 10 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = time.Second
+)
+
+// New returns a server whose requests end with the context running.
+func New(running context.Context, logger *slog.Logger, handler http.Handler) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true) // IoT Hub's service API speaks nothing newer
+	return &http.Server{
+		Handler:           handler,
+		Protocols:         protocols,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		BaseContext:       func(net.Listener) context.Context { return running },
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// Shutdown lets requests finish that are being answered, but does not wait
+// for connections that have not said anything yet.
+func Shutdown(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	}
+	return err
+}
+
+// HostPort is the host of a server's https URLs: it carries the port of the
+// address unless that is 443.
+func HostPort(hostname, address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil || port == "443" {
+		return hostname
+	}
+	return net.JoinHostPort(hostname, port)
+}
