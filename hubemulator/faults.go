@@ -29,6 +29,10 @@ const (
 	// FaultStaleRead answers getTwin, getModuleTwin and mqttTwinGet with the
 	// twin as it was before its last write.
 	FaultStaleRead = string(fault.StaleRead)
+	// FaultIndexStall answers queries from the index as it was when the fault
+	// was added: what is created, changed and deleted meanwhile shows only when
+	// the fault is removed. It is for operation "query" without a device.
+	FaultIndexStall = string(fault.IndexStall)
 	// FaultMQTTDrop cuts the MQTT connections of the device that a request of
 	// the service API is about, and of its modules; the request is processed
 	// normally then. Of a request over MQTT it cuts the connection that it came

@@ -188,6 +188,7 @@ func (s *Server) addStore(names []string) error {
 		HostNames: names, Clock: s.opts.Clock, QueryLag: s.opts.QueryLag, QueryGhosts: s.opts.QueryGhosts,
 		DeviceCAs: devices, DisableLocalAuth: s.opts.DisableLocalAuth, Choices: s.opts.Choices.store(),
 	})
+	s.faults.Freeze = s.store.Freeze
 	for _, deviceID := range s.opts.Devices {
 		if _, err := s.AddDevice(deviceID); err != nil {
 			return fmt.Errorf("creating device %q: %w", deviceID, err)

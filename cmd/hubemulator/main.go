@@ -68,6 +68,8 @@ A fault disturbs the requests that match it; the oldest match wins. Its fields:
                truncated   apply, then cut the connection amid the answer
                staleRead   getTwin, getModuleTwin and mqttTwinGet: answer as if
                            the last write had not been
+               indexStall  query: find twins as they were when the fault was
+                           added, until it is deleted
                mqttDrop    cut the device's MQTT connection
 
 With --tier the hub has the throttles and the daily quota of that tier. A burst

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
 // Verdict is what a rule decided about one request. The zero value lets it pass.
@@ -16,6 +18,8 @@ type Verdict struct {
 	Action    Action
 	Status    int
 	ErrorCode string
+	// Index is what action IndexStall answers from.
+	Index *store.Frozen
 }
 
 // Set holds the rules of one hub, oldest first. The zero value is ready to use.
@@ -25,6 +29,8 @@ type Set struct {
 	Seed int64
 	// Clock measures delays. Nil means the real clock.
 	Clock clock.Clock
+	// Freeze returns what queries see at this moment. Action IndexStall needs it.
+	Freeze func() *store.Frozen
 
 	mu     sync.Mutex
 	nextID int
@@ -35,6 +41,7 @@ type rule struct {
 	Rule
 	removed chan struct{}
 	dice    dice
+	index   *store.Frozen // of action IndexStall
 }
 
 // Add validates a rule, puts it in force and returns its id. operations lists
@@ -47,10 +54,14 @@ func (s *Set) Add(r Rule, operations []string) (string, error) {
 	defer s.mu.Unlock()
 	s.nextID++
 	r.ID, r.Hits, r.Held = strconv.Itoa(s.nextID), 0, 0
-	s.rules = append(s.rules, &rule{
+	added := &rule{
 		Rule: r, removed: make(chan struct{}),
 		dice: dice{seed: s.Seed, rule: r.ID, probability: r.Probability},
-	})
+	}
+	if r.Action == IndexStall {
+		added.index = s.Freeze()
+	}
+	s.rules = append(s.rules, added)
 	return r.ID, nil
 }
 
@@ -90,7 +101,7 @@ func (s *Set) Apply(ctx context.Context, operation, deviceID string) (Verdict, e
 	case r == nil:
 		return Verdict{}, nil
 	case !r.Action.waits():
-		return Verdict{Action: r.Action, Status: r.Status, ErrorCode: r.ErrorCode}, nil
+		return Verdict{Action: r.Action, Status: r.Status, ErrorCode: r.ErrorCode, Index: r.index}, nil
 	}
 	defer s.letGo(r)
 	var over <-chan time.Time

@@ -32,6 +32,9 @@ const (
 	// StaleRead answers a read of a twin with the twin as it was before its
 	// last write.
 	StaleRead Action = "staleRead"
+	// IndexStall answers a query from the index as it was when the rule was
+	// added: what was created, changed and deleted since does not show.
+	IndexStall Action = "indexStall"
 	// MQTTDrop cuts the device's MQTT connection. A request of the service API
 	// is then processed normally; one over MQTT ends with its connection,
 	// without being applied.
@@ -86,10 +89,13 @@ type Rule struct {
 
 func (a Action) waits() bool { return a == Hold || a == Hang || a == Delay }
 
-var actions = [...]Action{Hold, Hang, Delay, Status, Reset, DropAnswer, Truncated, StaleRead, MQTTDrop}
+var actions = [...]Action{Hold, Hang, Delay, Status, Reset, DropAnswer, Truncated, StaleRead, IndexStall, MQTTDrop}
 
 // twinReads are the operations that a stale read makes sense for.
 var twinReads = [...]string{"getTwin", "getModuleTwin", "mqttTwinGet"}
+
+// query is the operation that an index stall makes sense for.
+const query = "query"
 
 func (r Rule) validate(operations []string) error {
 	switch {
@@ -113,6 +119,8 @@ func (r Rule) validateAction() error {
 		return errors.New(`action "delay" needs a delay, for instance "250ms"`)
 	case r.Action == StaleRead && !slices.Contains(twinReads[:], r.Operation):
 		return fmt.Errorf("action %q is for reads of a twin; use one of the operations %q", r.Action, twinReads)
+	case r.Action == IndexStall && (r.Operation != query || r.DeviceID != ""):
+		return fmt.Errorf("action %q is for queries, which are about no single device; use the operation %q and no deviceId", r.Action, query)
 	case r.Action == MQTTDrop && r.DeviceID == "" && !strings.HasPrefix(r.Operation, "mqtt"):
 		return fmt.Errorf("action %q needs a deviceId, or an operation of a device, to know whose connection to cut", r.Action)
 	}

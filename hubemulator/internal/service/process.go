@@ -35,7 +35,7 @@ func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
 		}
 		return h.finish(w, c, answer{}, err)
 	}
-	c.stale = verdict.Action == fault.StaleRead
+	c.stale, c.frozen = verdict.Action == fault.StaleRead, verdict.Index
 	result, err := c.route.run(h, c)
 	if err != nil && r.Context().Err() != nil {
 		return h.abandon(c)

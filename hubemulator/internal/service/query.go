@@ -36,7 +36,7 @@ func (h *handler) runQuery(c call) (answer, error) {
 	}
 	rows, next := []map[string]any{}, &start
 	if token != "" || !h.Choices.EmptyFirstPage {
-		rows, next = page(h.rows(parsed, start), start, parsed.Top(), size)
+		rows, next = page(h.scanFor(c).rows(parsed, start), start, parsed.Top(), size)
 	}
 	result := answer{status: http.StatusOK, body: rows, header: map[string]string{"x-ms-item-type": "Raw"}}
 	if parsed.SelectsTwins() {
@@ -77,14 +77,24 @@ func page(found iter.Seq2[position, map[string]any], start position, top, size i
 	return rows, nil
 }
 
+// scan goes through the twins of a source behind an id, as a query sees them.
+type scan func(source store.Source, after store.ID) iter.Seq2[store.ID, *store.Snapshot]
+
+func (h *handler) scanFor(c call) scan {
+	if c.frozen != nil {
+		return c.frozen.Scan
+	}
+	return h.Store.Scan
+}
+
 // rows yields what a query finds behind a position, with the position of each
 // row.
-func (h *handler) rows(q *query.Query, start position) iter.Seq2[position, map[string]any] {
+func (s scan) rows(q *query.Query, start position) iter.Seq2[position, map[string]any] {
 	if q.Aggregates() {
-		return h.groups(q, start)
+		return s.groups(q, start)
 	}
 	return func(yield func(position, map[string]any) bool) {
-		for id, twin := range h.Store.Scan(sourceOf(q), store.ID{Device: start.Device, Module: start.Module}) {
+		for id, twin := range s(sourceOf(q), store.ID{Device: start.Device, Module: start.Module}) {
 			if !q.Selects(twin) {
 				continue
 			}
@@ -104,10 +114,10 @@ func rowOf(q *query.Query, twin *store.Snapshot) map[string]any {
 
 // groups aggregates anew for every page: what the groups come to may have
 // changed since the page before, but their order has not.
-func (h *handler) groups(q *query.Query, start position) iter.Seq2[position, map[string]any] {
+func (s scan) groups(q *query.Query, start position) iter.Seq2[position, map[string]any] {
 	return func(yield func(position, map[string]any) bool) {
 		collected := q.Aggregation()
-		for _, twin := range h.Store.Scan(sourceOf(q), store.ID{}) {
+		for _, twin := range s(sourceOf(q), store.ID{}) {
 			if q.Selects(twin) {
 				collected.Add(twin)
 			}

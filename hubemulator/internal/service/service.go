@@ -85,7 +85,8 @@ type call struct {
 	header  http.Header
 	query   func(name string) string
 	body    []byte
-	stale   bool // whether a read is to miss the last write
+	stale   bool          // whether a read is to miss the last write
+	frozen  *store.Frozen // what a query is to see, nil for what there is
 	counted count.Call
 }
 

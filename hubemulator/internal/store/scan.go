@@ -22,7 +22,9 @@ func (s *Store) Scan(source Source, after ID) iter.Seq2[ID, *Snapshot] {
 		at, last := s.clock.Now(), after
 		var buffer []Snapshot
 		for more := true; more; {
-			buffer, last, more = s.look(buffer[:0], source, last, at)
+			s.mu.Lock()
+			buffer, last, more = s.look(buffer[:0], source, last, scanned, at)
+			s.mu.Unlock()
 			for i := range buffer {
 				if !yield(buffer[i].identity.id, &buffer[i]) {
 					return
@@ -33,19 +35,17 @@ func (s *Store) Scan(source Source, after ID) iter.Seq2[ID, *Snapshot] {
 }
 
 // look puts into a buffer what queries see at this time of the next twins
-// behind an id. It returns the last id that it came to, and whether there is
-// more behind that.
-func (s *Store) look(buffer []Snapshot, source Source, after ID, at time.Time) (seen []Snapshot, last ID, more bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// behind an id, of at most limit. It returns the last id that it came to, and
+// whether there is more behind that. It has to be called with the lock held.
+func (s *Store) look(buffer []Snapshot, source Source, after ID, limit int, at time.Time) (seen []Snapshot, last ID, more bool) {
 	if s.past == nil {
-		last, more = s.index.next(source, after, scanned, func(e *entry) {
+		last, more = s.index.next(source, after, limit, func(e *entry) {
 			buffer = append(buffer, e.snapshot())
 		})
 		return buffer, last, more
 	}
 	s.past.forget(at)
-	last, more = s.past.histories.next(source, after, scanned, func(h *history) {
+	last, more = s.past.histories.next(source, after, limit, func(h *history) {
 		if version := s.past.visible(h, at); version != nil {
 			buffer = append(buffer, *version)
 		}

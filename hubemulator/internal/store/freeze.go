@@ -1,0 +1,39 @@
+package store
+
+import (
+	"iter"
+	"math"
+	"slices"
+)
+
+// Frozen is what queries saw of a hub at one moment, all of it.
+type Frozen struct{ twins map[Source][]Snapshot }
+
+// Freeze returns what queries see at this moment: late and with ghosts, if the
+// hub was told so. It takes a copy, which costs memory for each twin.
+func (s *Store) Freeze() *Frozen {
+	frozen := &Frozen{twins: map[Source][]Snapshot{}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.clock.Now()
+	for _, source := range []Source{Devices, Modules} {
+		frozen.twins[source], _, _ = s.look(nil, source, ID{}, math.MaxInt, at)
+	}
+	return frozen
+}
+
+// Scan is the Store's Scan at the moment of the freezing.
+func (f *Frozen) Scan(source Source, after ID) iter.Seq2[ID, *Snapshot] {
+	return func(yield func(ID, *Snapshot) bool) {
+		twins := f.twins[source]
+		next, found := slices.BinarySearchFunc(twins, after, func(x Snapshot, id ID) int { return x.identity.id.Compare(id) })
+		if found {
+			next++
+		}
+		for i := next; i < len(twins); i++ {
+			if !yield(twins[i].identity.id, &twins[i]) {
+				return
+			}
+		}
+	}
+}
