@@ -2,6 +2,7 @@ package mqttfront
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"net/http"
 
@@ -52,7 +53,7 @@ func (c *conn) answerTo(r request, verdict fault.Verdict) (answer, error) {
 			Status: verdict.Status,
 			Number: verdict.Status * 1000, // the hub's generic code of that status
 			Code:   verdict.ErrorCode,
-			Text:   verdict.ErrorCode,
+			Text:   cmp.Or(verdict.ErrorCode, http.StatusText(verdict.Status)),
 		}), nil
 	}
 	operationType := throttle.TwinUpdate

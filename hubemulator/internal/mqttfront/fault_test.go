@@ -58,6 +58,10 @@ func TestRefusedAndUnansweredRequests(t *testing.T) {
 	topic, body := c.answer(0)
 	h.Expect(topic).To(Equal("$iothub/twin/res/503/?$rid=1"))
 	h.Expect(decode(t, []byte(body))).To(HaveKeyWithValue("errorCode", 503000.0))
+	h.fault(fault.Rule{Operation: opTwinGet, Action: fault.Status, Status: 429, Count: 1})
+	c.publish("$iothub/twin/GET/?$rid=2", "", 0)
+	_, body = c.answer(0)
+	h.Expect(decode(t, []byte(body))).To(HaveKeyWithValue("message", "Too Many Requests"))
 
 	h.fault(fault.Rule{Operation: opDesiredNotification, Action: fault.Status, Status: 500, Count: 1})
 	h.desire("d1", `{"lost":1}`)
@@ -66,7 +70,7 @@ func TestRefusedAndUnansweredRequests(t *testing.T) {
 	h.Expect(topic).To(HaveSuffix("$version=3"))
 
 	h.fault(fault.Rule{Operation: opReportedPatch, Action: fault.DropAnswer})
-	c.publish("$iothub/twin/PATCH/properties/reported/?$rid=2", `{"a":1}`, 0)
+	c.publish("$iothub/twin/PATCH/properties/reported/?$rid=3", `{"a":1}`, 0)
 	c.expectCut()
 	twin, err := h.store.Twin(store.ID{Device: "d1"})
 	h.Expect(err).NotTo(HaveOccurred())
