@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +32,14 @@ const (
 
 // policies are the shared access policies the suites authenticate with.
 var policies = []string{"iothubowner", "service", "registryReadWrite"}
+
+// hubs returns the kinds of hub of the suites that want another than the usual
+// one.
+func hubs() map[string]hubemulator.Options {
+	return map[string]hubemulator.Options{
+		"throttling": {Tier: "F1"},
+	}
+}
 
 func TestNodeSDK(t *testing.T) {
 	node := nodeOrSkip(t)
@@ -104,7 +113,9 @@ func runSuite(t *testing.T, node, file, methods string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), suiteTimeout)
 	defer cancel()
-	hub, err := hubemulator.Start(ctx, hubemulator.Options{Devices: []string{deviceID}})
+	opts := hubs()[strings.TrimSuffix(file, suiteSuffix)]
+	opts.Devices = []string{deviceID}
+	hub, err := hubemulator.Start(ctx, opts)
 	if err != nil {
 		t.Fatalf("start the emulator: %v", err)
 	}
@@ -237,4 +248,15 @@ func policiesIn(text string) map[string]bool {
 		found[name] = true
 	}
 	return found
+}
+
+// TestHubs: a kind of hub for a suite that does not exist would be used by none.
+func TestHubs(t *testing.T) {
+	t.Parallel()
+	files := suiteFiles(t)
+	for suite := range hubs() {
+		if !slices.Contains(files, suite+suiteSuffix) {
+			t.Errorf("there is no suite %q", suite)
+		}
+	}
 }

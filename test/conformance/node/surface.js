@@ -5,7 +5,6 @@
 // The packages' own type declarations say what is there and what is private; the
 // packages as they are loaded say whether it is really there.
 
-const fs = require('node:fs');
 const path = require('node:path');
 const ts = require('typescript');
 
