@@ -38,6 +38,7 @@ var policies = []string{"iothubowner", "service", "registryReadWrite"}
 func hubs() map[string]hubemulator.Options {
 	return map[string]hubemulator.Options{
 		"throttling": {Tier: "F1"},
+		"entra":      entraHub(),
 	}
 }
 
@@ -173,11 +174,16 @@ func hubEnvironment(t *testing.T, hub *hubemulator.Server) []string {
 	if err != nil {
 		t.Fatalf("connection string of %s: %v", deviceID, err)
 	}
+	environment, authorities := certificateEnvironment(t), hub.CACertificatePEM()
+	if own := hub.Issuer(); own != nil {
+		environment = append(environment, entraEnvironment(t, own)...)
+		authorities = slices.Concat(authorities, own.CACertificatePEM())
+	}
 	caFile := filepath.Join(t.TempDir(), "ca.crt")
-	if err := os.WriteFile(caFile, hub.CACertificatePEM(), 0o600); err != nil {
+	if err := os.WriteFile(caFile, authorities, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return append(certificateEnvironment(t),
+	return append(environment,
 		"NODE_EXTRA_CA_CERTS="+caFile,
 		"HUB_HOST="+host,
 		"HUB_ADMIN_URL="+hub.AdminURL(),
