@@ -107,7 +107,7 @@ for (const [transport, Transport] of Object.entries(transports)) {
 
 test('a connection outlives its tokens, which are renewed in time', async () => {
   const identity = await register(owner, 'renewed');
-  const provider = SharedAccessKeyAuthenticationProvider.fromConnectionString(connectionOf(identity), 3, 2);
+  const provider = SharedAccessKeyAuthenticationProvider.fromConnectionString(connectionOf(identity), 6, 5);
   const client = Client.fromAuthenticationProvider(provider, Mqtt);
   client.setRetryPolicy(new NoRetry());
   client.on('disconnect', () => assert.fail('the hub hung up'));
@@ -124,7 +124,7 @@ test('a connection outlives its tokens, which are renewed in time', async () => 
 
 test('a token that nobody renews ends the connection', async () => {
   const identity = await register(owner, 'expired');
-  const client = Client.fromSharedAccessSignature(tokenOf(identity, hosts.TCP, 2), Mqtt);
+  const client = Client.fromSharedAccessSignature(tokenOf(identity, hosts.TCP, 4), Mqtt);
   client.setRetryPolicy(new NoRetry());
   await client.open();
   const [reason] = await happens(client, 'disconnect');

@@ -21,7 +21,7 @@ async function untilRefused(ask, attempts) {
 }
 
 test('queries: too many at once are throttled', async () => {
-  const queries = Array.from({ length: 60 }, () => owner.createQuery('SELECT deviceId FROM devices').next());
+  const queries = Array.from({ length: 100 }, () => owner.createQuery('SELECT deviceId FROM devices').next());
   const outcomes = await Promise.allSettled(queries);
   const refused = outcomes.filter(({ status }) => status === 'rejected').map(({ reason }) => reason);
   assert.ok(refused.length > 0 && refused.length < queries.length, `${refused.length} of ${queries.length} were refused`);
