@@ -21,6 +21,22 @@ type entraSide struct {
 // the options ask for none.
 func (s *Server) Issuer() *issuer.Server { return s.entra.issuer }
 
+// SetEntraRoles replaces the role assignments at the hub, as Options.EntraRoles
+// has them. They count from the next request on; Azure's take minutes.
+func (s *Server) SetEntraRoles(assigned map[string][]string) error {
+	if s.entra.authorizer == nil {
+		return errNobodyWithRoles
+	}
+	roles, err := entra.NewRoles(assigned)
+	if err != nil {
+		return err
+	}
+	s.entra.authorizer.SetRoles(roles)
+	return nil
+}
+
+var errNobodyWithRoles = errors.New("the roles of Entra principals should come with an issuer: without one nobody can use them")
+
 func newEntraSide(running context.Context, opts Options) (entraSide, error) {
 	if err := opts.checkEntra(); err != nil {
 		return entraSide{}, err
@@ -61,7 +77,7 @@ func (o Options) checkEntra() error {
 	case o.EntraIssuer != "" && o.Issuer != nil:
 		return errors.New("the hub takes tokens of one issuer: either of its own or of an Entra issuer that is given")
 	case o.EntraIssuer == "" && o.Issuer == nil && len(o.EntraRoles) > 0:
-		return errors.New("the roles of Entra principals should come with an issuer: without one nobody can use them")
+		return errNobodyWithRoles
 	}
 	return nil
 }

@@ -111,13 +111,13 @@ func TestEntraPrincipals(t *testing.T) {
 	t.Parallel()
 	const twins = "IoT Hub Twin Contributor"
 	h := startHubWith(t, hubemulator.Options{Devices: []string{"d1"}, Issuer: &issuer.Options{}, EntraRoles: map[string][]string{
-		"B0000000-0000-4000-8000-000000000001": {twins}, "app-1": {twins},
+		"B0000000-0000-4000-8000-00000000000a": {twins}, "app-1": {twins},
 	}})
 	for name, tt := range map[string]struct {
 		token    issuer.Token
 		accepted bool
 	}{
-		"by the object id, whatever its case": {issuer.Token{ObjectID: "b0000000-0000-4000-8000-000000000001", ClientID: "app-2"}, true},
+		"by the object id, whatever its case": {issuer.Token{ObjectID: "b0000000-0000-4000-8000-00000000000A", ClientID: "app-2"}, true},
 		"by the application id":               {issuer.Token{ObjectID: "o2", ClientID: "app-1"}, true},
 		"by that of a token of version 2":     {issuer.Token{ObjectID: "o2", Claims: map[string]any{"azp": "app-1"}}, true},
 		"without a role":                      {issuer.Token{ObjectID: "o2", ClientID: "app-2"}, false},
@@ -135,6 +135,21 @@ func TestEntraPrincipals(t *testing.T) {
 			NewWithT(t).Expect(answer.status).To(Equal(http.StatusOK), answer.text)
 		})
 	}
+}
+
+func TestEntraRolesChange(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h := startHubWith(t, hubemulator.Options{Devices: []string{"d1"}, Issuer: &issuer.Options{}})
+	c := h.bearer(t, issuer.Token{ObjectID: "p1"})
+	expectUnauthorized(t, c.call(t, http.MethodGet, "/twins/d1", ""))
+	g.Expect(h.server.SetEntraRoles(map[string][]string{"p1": {"IoT Hub Data Reader"}})).To(Succeed())
+	c.ok(t, http.MethodGet, "/twins/d1", "")
+	g.Expect(h.server.SetEntraRoles(map[string][]string{"p1": {"nonsense"}})).To(MatchError(ContainSubstring("should be a built-in role")))
+	c.ok(t, http.MethodGet, "/twins/d1", "")
+	g.Expect(h.server.SetEntraRoles(nil)).To(Succeed())
+	expectUnauthorized(t, c.call(t, http.MethodGet, "/twins/d1", ""))
+	g.Expect(startHub(t).server.SetEntraRoles(nil)).To(MatchError(ContainSubstring("should come with an issuer")))
 }
 
 func TestEntraTokenExpiresWithTheClock(t *testing.T) {

@@ -35,7 +35,7 @@ devices' MQTT over TLS, with fresh keys and a certificate authority of its own
 at every start. Nothing is kept when it stops.
 
 When it is ready it writes two files to the data directory and prints one line:
-  ca.crt            the certificate authority that clients have to trust
+  ca.crt            the certificate authorities that clients have to trust
   connections.json  connection strings and addresses (holds keys: mode 0600)
 
 The admin address offers, in plain HTTP and without a password:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
@@ -36,17 +37,22 @@ type Config struct {
 // nobody do anything.
 type Authorizer struct {
 	verifier Verifier
-	roles    Roles
+	roles    atomic.Pointer[Roles]
 	logger   *slog.Logger
 }
 
 // NewAuthorizer returns an Authorizer for IoT Hub's service API.
 func NewAuthorizer(config Config) *Authorizer {
-	return &Authorizer{
+	a := &Authorizer{
 		verifier: NewVerifier(config.Issuer, config.Keys, config.Clock, Audience, Audience+"/"),
-		roles:    config.Roles, logger: config.Logger,
+		logger:   config.Logger,
 	}
+	a.SetRoles(config.Roles)
+	return a
 }
+
+// SetRoles replaces all role assignments.
+func (a *Authorizer) SetRoles(roles Roles) { a.roles.Store(&roles) }
 
 // claims are those that tell who the bearer is.
 type claims struct {
@@ -80,7 +86,7 @@ func (a *Authorizer) Allows(ctx context.Context, token string, needed ...Action)
 		a.logger.DebugContext(ctx, "A bearer token is refused", "error", err)
 		return false
 	}
-	if !a.roles.Grant(bearer.principals(), needed...) {
+	if !a.roles.Load().Grant(bearer.principals(), needed...) {
 		a.logger.DebugContext(ctx, "A bearer token is refused: no role grants its bearer what is needed",
 			"oid", bearer.ObjectID, "appid", bearer.ApplicationID, "needed", needed)
 		return false
