@@ -96,6 +96,7 @@ func (c *connections) tell(ctx context.Context, key types.NamespacedName) {
 // resolved is a hub that an object may use.
 type resolved struct {
 	key     types.NamespacedName
+	scope   scope
 	spec    v1alpha1.HubConnectionSpec
 	session hub.Session
 }
@@ -131,7 +132,7 @@ func (c *connections) resolve(ctx context.Context, namespace string, ref v1alpha
 	if known.session == nil {
 		return resolved{}, stopWaiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("HubConnection %s is not ready: %s", key, known.why))
 	}
-	return resolved{key: key, spec: found.Spec, session: known.session}, nil
+	return resolved{key: key, scope: scopeOf(&found, namespace), spec: found.Spec, session: known.session}, nil
 }
 
 // admits tells whether a HubConnection lets a namespace use it.

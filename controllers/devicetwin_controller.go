@@ -28,6 +28,7 @@ type deviceTwinReconciler struct {
 	flights     *flights
 	contention  *contention
 	guards      *guards
+	claims      *claims
 }
 
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
@@ -37,6 +38,7 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 		For(&v1alpha1.DeviceTwin{}, builder.WithPredicates(declarationChanged())).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toTwins)).
 		WatchesRawSource(source.Channel(r.memberships.changed, handler.EnqueueRequestsFromMapFunc(twinsOfDevice(r.client)))).
+		WatchesRawSource(source.Channel(r.claims.released, handler.EnqueueRequestsFromMapFunc(twinsOfID(r.client)))).
 		WatchesMetadata(namespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
 		Named("devicetwin").
@@ -51,11 +53,13 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var obj v1alpha1.DeviceTwin
 	if err := r.client.Get(ctx, req.NamespacedName, &obj); err != nil {
+		r.claims.release(ctx, req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !obj.DeletionTimestamp.IsZero() {
 		r.contention.forget(obj.UID)
 		r.guards.gone(obj.UID)
+		r.claims.release(ctx, req.NamespacedName)
 		return ctrl.Result{}, nil // the hub stays as it is
 	}
 	found, seen, err := r.visit(ctx, &obj)
@@ -96,11 +100,16 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 	if err != nil {
 		return resolved{}, sight{}, err
 	}
-	found, err := r.connections.resolve(ctx, obj.Namespace, obj.Spec.HubRef)
+	found, err := r.claimed(ctx, obj)
 	if err != nil {
 		return found, sight{}, err
 	}
+	owner := found.spec.OwnerTag
+	if err := owned(&declared, owner); err != nil {
+		return found, sight{}, err
+	}
 	push := push{
+		owner:  owner,
 		client: r.client, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
 		declared: declared, policies: policies, id: idOf(obj), target: targetOf(obj, found.session.Host()),
 		admit: func(ctx context.Context) error { return r.admit(ctx, found, obj) },
@@ -112,6 +121,25 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 	}
 	r.tell(before, obj, push.done)
 	return found, sight{twin: seen, done: push.done, declared: declared}, err
+}
+
+// claimed finds the hub of an object that may use its device there and keeps its
+// twin. One that may not keeps nothing.
+func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.DeviceTwin) (resolved, error) {
+	found, err := r.connections.resolve(ctx, obj.Namespace, obj.Spec.HubRef)
+	if err == nil {
+		err = found.scope.admit(obj.Spec.DeviceID)
+	}
+	if err != nil {
+		if outcomeOf(err).class == stalled {
+			r.claims.release(ctx, client.ObjectKeyFromObject(obj))
+		}
+		return resolved{}, err
+	}
+	if err := r.claims.take(ctx, obj, found.session.Host()); err != nil {
+		return resolved{}, err
+	}
+	return found, nil
 }
 
 // admit says whether the hub may be changed for an object now.

@@ -34,6 +34,7 @@ type push struct {
 	declared   twin.Document
 	policies   twin.Policies
 	id         hub.ID
+	owner      *v1alpha1.OwnerTag
 	target     twin.Target
 	// admit says whether the hub may be changed now.
 	admit func(ctx context.Context) error
@@ -66,6 +67,9 @@ func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 		var err error
 		if held, err = p.session.GetTwin(ctx, p.id); err != nil {
 			return nil, err
+		}
+		if err := foreign(held, p.owner); err != nil {
+			return held, err
 		}
 		after, err := p.once(ctx, held)
 		switch {

@@ -23,6 +23,12 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	}
 	obj.Status.ObservedGeneration = obj.Generation
 	obj.Status.LastHandledReconcileAt = handled(obj)
+	switch {
+	case found.session != nil:
+		obj.Status.Target = targetName(obj, found.session.Host())
+	case out.class == stalled && keepsNothing(out.reason):
+		obj.Status.Target = ""
+	}
 	r.report.conditions(obj, out)
 	r.report.set(obj, v1alpha1.ConditionSynced, synced(out), out)
 	if seen.twin != nil {
@@ -42,6 +48,15 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 		return
 	}
 	obj.Status.Memberships = names
+}
+
+// keepsNothing tells whether an object with this reason has no claim on a twin.
+func keepsNothing(reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonDeviceClaimed, v1alpha1.ReasonHubNotAllowed, v1alpha1.ReasonDeviceNotAllowed:
+		return true
+	}
+	return false
 }
 
 func synced(out outcome) metav1.ConditionStatus {

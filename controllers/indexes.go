@@ -23,6 +23,8 @@ import (
 const (
 	// hubIndex finds the objects that refer to a HubConnection.
 	hubIndex = "hub"
+	// idIndex finds the DeviceTwins of one device or module id, on whatever hub.
+	idIndex = "id"
 	// deviceIndex finds the DeviceTwins of one device or module.
 	deviceIndex = "device"
 )
@@ -39,6 +41,14 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		return []string{deviceKey(obj)}
 	}); err != nil {
 		return fmt.Errorf("indexing DeviceTwins by device: %w", err)
+	}
+	if err := indexer.IndexField(ctx, &v1alpha1.DeviceTwin{}, idIndex, func(obj client.Object) []string {
+		if twin, ok := obj.(*v1alpha1.DeviceTwin); ok {
+			return []string{idOf(twin).String()}
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("indexing DeviceTwins by id: %w", err)
 	}
 	return nil
 }
@@ -75,6 +85,17 @@ func twinsOfDevice(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, obj client.Object) []reconcile.Request {
 		return requests(ctx, reader, &v1alpha1.DeviceTwinList{},
 			client.InNamespace(obj.GetNamespace()), client.MatchingFields{deviceIndex: deviceKey(obj)})
+	}
+}
+
+// twinsOfID maps what claims tells of a device to all its DeviceTwins.
+func twinsOfID(reader client.Reader) handler.MapFunc {
+	return func(ctx context.Context, obj client.Object) []reconcile.Request {
+		twin, ok := obj.(*v1alpha1.DeviceTwin)
+		if !ok {
+			return nil
+		}
+		return requests(ctx, reader, &v1alpha1.DeviceTwinList{}, client.MatchingFields{idIndex: idOf(twin).String()})
 	}
 }
 

@@ -99,10 +99,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		hubs   = newConnections(mgr.GetClient())
 		found  = newMemberships()
 		fuses  = newGuards(opts.Clock)
+		kept   = newClaims(mgr.GetClient(), hubs)
 	)
 	twins := &deviceTwinReconciler{
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
-		contention: newContention(opts.Clock), guards: fuses,
+		contention: newContention(opts.Clock), guards: fuses, claims: kept,
 	}
 	queries := &twinQueryReconciler{client: mgr.GetClient(), report: report, connections: hubs, memberships: found}
 	connections := &hubConnectionReconciler{

@@ -92,7 +92,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 // merely old.
 func void(out outcome) bool {
 	switch out.reason {
-	case v1alpha1.ReasonInvalidQuery, v1alpha1.ReasonQueryRefused, v1alpha1.ReasonHubNotAllowed:
+	case v1alpha1.ReasonInvalidQuery, v1alpha1.ReasonQueryRefused, v1alpha1.ReasonHubNotAllowed, v1alpha1.ReasonDeviceNotAllowed:
 		return true
 	}
 	return false
@@ -106,6 +106,9 @@ func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) 
 	}
 	found, err := r.connections.resolve(ctx, obj.Namespace, obj.Spec.HubRef)
 	if err != nil {
+		return nil, err
+	}
+	if condition, err = found.scope.narrow(condition); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxQueryTime)

@@ -96,6 +96,9 @@ const (
 	// ReasonHubNotAllowed: the HubConnection of another namespace does not exist
 	// or does not admit this namespace; which of the two is not told.
 	ReasonHubNotAllowed = "HubNotAllowed"
+	// ReasonDeviceNotAllowed: the HubConnection's spec.deviceScopes do not let this
+	// namespace use the device, or any.
+	ReasonDeviceNotAllowed = "DeviceNotAllowed"
 	// ReasonHubNotReady: the HubConnection is there and is not Ready; its own
 	// conditions say why.
 	ReasonHubNotReady = "HubNotReady"
@@ -103,6 +106,12 @@ const (
 
 // Reasons of a DeviceTwin.
 const (
+	// ReasonDeviceClaimed: another DeviceTwin keeps the same twin; this one takes
+	// over when that one goes.
+	ReasonDeviceClaimed = "DeviceClaimed"
+	// ReasonOwnedElsewhere: the twin carries the owner tag of somebody else, such
+	// as another cluster.
+	ReasonOwnedElsewhere = "OwnedElsewhere"
 	// ReasonDeviceNotFound: the device is not registered with the hub.
 	ReasonDeviceNotFound = "DeviceNotFound"
 	// ReasonInvalidTwin: tags or desired break a rule of IoT Hub's twin format;

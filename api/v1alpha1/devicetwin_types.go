@@ -193,6 +193,13 @@ type DeviceTwinStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
+	// target is the twin that this object keeps, as host/device or
+	// host/device/module. Of several DeviceTwins for one twin only one keeps it: the
+	// one that came first. Left out while the object does not keep its twin.
+	// +optional
+	// +kubebuilder:validation:MaxLength=520
+	Target string `json:"target,omitempty"`
+
 	// etag of the twin: moves with every write of a back end, ours or another's.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128

@@ -36,6 +36,53 @@ type HubConnectionSpec struct {
 	// +optional
 	// +kubebuilder:default={from: Same}
 	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitzero"`
+
+	// deviceScopes says which devices the DeviceTwins and TwinQueries of a
+	// namespace may claim and find: those whose id begins with a prefix listed for
+	// it. Once there is any, a namespace that is not listed may use no device; the
+	// HubConnection's own namespace is bound only by entries of its own.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	DeviceScopes []DeviceScope `json:"deviceScopes,omitempty"`
+
+	// ownerTag puts a tag on each twin that says who manages it, and refuses twins
+	// that carry somebody else's: for several clusters that share a hub.
+	// +optional
+	OwnerTag *OwnerTag `json:"ownerTag,omitempty"`
+}
+
+// DeviceScope lets a namespace use the devices whose id begins with a prefix.
+type DeviceScope struct {
+	// namespace that the scope is for.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+
+	// deviceIdPrefix that the ids of its devices begin with, case-sensitive.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-.+%_#*?!(),:=@$']+$`
+	DeviceIDPrefix string `json:"deviceIdPrefix,omitempty"`
+}
+
+// OwnerTag is a tag that says who manages a twin.
+type OwnerTag struct {
+	// name of the tag, a key at the top of tags.
+	// +optional
+	// +kubebuilder:default=managedBy
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
+	Name string `json:"name,omitempty"`
+
+	// value that stands for this cluster; every cluster needs another.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Value string `json:"value,omitempty"`
 }
 
 // HubMode says whether a hub may be changed.

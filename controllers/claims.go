@@ -1,0 +1,166 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+)
+
+// claims decide which of several DeviceTwins of one twin keeps it: the first to
+// be seen. Across a restart that stands in status.target; where a restore lost
+// it, the smallest UID wins, since creation times start anew then as well.
+type claims struct {
+	client      client.Reader
+	connections *connections
+	// released carries DeviceTwins known by device alone, whose twin nobody keeps
+	// any more.
+	released chan event.GenericEvent
+
+	mu   sync.Mutex
+	held map[string]claim // by target
+	by   map[types.NamespacedName]string
+}
+
+// claim is a DeviceTwin that keeps a twin.
+type claim struct {
+	name types.NamespacedName
+	uid  types.UID
+}
+
+func newClaims(reader client.Reader, hubs *connections) *claims {
+	return &claims{
+		client: reader, connections: hubs, released: make(chan event.GenericEvent),
+		held: map[string]claim{}, by: map[types.NamespacedName]string{},
+	}
+}
+
+// targetName is how a status names a twin. No host or id contains a slash.
+func targetName(obj *v1alpha1.DeviceTwin, host string) string {
+	return strings.ToLower(host) + "/" + idOf(obj).String()
+}
+
+// take claims a twin for an object, or says who keeps it.
+func (c *claims) take(ctx context.Context, obj *v1alpha1.DeviceTwin, host string) error {
+	target, own := targetName(obj, host), claim{client.ObjectKeyFromObject(obj), obj.UID}
+	c.mu.Lock()
+	before := c.by[own.name]
+	holder, taken := c.held[target]
+	c.mu.Unlock()
+	if before != "" && before != target {
+		c.release(ctx, own.name) // the HubConnection leads to another host now
+	}
+	if taken && holder == own {
+		return nil
+	}
+	if !taken {
+		var err error
+		if holder, err = c.elect(ctx, obj, own, target); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now, taken := c.held[target]; taken {
+		holder = now // somebody was faster
+	} else {
+		c.held[target], c.by[holder.name] = holder, target
+	}
+	if holder != own {
+		return claimedBy(obj, holder)
+	}
+	return nil
+}
+
+// claimedBy names the holder only within its own namespace.
+func claimedBy(obj *v1alpha1.DeviceTwin, holder claim) error {
+	who := "a DeviceTwin of another namespace"
+	if holder.name.Namespace == obj.Namespace {
+		who = fmt.Sprintf("DeviceTwin %q", holder.name.Name)
+	}
+	return stopStalled(v1alpha1.ReasonDeviceClaimed,
+		who+" keeps this twin already. This one takes over when that one goes; what both declare belongs into one")
+}
+
+// elect finds who keeps a twin that this process has not seen claimed yet.
+func (c *claims) elect(ctx context.Context, obj *v1alpha1.DeviceTwin, own claim, target string) (claim, error) {
+	rivals, err := c.rivals(ctx, obj, target)
+	if err != nil {
+		return claim{}, err
+	}
+	winner, recorded := own, obj.Status.Target == target
+	for i := range rivals {
+		rival := claim{client.ObjectKeyFromObject(&rivals[i]), rivals[i].UID}
+		holds := rivals[i].Status.Target == target
+		if holds && !recorded || holds == recorded && rival.uid < winner.uid {
+			winner, recorded = rival, holds
+		}
+	}
+	return winner, nil
+}
+
+// rivals are the other DeviceTwins of the same twin that may use its hub, through
+// whatever HubConnection.
+func (c *claims) rivals(ctx context.Context, obj *v1alpha1.DeviceTwin, target string) ([]v1alpha1.DeviceTwin, error) {
+	var all v1alpha1.DeviceTwinList
+	if err := c.client.List(ctx, &all, client.MatchingFields{idIndex: idOf(obj).String()}); err != nil {
+		return nil, fmt.Errorf("listing the DeviceTwins of %s: %w", idOf(obj), err)
+	}
+	var rivals []v1alpha1.DeviceTwin
+	for i := range all.Items {
+		rival := &all.Items[i]
+		if rival.UID == obj.UID || !rival.DeletionTimestamp.IsZero() {
+			continue
+		}
+		competes, err := c.competes(ctx, rival, target)
+		if err != nil {
+			return nil, err
+		}
+		if competes {
+			rivals = append(rivals, *rival)
+		}
+	}
+	return rivals, nil
+}
+
+// competes tells whether a DeviceTwin keeps a target, or would take it.
+func (c *claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, target string) (bool, error) {
+	recorded := rival.Status.Target == target
+	found, err := c.connections.resolve(ctx, rival.Namespace, rival.Spec.HubRef)
+	if err == nil {
+		admitted := found.scope.admit(rival.Spec.DeviceID) == nil
+		return admitted && targetName(rival, found.session.Host()) == target && (recorded || !rival.Spec.Suspend), nil
+	}
+	out := outcomeOf(err)
+	if recorded && out.class == unseen {
+		// It may well keep the twin: its hub was not looked at yet.
+		return false, &stop{outcome{class: unseen, retryAfter: staleRetry, err: err}}
+	}
+	return recorded && out.reason == v1alpha1.ReasonHubNotReady, nil
+}
+
+// release gives up what an object keeps, and wakes whoever waits for it.
+func (c *claims) release(ctx context.Context, name types.NamespacedName) {
+	c.mu.Lock()
+	target, kept := c.by[name]
+	delete(c.by, name)
+	delete(c.held, target)
+	c.mu.Unlock()
+	if !kept {
+		return
+	}
+	news := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	_, id, _ := strings.Cut(target, "/")
+	news.Spec.DeviceID, news.Spec.ModuleID, _ = strings.Cut(id, "/")
+	select {
+	case c.released <- event.GenericEvent{Object: news}:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,177 @@
+package controllers_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
+)
+
+func TestTheFirstKeepsATwinAndTheNextTakesOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	first := w.twin("first", "d1", `{"plant":"Redmond43"}`, "")
+	w.create(first)
+	w.awaitReady(first)
+	w.Expect(first.Status.Target).To(HaveSuffix("/d1"))
+	second := w.twin("second", "d1", `{"plant":"Elsewhere"}`, "")
+	w.create(second)
+	ready := w.await(second, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
+	w.Expect(ready.Message).To(ContainSubstring(`DeviceTwin "first" keeps this twin`))
+	w.Expect(second.Status.Target).To(BeEmpty())
+	writes := w.calls("updateTwin")
+	w.awaitReadBacks(2)
+	w.Expect(w.calls("updateTwin")).To(Equal(writes))
+
+	// A restart does not change hands, whoever is looked at first.
+	w.stop()
+	w.startManager()
+	w.visitTwin(second)
+	w.visitTwin(first)
+	w.await(second, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
+	w.awaitReady(first)
+	w.checkConditions()
+
+	w.delete(first)
+	w.awaitReady(second)
+	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Elsewhere"}`))
+}
+
+func TestClaimsCountAcrossHubConnectionsAndNamespaces(t *testing.T) {
+	t.Parallel()
+	tenant := testenv.Namespace(t, newClient(t), nil)
+	w := newWorld(t, withNamespace(tenant))
+	conn := w.connect()
+	w.edit(conn, func() { conn.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll })
+	w.createSecret("again", w.credential("iothubowner"))
+	w.create(w.connection("again"))
+	first := w.twin("first", "d1", `{"a":1}`, "")
+	w.create(first)
+	w.awaitReady(first)
+
+	sameHost := w.twin("second", "d1", `{"a":2}`, "")
+	sameHost.Spec.HubRef.Name = "again"
+	w.create(sameHost)
+	w.await(sameHost, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
+	elsewhere := w.twin("third", "d1", `{"a":3}`, "")
+	elsewhere.Namespace, elsewhere.Spec.HubRef.Namespace = tenant, w.ns
+	w.create(elsewhere)
+	ready := w.await(elsewhere, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
+	w.Expect(ready.Message).To(And(ContainSubstring("another namespace"), Not(ContainSubstring("first")), Not(ContainSubstring(w.ns))))
+	module := w.twin("module", "d1", "", "")
+	module.Spec.ModuleID = "nobody"
+	w.create(module)
+	w.await(module, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotFound) // another twin: no claim against it
+	w.Expect(w.tags("d1")).To(Equal(`{"a":1}`))
+
+	// The winner may not use the hub any more.
+	w.delete(sameHost)
+	w.edit(conn, func() {
+		conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: w.ns, DeviceIDPrefix: "x"}, {Namespace: tenant, DeviceIDPrefix: "d"}}
+	})
+	w.await(first, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotAllowed)
+	w.awaitReady(elsewhere)
+	w.Expect(w.tags("d1")).To(Equal(`{"a":3}`))
+}
+
+func TestOfManyAtOnceExactlyOneKeepsTheTwin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	var twins []*v1alpha1.DeviceTwin
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		obj := w.twin(name, "d1", `{"by":"`+name+`"}`, "")
+		w.create(obj)
+		twins = append(twins, obj)
+	}
+	reasons := func() string {
+		var found []string
+		for _, obj := range twins {
+			if ready := w.condition(obj, v1alpha1.ConditionReady); ready != nil {
+				found = append(found, ready.Reason)
+			}
+		}
+		slices.Sort(found)
+		return strings.Join(found, " ")
+	}
+	w.Eventually(reasons, patience).Should(Equal(strings.Repeat("DeviceClaimed ", 5) + "Succeeded"))
+	w.Expect(w.calls("updateTwin")).To(Equal(1))
+}
+
+func TestATenantSeesNothingBeyondItsScope(t *testing.T) {
+	t.Parallel()
+	tenant := testenv.Namespace(t, newClient(t), nil)
+	w := newWorld(t, withNamespace(tenant))
+	conn := w.connect()
+	w.edit(conn, func() {
+		conn.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
+		conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: "another", DeviceIDPrefix: "d"}}
+	})
+	for _, device := range []string{"line7-a", "line7-b", "line8-a", "it's"} {
+		_, err := w.hub.AddDevice(device)
+		w.Expect(err).NotTo(HaveOccurred())
+	}
+	in := func(obj *v1alpha1.DeviceTwin) *v1alpha1.DeviceTwin {
+		obj.Namespace, obj.Spec.HubRef.Namespace = tenant, w.ns
+		return obj
+	}
+	mine, theirs, missing := in(w.twin("mine", "line7-a", `{"a":1}`, "")), in(w.twin("theirs", "line8-a", `{"a":1}`, "")), in(w.twin("missing", "nobody", "", ""))
+	query := w.query("everything", "status = 'enabled' OR status != 'enabled'")
+	query.Namespace, query.Spec.HubRef.Namespace = tenant, w.ns
+	w.create(query)
+	for _, obj := range []*v1alpha1.DeviceTwin{mine, theirs, missing} {
+		w.create(obj)
+		w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotAllowed)
+	}
+	w.await(query, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotAllowed)
+	w.Expect(w.calls("query")).To(BeZero())
+	w.Expect(w.calls("getTwin")).To(Equal(1), "the HubConnection's own")
+
+	w.edit(conn, func() {
+		conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: tenant, DeviceIDPrefix: "line7-"}, {Namespace: tenant, DeviceIDPrefix: "it's"}}
+	})
+	w.awaitReady(mine)
+	w.awaitReady(query)
+	w.Expect(query.Status.Devices).To(Equal([]string{"it's", "line7-a", "line7-b"}))
+	out := w.await(theirs, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotAllowed)
+	absent := w.await(missing, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotAllowed)
+	w.Expect(strings.ReplaceAll(out.Message, "line8-a", "nobody")).To(Equal(absent.Message), "whether a device exists is not told")
+	w.Expect(w.tags("line8-a")).To(Equal("{}"))
+	// The owner's namespace is bound only by entries of its own.
+	own := w.twin("own", "line8-a", `{"b":1}`, "")
+	w.create(own)
+	w.awaitReady(own)
+}
+
+func TestAnotherClustersDeviceIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn := w.connect()
+	w.edit(conn, func() { conn.Spec.OwnerTag = &v1alpha1.OwnerTag{Value: "cluster-a"} })
+	_, err := w.hub.AddDevice("d2")
+	w.Expect(err).NotTo(HaveOccurred())
+	w.somebodyElse("d2", map[string]any{"managedBy": "cluster-b"})
+	mine, foreign := w.twin("mine", "d1", `{"a":1}`, ""), w.twin("foreign", "d2", `{"a":1}`, "")
+	w.create(mine)
+	w.create(foreign)
+	w.awaitReady(mine)
+	w.Expect(w.tags("d1")).To(Equal(`{"a":1,"managedBy":"cluster-a"}`))
+	ready := w.await(foreign, metav1.ConditionFalse, v1alpha1.ReasonOwnedElsewhere)
+	w.Expect(ready.Message).To(ContainSubstring(`"cluster-b"`))
+	w.Expect(w.tags("d2")).To(Equal(`{"managedBy":"cluster-b"}`))
+	w.checkConditions()
+
+	w.edit(mine, func() { mine.Spec.Tags = raw(`{"a":1,"managedBy":"me"}`) })
+	ready = w.await(mine, metav1.ConditionFalse, v1alpha1.ReasonInvalidTwin)
+	w.Expect(ready.Message).To(HavePrefix("spec.tags.managedBy: is the owner tag"))
+	w.somebodyElse("d2", map[string]any{"managedBy": nil})
+	w.awaitReady(foreign)
+	w.edit(conn, func() { conn.Spec.OwnerTag = nil })
+	w.Eventually(func() string { return w.tags("d2") }, patience).Should(Equal(`{"a":1}`))
+}

@@ -1,0 +1,58 @@
+package controllers
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+)
+
+// scope is which devices of a hub a namespace may use.
+type scope struct {
+	key       types.NamespacedName // of the HubConnection
+	namespace string
+	limited   bool
+	prefixes  []string // with limited
+}
+
+// scopeOf reads what a HubConnection lets a namespace use.
+func scopeOf(conn *v1alpha1.HubConnection, namespace string) scope {
+	s := scope{key: types.NamespacedName{Namespace: conn.Namespace, Name: conn.Name}, namespace: namespace}
+	for _, entry := range conn.Spec.DeviceScopes {
+		if entry.Namespace == namespace {
+			s.prefixes = append(s.prefixes, entry.DeviceIDPrefix)
+		}
+	}
+	s.limited = len(s.prefixes) > 0 || (len(conn.Spec.DeviceScopes) > 0 && namespace != conn.Namespace)
+	return s
+}
+
+// admit refuses devices out of scope, in the same words whether they exist or not.
+func (s scope) admit(deviceID string) error {
+	if !s.limited {
+		return nil
+	}
+	for _, prefix := range s.prefixes {
+		if strings.HasPrefix(deviceID, prefix) {
+			return nil
+		}
+	}
+	return stopStalled(v1alpha1.ReasonDeviceNotAllowed, fmt.Sprintf(
+		"HubConnection %s does not let namespace %q use device %q: its owner can add it to spec.deviceScopes", s.key, s.namespace, deviceID))
+}
+
+// narrow adds the scope to a query's condition, so that a query is no window into
+// the devices of others.
+func (s scope) narrow(condition *query.Condition) (*query.Condition, error) {
+	switch {
+	case !s.limited:
+		return condition, nil
+	case len(s.prefixes) == 0:
+		return nil, stopStalled(v1alpha1.ReasonDeviceNotAllowed, fmt.Sprintf(
+			"HubConnection %s does not let namespace %q use any device: its owner can list it in spec.deviceScopes", s.key, s.namespace))
+	}
+	return query.And(condition, query.StartsWith("deviceId", s.prefixes[0], s.prefixes[1:]...)), nil
+}
