@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -116,7 +117,7 @@ func (c *claims) rivals(ctx context.Context, obj *v1alpha1.DeviceTwin, target st
 	var rivals []v1alpha1.DeviceTwin
 	for i := range all.Items {
 		rival := &all.Items[i]
-		if rival.UID == obj.UID || !rival.DeletionTimestamp.IsZero() {
+		if rival.UID == obj.UID || leaving(rival, target) {
 			continue
 		}
 		competes, err := c.competes(ctx, rival, target)
@@ -128,6 +129,29 @@ func (c *claims) rivals(ctx context.Context, obj *v1alpha1.DeviceTwin, target st
 		}
 	}
 	return rivals, nil
+}
+
+// leaving tells whether an object that is being deleted has nothing more to do with
+// its twin. One that has to clean up first keeps it until then.
+func leaving(rival *v1alpha1.DeviceTwin, target string) bool {
+	cleansUp := rival.Status.Target == target && controllerutil.ContainsFinalizer(rival, v1alpha1.CleanupFinalizer)
+	return !rival.DeletionTimestamp.IsZero() && !cleansUp
+}
+
+// successor is the DeviceTwin that takes over when an object gives up its twin; nil
+// when nobody waits for it.
+func (c *claims) successor(ctx context.Context, obj *v1alpha1.DeviceTwin, target string) (*v1alpha1.DeviceTwin, error) {
+	rivals, err := c.rivals(ctx, obj, target)
+	if err != nil {
+		return nil, err
+	}
+	var first *v1alpha1.DeviceTwin
+	for i := range rivals {
+		if rivals[i].DeletionTimestamp.IsZero() && (first == nil || rivals[i].UID < first.UID) {
+			first = &rivals[i]
+		}
+	}
+	return first, nil
 }
 
 // competes tells whether a DeviceTwin keeps a target, or would take it.

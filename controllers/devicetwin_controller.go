@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -29,6 +31,10 @@ type deviceTwinReconciler struct {
 	contention  *contention
 	guards      *guards
 	claims      *claims
+	metrics     *Metrics
+
+	secretReader    client.Reader // not cached: the manager holds no Secrets
+	deletionTimeout time.Duration
 }
 
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
@@ -52,15 +58,15 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 // Reconcile looks at one DeviceTwin.
 func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var obj v1alpha1.DeviceTwin
-	if err := r.client.Get(ctx, req.NamespacedName, &obj); err != nil {
+	err := r.client.Get(ctx, req.NamespacedName, &obj)
+	if apierrors.IsNotFound(err) {
 		r.claims.release(ctx, req.NamespacedName)
+	}
+	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !obj.DeletionTimestamp.IsZero() {
-		r.contention.forget(obj.UID)
-		r.guards.gone(obj.UID)
-		r.claims.release(ctx, req.NamespacedName)
-		return ctrl.Result{}, nil // the hub stays as it is
+		return r.finalize(ctx, &obj)
 	}
 	found, seen, err := r.visit(ctx, &obj)
 	out := outcomeOf(err)
@@ -109,8 +115,9 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 		return found, sight{}, err
 	}
 	push := push{
-		owner:  owner,
-		client: r.client, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
+		owner:     owner,
+		registrar: r.registrar(obj, found.session),
+		client:    r.client, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
 		declared: declared, policies: policies, id: idOf(obj), target: targetOf(obj, found.session.Host()),
 		admit: func(ctx context.Context) error { return r.admit(ctx, found, obj) },
 	}
@@ -142,6 +149,13 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 	return found, nil
 }
 
+func (r *deviceTwinReconciler) registrar(obj *v1alpha1.DeviceTwin, session hub.Session) *registrar {
+	return &registrar{
+		client: r.client, secretReader: r.secretReader, session: session, obj: obj,
+		event: func(reason, note string) { r.report.event(obj, "Normal", reason, note) },
+	}
+}
+
 // admit says whether the hub may be changed for an object now.
 func (r *deviceTwinReconciler) admit(ctx context.Context, found resolved, obj *v1alpha1.DeviceTwin) error {
 	if found.spec.Mode == v1alpha1.ModeReadOnly {
@@ -163,6 +177,10 @@ func targetOf(obj *v1alpha1.DeviceTwin, host string) twin.Target {
 func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done done) {
 	if len(done.changed) > 0 && wasSynced(before) {
 		r.report.event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+done.changed.String())
+	}
+	if done.recreated {
+		r.report.event(obj, "Normal", v1alpha1.EventDeviceRecreated,
+			idOf(obj).String()+" was deleted and registered anew by somebody else; its twin is brought into step again")
 	}
 	if len(done.leftBehind) > 0 {
 		r.report.event(obj, "Normal", v1alpha1.EventLeftBehind,

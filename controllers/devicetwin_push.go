@@ -1,12 +1,15 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -35,6 +38,7 @@ type push struct {
 	policies   twin.Policies
 	id         hub.ID
 	owner      *v1alpha1.OwnerTag
+	registrar  *registrar
 	target     twin.Target
 	// admit says whether the hub may be changed now.
 	admit func(ctx context.Context) error
@@ -46,6 +50,8 @@ type push struct {
 type done struct {
 	changed    twin.Differences
 	leftBehind twin.Paths
+	// recreated tells that the twin is another one than before.
+	recreated bool
 	// plan is the last one made for the twin as it was seen last.
 	plan twin.Plan
 	// pending is what is not done, and why.
@@ -65,7 +71,7 @@ func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 	var held *hub.Twin
 	for range maxAttempts {
 		var err error
-		if held, err = p.session.GetTwin(ctx, p.id); err != nil {
+		if held, err = p.read(ctx); err != nil {
 			return nil, err
 		}
 		if err := foreign(held, p.owner); err != nil {
@@ -84,12 +90,51 @@ func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 		fmt.Sprintf("somebody else changed the twin under each of %d attempts", maxAttempts))
 }
 
+// read reads the twin, of a device that is registered first if it has to be.
+func (p *push) read(ctx context.Context) (*hub.Twin, error) {
+	held, err := p.session.GetTwin(ctx, p.id)
+	if p.obj.Spec.Registration == v1alpha1.RegistrationCreate {
+		switch {
+		case err == nil:
+			err = p.registrar.found(ctx)
+		case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
+			if err = p.register(ctx); err == nil {
+				held, err = p.session.GetTwin(ctx, p.id)
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.done.recreated = p.done.recreated || wentBack(p.obj.Status.ETag, held.ETag)
+	return held, nil
+}
+
+func (p *push) register(ctx context.Context) error {
+	if err := p.admit(ctx); err != nil {
+		return err
+	}
+	err := p.registrar.register(ctx)
+	if hub.OutcomeUnknown(err) {
+		p.flights.lost(p.obj.UID)
+	}
+	return err
+}
+
+// wentBack tells whether a twin's etag counts fewer writes than an earlier one: the
+// device was registered anew. IoT Hub's are a counter in base64.
+func wentBack(before, now string) bool {
+	old, errOld := base64.StdEncoding.DecodeString(before)
+	current, errNew := base64.StdEncoding.DecodeString(now)
+	return errOld == nil && errNew == nil && len(old) == 8 && len(current) == 8 && bytes.Compare(current, old) < 0
+}
+
 // errReplan says that the twin is not what was planned for.
 var errReplan = errors.New("the twin changed since it was read")
 
 func (p *push) input(ctx context.Context, held *hub.Twin) twin.Input {
 	return twin.Input{
-		Declared: p.declared, Record: p.record(ctx), Policies: p.policies,
+		Declared: p.declared, Record: recordOf(ctx, p.obj, p.target), Policies: p.policies,
 		Observed: twin.Document{Tags: held.Tags, Desired: held.Desired},
 	}
 }
@@ -179,37 +224,30 @@ func (p *push) blocked(plan twin.Plan) error {
 	return nil
 }
 
-// record is the ownership record as it counts for this twin.
-func (p *push) record(ctx context.Context) twin.Record {
-	record, err := twin.DecodeRecord(p.obj.Annotations[v1alpha1.OwnedAnnotation])
+// recordOf is the ownership record of an object as it counts for a twin.
+func recordOf(ctx context.Context, obj *v1alpha1.DeviceTwin, target twin.Target) twin.Record {
+	record, err := twin.DecodeRecord(obj.Annotations[v1alpha1.OwnedAnnotation])
 	if err != nil {
 		log.FromContext(ctx).Error(err, "starting a new ownership record: leaves that are not declared now stay on the hub")
 	}
-	return record.For(p.target)
+	return record.For(target)
 }
 
-// store writes the record, if it says something new. The merge patch carries the
-// resourceVersion, so that an old copy of the object cannot overwrite a newer one.
+// store writes the record, if it says something new, with the finalizer.
 func (p *push) store(ctx context.Context, record twin.Record) error {
 	text, err := record.Encode()
 	if err != nil {
 		return err
 	}
 	stored, ok := p.obj.Annotations[v1alpha1.OwnedAnnotation]
-	if stored == text || (!ok && record.Empty()) {
+	aligned := !alignFinalizer(p.obj.DeepCopy())
+	nothingOwned := !ok && record.Empty() && !controllerutil.ContainsFinalizer(p.obj, v1alpha1.CleanupFinalizer)
+	if nothingOwned || (aligned && stored == text) {
 		return nil
 	}
 	if len(text) > maxRecord {
 		return stopDiffering(stalled, v1alpha1.ReasonRecordTooLarge, fmt.Sprintf(
 			"the ownership record needs %d bytes, an annotation has room for %d: declare fewer leaves. Nothing was sent to the hub", len(text), maxRecord))
 	}
-	before := p.obj.DeepCopy()
-	if p.obj.Annotations == nil {
-		p.obj.Annotations = map[string]string{}
-	}
-	p.obj.Annotations[v1alpha1.OwnedAnnotation] = text
-	if err := p.client.Patch(ctx, p.obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("writing the ownership record: %w", err)
-	}
-	return nil
+	return annotate(ctx, p.client, p.obj, v1alpha1.OwnedAnnotation, text)
 }

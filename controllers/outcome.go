@@ -86,6 +86,7 @@ var hubOutcomes = map[hub.Reason]outcome{
 	hub.ReasonUntrustedCertificate:      {class: stalled, reason: v1alpha1.ReasonUntrustedCertificate},
 	hub.ReasonDeviceNotFound:            {class: stalled, reason: v1alpha1.ReasonDeviceNotFound, differs: true},
 	hub.ReasonRefused:                   {class: stalled, reason: v1alpha1.ReasonRefusedByHub, differs: true},
+	hub.ReasonAlreadyExists:             {class: transient, reason: v1alpha1.ReasonHubError},
 	hub.ReasonPreconditionFailed:        {class: transient, reason: v1alpha1.ReasonContended},
 	hub.ReasonThrottled:                 {class: transient, reason: v1alpha1.ReasonThrottled, retryAfter: throttleRetry},
 	hub.ReasonQuotaExceeded:             {class: waiting, reason: v1alpha1.ReasonQuotaExceeded, retryAfter: quotaRetry},

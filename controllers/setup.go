@@ -38,6 +38,12 @@ type Options struct {
 	// ProbeInterval is how often a HubConnection that works is proved again; five
 	// minutes when zero.
 	ProbeInterval time.Duration
+	// DeletionTimeout is how long the hub is tried to be cleaned up behind a deleted
+	// DeviceTwin of deletionPolicy Clear or Delete before it is let go; ten minutes
+	// when zero.
+	DeletionTimeout time.Duration
+	// Metrics, when set, counts what no status tells any more.
+	Metrics *Metrics
 	// Clock tells the time; the real one when nil.
 	Clock clock.PassiveClock
 }
@@ -62,6 +68,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ProbeInterval == 0 {
 		o.ProbeInterval = defaultProbeInterval
+	}
+	if o.DeletionTimeout == 0 {
+		o.DeletionTimeout = defaultDeletionTimeout
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
@@ -104,6 +113,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	twins := &deviceTwinReconciler{
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
 		contention: newContention(opts.Clock), guards: fuses, claims: kept,
+		metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletionTimeout: opts.DeletionTimeout,
 	}
 	queries := &twinQueryReconciler{client: mgr.GetClient(), report: report, connections: hubs, memberships: found}
 	connections := &hubConnectionReconciler{

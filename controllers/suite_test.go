@@ -1,6 +1,7 @@
 package controllers_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -118,12 +119,16 @@ type world struct {
 	account string
 	stop    context.CancelFunc // ends the manager and waits
 	options controllers.Options
+	policy  string   // of the hub's connection string; service by default
 	also    []string // further namespaces the manager sees
 }
 
 type setting func(*world)
 
 func withClock(c clock.PassiveClock) setting { return func(w *world) { w.options.Clock = c } }
+
+// withPolicy gives the manager another policy of the hub than the least one.
+func withPolicy(name string) setting { return func(w *world) { w.policy = name } }
 
 func withNamespace(name string) setting {
 	return func(w *world) { w.also = append(w.also, name) }
@@ -203,7 +208,7 @@ func (w *world) newManager(account *rest.Config) ctrl.Manager {
 // connect declares the hub, with the least credential that suffices.
 func (w *world) connect() *v1alpha1.HubConnection {
 	w.Helper()
-	w.createSecret("hub", w.credential("service"))
+	w.createSecret("hub", w.credential(cmp.Or(w.policy, "service")))
 	conn := w.connection("hub")
 	w.create(conn)
 	return conn

@@ -14,6 +14,10 @@ const (
 	FaultHold = string(fault.Hold)
 	// FaultHang is another name for FaultHold.
 	FaultHang = string(fault.Hang)
+	// FaultQueue is FaultHold for requests of the service API, but the request
+	// stays in the hub when its client goes away: once the fault is removed it is
+	// applied all the same, as IoT Hub does with requests that it queues.
+	FaultQueue = string(fault.Queue)
 	// FaultDelay makes a request wait for Delay before it is applied.
 	FaultDelay = string(fault.Delay)
 	// FaultStatus refuses a request with Status and ErrorCode.

@@ -95,6 +95,36 @@ func TestFaultHoldDropsARequestWhoseClientLeft(t *testing.T) {
 	g.Expect(h.etag(t)).To(Equal(untouched))
 }
 
+func TestFaultQueueAppliesWithoutItsClient(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h := startHub(t, "d1")
+	id, err := h.server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultQueue})
+	g.Expect(err).NotTo(HaveOccurred())
+	ctx, leave := context.WithCancel(t.Context())
+	outcome := h.patchInBackground(ctx)
+	g.Eventually(func() any { return h.held(t) }).Should(Equal(json.Number("1")))
+	leave()
+	g.Eventually(outcome).Should(Receive(HaveOccurred()))
+	g.Consistently(func() any { return h.held(t) }, "100ms").Should(Equal(json.Number("1")))
+	g.Expect(h.etag(t)).To(Equal(untouched))
+	h.server.RemoveFault(id)
+	g.Eventually(func() any { return h.etag(t) }).ShouldNot(Equal(untouched))
+}
+
+func TestFaultQueueEndsWithTheServer(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h := startHub(t, "d1")
+	_, err := h.server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultQueue})
+	g.Expect(err).NotTo(HaveOccurred())
+	outcome := h.patchInBackground(t.Context())
+	g.Eventually(func() any { return h.held(t) }).Should(Equal(json.Number("1")))
+	g.Expect(h.server.Close()).To(Succeed())
+	g.Eventually(outcome).Should(Receive(HaveOccurred()))
+	g.Expect(h.etag(t)).To(Equal(untouched))
+}
+
 func TestFaultHoldEndsWithTheServer(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)

@@ -147,7 +147,7 @@ func assemble(running context.Context, opts Options, bound listeners, trust entr
 	}
 	s := &Server{
 		opts: opts, listeners: bound, identity: identity, entra: trust, limits: limits,
-		faults: fault.Set{Seed: opts.FaultSeed, Clock: opts.Clock},
+		faults: fault.Set{Seed: opts.FaultSeed, Clock: opts.Clock, Stopping: running.Done()},
 	}
 	if err := s.addStore(names); err != nil {
 		return nil, err

@@ -7,6 +7,16 @@ package v1alpha1
 // the controller's own; editing it by hand gives up or claims leaves.
 const OwnedAnnotation = "iothub.devicetwin.io/owned"
 
+// RegistrationAnnotation notes on a DeviceTwin that it registered its device or
+// module: which one, by its generation id, and a hash of what it registered. The
+// controller writes it before it registers, so that after a crash the device is
+// known for its own.
+const RegistrationAnnotation = "iothub.devicetwin.io/registration"
+
+// CleanupFinalizer keeps a DeviceTwin of deletionPolicy Clear or Delete until the
+// hub is cleaned up, or the time for it is over.
+const CleanupFinalizer = "iothub.devicetwin.io/cleanup"
+
 // ReconcileAtAnnotation asks for a visit at once, whatever the object's interval:
 // each new value, by custom the time of the request, counts once. The value that
 // was acted upon last is in status.lastHandledReconcileAt.

@@ -114,6 +114,17 @@ const (
 	ReasonOwnedElsewhere = "OwnedElsewhere"
 	// ReasonDeviceNotFound: the device is not registered with the hub.
 	ReasonDeviceNotFound = "DeviceNotFound"
+	// ReasonDeviceDeleted: the device or module was registered by this object and is
+	// gone; it is not registered again.
+	ReasonDeviceDeleted = "DeviceDeleted"
+	// ReasonSecretNotOwned: the Secret of spec.connectionSecretName is somebody
+	// else's. Nothing was registered.
+	ReasonSecretNotOwned = "SecretNotOwned"
+	// ReasonRegisteredElsewhere: somebody else registered the device or module, with
+	// other keys than those in the Secret of spec.connectionSecretName.
+	ReasonRegisteredElsewhere = "RegisteredElsewhere"
+	// ReasonDeleting: the object is being deleted and the hub is not cleaned up yet.
+	ReasonDeleting = "Deleting"
 	// ReasonInvalidTwin: tags or desired break a rule of IoT Hub's twin format;
 	// the message names field, rule and limit. Nothing was sent.
 	ReasonInvalidTwin = "InvalidTwin"
@@ -182,4 +193,11 @@ const (
 	// EventLeftBehind: leaves that left the manifest hold somebody else's value
 	// on the hub and were left alone.
 	EventLeftBehind = "LeftBehind"
+	// EventCleanedUp: the hub was cleaned up before the object went.
+	EventCleanedUp = "CleanedUp"
+	// EventRegistered: the device or module was registered.
+	EventRegistered = "Registered"
+	// EventDeviceRecreated: the device or module was deleted and registered anew by
+	// somebody else; its twin is brought into step again.
+	EventDeviceRecreated = "DeviceRecreated"
 )

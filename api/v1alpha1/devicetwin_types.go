@@ -37,6 +37,57 @@ type PathPolicy struct {
 	Policy LeafPolicy `json:"policy,omitempty"`
 }
 
+// DeletionPolicy says what to do on the hub when the object is deleted.
+// +kubebuilder:validation:Enum=Retain;Clear;Delete
+type DeletionPolicy string
+
+const (
+	// DeletionRetain leaves the hub as it is.
+	DeletionRetain DeletionPolicy = "Retain"
+	// DeletionClear deletes the leaves that hold a value of ours.
+	DeletionClear DeletionPolicy = "Clear"
+	// DeletionDelete deletes the device or module, if this object registered it;
+	// else it clears.
+	DeletionDelete DeletionPolicy = "Delete"
+)
+
+// Registration says what to do about a device or module that the hub does not know.
+// +kubebuilder:validation:Enum=Require;Create
+type Registration string
+
+const (
+	// RegistrationRequire waits until somebody registers it.
+	RegistrationRequire Registration = "Require"
+	// RegistrationCreate registers it, once.
+	RegistrationCreate Registration = "Create"
+)
+
+// DeviceAuthentication is how a device that is registered here proves who it is.
+//
+// +kubebuilder:validation:XValidation:rule="self.type == 'selfSigned' ? has(self.primaryThumbprint) : !has(self.primaryThumbprint) && !has(self.secondaryThumbprint)",message="thumbprints are required with type selfSigned, and only there",reason=FieldValueInvalid
+type DeviceAuthentication struct {
+	// type is sas (keys, which are generated), selfSigned (certificates with these
+	// thumbprints) or certificateAuthority (any certificate of the hub's CAs).
+	// +optional
+	// +kubebuilder:default=sas
+	// +kubebuilder:validation:Enum=sas;selfSigned;certificateAuthority
+	Type string `json:"type,omitempty"`
+
+	// primaryThumbprint of the certificate, SHA-1 or SHA-256 in hexadecimal.
+	// +optional
+	// +kubebuilder:validation:MinLength=40
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$`
+	PrimaryThumbprint string `json:"primaryThumbprint,omitempty"`
+
+	// secondaryThumbprint for rolling over.
+	// +optional
+	// +kubebuilder:validation:MinLength=40
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$`
+	SecondaryThumbprint string `json:"secondaryThumbprint,omitempty"`
+}
+
 // Mirror bounds the mirror of reported properties in the status.
 type Mirror struct {
 	// paths below reported to mirror, keys joined by dots: telemetry.interval.
@@ -63,6 +114,8 @@ type Mirror struct {
 // +kubebuilder:validation:XValidation:rule="self.hubRef == oldSelf.hubRef",message="hubRef is immutable: create another DeviceTwin",fieldPath=".hubRef",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="self.deviceId == oldSelf.deviceId",message="deviceId is immutable: create another DeviceTwin",fieldPath=".deviceId",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.moduleId) == has(oldSelf.moduleId) && (!has(self.moduleId) || self.moduleId == oldSelf.moduleId)",message="moduleId is immutable, and cannot be added or dropped: create another DeviceTwin",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="self.registration == 'Create' || !has(self.connectionSecretName) && !has(self.authentication)",message="connectionSecretName and authentication go with registration: Create",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="!has(self.connectionSecretName) || !has(self.authentication) || self.authentication.type == 'sas'",message="connectionSecretName goes with authentication of type sas: there are no keys to keep otherwise",fieldPath=".connectionSecretName",reason=FieldValueInvalid
 type DeviceTwinSpec struct {
 	// hubRef names the HubConnection of the device's hub. Immutable.
 	// +required
@@ -129,6 +182,35 @@ type DeviceTwinSpec struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="must be from 1s to 720h",reason=FieldValueInvalid
 	AcknowledgeTimeout metav1.Duration `json:"acknowledgeTimeout,omitzero"`
+
+	// registration Create registers the device or module if the hub does not know
+	// it. That takes a credential with the RegistryRead and RegistryWrite
+	// permissions. One that was registered and is then gone is not registered again.
+	// +optional
+	// +kubebuilder:default=Require
+	Registration Registration `json:"registration,omitempty"`
+
+	// authentication of a device or module that is registered here, sas when left
+	// out. It counts at registration only.
+	// +optional
+	Authentication *DeviceAuthentication `json:"authentication,omitempty"`
+
+	// connectionSecretName is the Secret, in this object's namespace, to keep the
+	// connection string of a device or module registered here with type sas. A
+	// Secret of that name which is not this object's own is never touched.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ConnectionSecretName string `json:"connectionSecretName,omitempty"`
+
+	// deletionPolicy says what to do on the hub when this object is deleted: Retain
+	// leaves it as it is, Clear deletes the leaves that hold a value of ours, Delete
+	// deletes the device or module that was registered here. Clear and Delete are
+	// tried for ten minutes; then the object goes, and what is left on the hub is
+	// said in an event.
+	// +optional
+	// +kubebuilder:default=Retain
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
 	// suspend stops the controller from reading and writing this twin. Nothing on
 	// the hub changes when it is set.

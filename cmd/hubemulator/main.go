@@ -61,6 +61,8 @@ A fault disturbs the requests that match it; the oldest match wins. Its fields:
                faults
   count        end after so many hits; 0 means never
   action       hold, hang  wait, unapplied, until the fault is deleted
+               queue       the same for requests of the service API, but applied
+                           then even if the client has gone meanwhile
                delay       wait for "delay" (such as "1.5s"), then go on
                status      refuse with "status" and "errorCode"
                reset       reset the connection, unapplied

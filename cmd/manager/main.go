@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -42,6 +43,7 @@ type options struct {
 	hostSuffixes    string
 	workers         int
 	shutdownTimeout time.Duration
+	deletionTimeout time.Duration
 }
 
 func main() {
@@ -66,6 +68,8 @@ func parse() (options, zap.Options) {
 	flag.StringVar(&opts.hostSuffixes, "allowed-host-suffixes", strings.Join(hub.DefaultAllowedHostSuffixes(), ","),
 		"comma-separated host names, or suffixes that begin with a dot, which connection strings may name; no token is made for any other host")
 	flag.IntVar(&opts.workers, "workers", 8, "objects of each kind to work on at the same time")
+	flag.DurationVar(&opts.deletionTimeout, "deletion-timeout", 10*time.Minute,
+		"how long to try to clean the hub up behind a deleted DeviceTwin of deletionPolicy Clear or Delete; then it is let go")
 	// A hub that does not answer is an error of every day: no stack traces for it.
 	logging := zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder, StacktraceLevel: zapcore.PanicLevel}
 	logging.BindFlags(flag.CommandLine)
@@ -115,14 +119,18 @@ func run(ctx context.Context, opts options) error {
 	if err := addProbes(mgr); err != nil {
 		return err
 	}
-	hubMetrics := hub.NewMetrics()
-	if err := metrics.Registry.Register(hubMetrics); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
+	hubMetrics, ownMetrics := hub.NewMetrics(), controllers.NewMetrics()
+	for _, collector := range []prometheus.Collector{hubMetrics, ownMetrics} {
+		if err := metrics.Registry.Register(collector); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Sessions:            hub.NewPool(hub.PoolOptions{Metrics: hubMetrics}),
 		AllowedHostSuffixes: split(opts.hostSuffixes),
 		Workers:             opts.workers,
+		DeletionTimeout:     opts.deletionTimeout,
+		Metrics:             ownMetrics,
 	}); err != nil {
 		return err
 	}

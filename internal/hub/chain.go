@@ -80,7 +80,7 @@ func addressing(next http.RoundTripper) http.RoundTripper {
 			return next.RoundTrip(req)
 		}
 		req = req.Clone(req.Context())
-		req.URL.Path, req.URL.RawPath = ex.id.path()
+		req.URL.Path, req.URL.RawPath = ex.id.path(ex.op)
 		return next.RoundTrip(req)
 	})
 }

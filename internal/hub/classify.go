@@ -56,7 +56,7 @@ func (s *session) unexpected(ex *exchange, detail string) *Error {
 // answered is the error of a call that was answered with another status than the library expects, or with a body it
 // cannot read.
 func (s *session) answered(ex *exchange) *Error {
-	secrets := secretsOf(s.key, ex.signature)
+	secrets := append(secretsOf(s.key, ex.signature), ex.secrets...)
 	code, text := hubError(ex.header, ex.body, secrets)
 	reason := statusReason(ex.status, code)
 	e := &Error{
@@ -104,8 +104,10 @@ func statusReason(status int, code string) Reason {
 		return ReasonServerError
 	case status == http.StatusForbidden:
 		return forbiddenReason(code)
-	case status == http.StatusNotFound && code == "DeviceNotFound":
+	case status == http.StatusNotFound && (code == "DeviceNotFound" || code == "ModuleNotFound"):
 		return ReasonDeviceNotFound
+	case status == http.StatusConflict && (code == "DeviceAlreadyExists" || code == "ModuleAlreadyExistsOnDevice"):
+		return ReasonAlreadyExists
 	case code == "":
 		return ReasonUnexpectedAnswer
 	case status == http.StatusBadRequest, status == http.StatusConflict, status == http.StatusRequestEntityTooLarge:

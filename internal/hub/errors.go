@@ -24,6 +24,8 @@ const (
 	ReasonUntrustedCertificate Reason = "UntrustedCertificate"
 	// ReasonDeviceNotFound: the hub has no such device.
 	ReasonDeviceNotFound Reason = "DeviceNotFound"
+	// ReasonAlreadyExists: there is such a device or module already (409); nothing was created.
+	ReasonAlreadyExists Reason = "AlreadyExists"
 	// ReasonPreconditionFailed: the twin has changed since the etag was read (412); nothing was written.
 	ReasonPreconditionFailed Reason = "PreconditionFailed"
 	// ReasonThrottled: too many requests, by the hub's count (429) or by our own rate limit.
@@ -47,7 +49,8 @@ const (
 type Error struct {
 	// Reason is what callers decide by.
 	Reason Reason
-	// Op is the operation: probe, getTwin, updateTwin or query; empty when a session could not be opened.
+	// Op is the operation: probe, getTwin, updateTwin, query, getIdentity, createIdentity or deleteIdentity; empty when
+	// a session could not be opened.
 	Op string
 	// Host is the hub's host; empty when it is not known.
 	Host string
@@ -86,5 +89,5 @@ func ReasonOf(err error) Reason {
 // timeout, a broken connection, a failing server or the end of the caller's context. Only a read can tell.
 func OutcomeUnknown(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Sent && e.Op == string(opUpdateTwin)
+	return ok && e.Sent && operation(e.Op).writes()
 }

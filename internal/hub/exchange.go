@@ -20,13 +20,29 @@ const (
 	opGetTwin    operation = "getTwin"
 	opUpdateTwin operation = "updateTwin"
 	opQuery      operation = "query"
+
+	opGetIdentity    operation = "getIdentity"
+	opCreateIdentity operation = "createIdentity"
+	opDeleteIdentity operation = "deleteIdentity"
 )
+
+// onRegistry is true for the operations on identities.
+func (o operation) onRegistry() bool {
+	return o == opGetIdentity || o == opCreateIdentity || o == opDeleteIdentity
+}
+
+// writes is true for the operations that change the hub.
+func (o operation) writes() bool {
+	return o == opUpdateTwin || o == opCreateIdentity || o == opDeleteIdentity
+}
 
 // exchange travels with the context of one call: what the call is about on the way out, and what the library does not
 // hand on of the answer on the way back.
 type exchange struct {
 	op operation
 	id ID
+	// secrets that the request carries in its body.
+	secrets []string
 
 	started    bool        // the library got as far as sending a request
 	connected  atomic.Bool // the request was given a connection, so some of it may have been sent

@@ -43,10 +43,14 @@ func shortID(id string) string {
 	return strings.ToValidUTF8(id[:maxIDLength], "") + "…"
 }
 
-// path is where the service API has the twin, decoded and encoded so that no
-// character of an id can be read as anything else.
-func (id ID) path() (decoded, encoded string) {
-	decoded, encoded = "/twins/"+id.Device, "/twins/"+escapeID(id.Device)
+// path is where the service API has the twin or the identity, decoded and encoded
+// so that no character of an id can be read as anything else.
+func (id ID) path(op operation) (decoded, encoded string) {
+	collection := "/twins/"
+	if op.onRegistry() {
+		collection = "/devices/"
+	}
+	decoded, encoded = collection+id.Device, collection+escapeID(id.Device)
 	if id.Module != "" {
 		decoded, encoded = decoded+"/modules/"+id.Module, encoded+"/modules/"+escapeID(id.Module)
 	}

@@ -16,6 +16,8 @@ type Limits struct {
 	TwinUpdatesPerSecond float64
 	// QueriesPerMinute counts pages; IoT Hub's S1 limit is 20.
 	QueriesPerMinute float64
+	// RegistryPerMinute counts reads, creations and deletions of identities; IoT Hub's S1 limit is 100.
+	RegistryPerMinute float64
 }
 
 // The limits of an S1 hub.
@@ -23,26 +25,32 @@ const (
 	defaultTwinReadsPerSecond   = 100
 	defaultTwinUpdatesPerSecond = 50
 	defaultQueriesPerMinute     = 20
+	defaultRegistryPerMinute    = 100
 )
 
 // limiter holds one hub's requests to its limits, a token bucket for each class of operation. A bucket holds one
-// second's worth of twin requests, and half a minute's of queries.
+// second's worth of twin requests, and half a minute's of queries and of registry requests.
 type limiter struct {
 	clock   clock.Clock
 	reads   *rate.Limiter
 	updates *rate.Limiter
 	queries *rate.Limiter
+
+	registry *rate.Limiter
 }
 
 func newLimiter(limits Limits, c clock.Clock) *limiter {
 	reads := positiveOr(limits.TwinReadsPerSecond, defaultTwinReadsPerSecond)
 	updates := positiveOr(limits.TwinUpdatesPerSecond, defaultTwinUpdatesPerSecond)
 	queries := positiveOr(limits.QueriesPerMinute, defaultQueriesPerMinute)
+	registry := positiveOr(limits.RegistryPerMinute, defaultRegistryPerMinute)
 	return &limiter{
 		clock:   c,
 		reads:   rate.NewLimiter(rate.Limit(reads), burst(reads)),
 		updates: rate.NewLimiter(rate.Limit(updates), burst(updates)),
 		queries: rate.NewLimiter(rate.Limit(queries/60), burst(queries/2)),
+
+		registry: rate.NewLimiter(rate.Limit(registry/60), burst(registry/2)),
 	}
 }
 
@@ -58,7 +66,7 @@ func burst(tokens float64) int { return max(1, int(tokens)) }
 // idle is true when every bucket is full: forgetting the limiter then loses nothing.
 func (l *limiter) idle() bool {
 	now := l.clock.Now()
-	for _, bucket := range []*rate.Limiter{l.reads, l.updates, l.queries} {
+	for _, bucket := range []*rate.Limiter{l.reads, l.updates, l.queries, l.registry} {
 		if bucket.TokensAt(now) < float64(bucket.Burst()) {
 			return false
 		}
@@ -67,11 +75,13 @@ func (l *limiter) idle() bool {
 }
 
 func (l *limiter) bucket(op operation) *rate.Limiter {
-	switch op {
-	case opUpdateTwin:
+	switch {
+	case op == opUpdateTwin:
 		return l.updates
-	case opQuery:
+	case op == opQuery:
 		return l.queries
+	case op.onRegistry():
+		return l.registry
 	default:
 		return l.reads
 	}

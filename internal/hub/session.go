@@ -24,6 +24,12 @@ type Session interface {
 	// accepted the credential.
 	Probe(ctx context.Context) error
 
+	Twins
+	Registry
+}
+
+// Twins reads, changes and finds twins.
+type Twins interface {
 	// GetTwin reads a twin.
 	GetTwin(ctx context.Context, id ID) (*Twin, error)
 

@@ -33,6 +33,7 @@ var explanations = map[Reason]explanation{
 		"the certificate of the host is not trusted", "",
 	},
 	ReasonDeviceNotFound: {"the hub has no such device or module", "register it, or correct the id"},
+	ReasonAlreadyExists:  {"the hub has such a device or module already", "read it, or choose another id"},
 	ReasonPreconditionFailed: {
 		"the twin has changed since it was read, and nothing was written", "read it again and decide anew",
 	},
@@ -50,6 +51,10 @@ var explanations = map[Reason]explanation{
 // text composes "IoT Hub <host>: <doing what>: <what happened> (<status and code>): <detail>; <advice>".
 func (e *Error) text() string {
 	words := explain(e.Reason)
+	if e.Reason == ReasonUnauthorized && operation(e.Op).onRegistry() {
+		words.advice = "registering and deleting devices takes a policy with the RegistryRead and RegistryWrite permissions as well as " +
+			"ServiceConnect, such as iothubowner; check that the key is its current one"
+	}
 	var b strings.Builder
 	if e.Host != "" {
 		fmt.Fprintf(&b, "IoT Hub %s: ", e.Host)
@@ -87,6 +92,12 @@ func (e *Error) doing() string {
 		return "changing the twin of " + e.ID.describe()
 	case opQuery:
 		return "asking a query"
+	case opGetIdentity:
+		return "reading the identity of " + e.ID.describe()
+	case opCreateIdentity:
+		return "registering " + e.ID.describe()
+	case opDeleteIdentity:
+		return "deleting " + e.ID.describe()
 	}
 	return ""
 }

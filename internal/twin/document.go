@@ -30,6 +30,24 @@ type Document struct {
 // Empty tells whether a patch would change nothing.
 func (d Document) Empty() bool { return len(d.Tags) == 0 && len(d.Desired) == 0 }
 
+// declares tells whether the document has a leaf at a path.
+func (d Document) declares(at Path) bool {
+	var value any = d.Tags
+	if at.section == Desired {
+		value = d.Desired
+	}
+	for _, key := range at.keys {
+		object, _ := asObject(value)
+		below, ok := object[key]
+		if !ok {
+			return false
+		}
+		value = below
+	}
+	object, isObject := asObject(value)
+	return !isObject || len(object) == 0
+}
+
 // ParseSection decodes one declared section, keeping numbers as they were
 // written. No bytes at all, or a JSON null, is an empty section.
 func ParseSection(raw []byte) (map[string]any, error) {

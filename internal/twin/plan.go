@@ -13,6 +13,9 @@ type Input struct {
 	// Postponed tells of a leaf that somebody else keeps changing whether to leave
 	// it for now; nil postpones nothing.
 	Postponed func(Path) bool
+	// Spared are leaves that somebody else is to take over: a value of ours stays
+	// there though it left the declaration.
+	Spared Document
 }
 
 // Plan is what to do about one twin. It is made for exactly the observed
@@ -61,7 +64,7 @@ func (c Conflict) String() string {
 
 // Make plans one twin.
 func Make(in Input) Plan {
-	p := planner{policies: in.Policies, postponed: in.Postponed, plan: Plan{
+	p := planner{policies: in.Policies, postponed: in.Postponed, spared: in.Spared, plan: Plan{
 		Record:  in.Record.clone(),
 		Settled: NewRecord(in.Record.Target),
 	}}

@@ -10,6 +10,7 @@ type planner struct {
 	plan      Plan
 	policies  Policies
 	postponed func(Path) bool
+	spared    Document
 }
 
 // change is what happens to one key: nothing, or a value to send, nil to delete.
@@ -204,6 +205,8 @@ func (p *planner) removedLeaf(at Path, record *node, held any) (change, bool) {
 	_, isObject := asObject(held)
 	emptied := isObject && len(childrenOf(record)) > 0 // what is left of an object that we wrote into
 	switch {
+	case p.spared.declares(at):
+		return unchanged, false
 	case p.policies.of(at) == Observe:
 		p.keep(at, record, held)
 		return unchanged, false

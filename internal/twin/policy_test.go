@@ -174,6 +174,18 @@ func TestPendingIsWhatObservingKeepsFromBeingDone(t *testing.T) {
 	}
 }
 
+func TestWhatIsSparedStaysForASuccessor(t *testing.T) {
+	t.Parallel()
+	ours := Document{Tags: object(t, `{"a":1,"b":{"c":1,"d":1},"e":{"f":1},"g":1}`)}
+	plan := Make(Input{
+		Record: recordOf(ours), Observed: ours,
+		Spared: Document{Tags: object(t, `{"a":2,"b":{"c":1},"e":5,"g":{"h":1}}`)},
+	})
+	if got := spell(t, plan.Patch.Tags); got != `{"b":{"d":null},"e":null,"g":null}` {
+		t.Errorf("patch %s", got)
+	}
+}
+
 const json1 = 1.0
 
 func TestParsePath(t *testing.T) {

@@ -2,6 +2,7 @@
 package fault
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -31,6 +32,8 @@ type Set struct {
 	Clock clock.Clock
 	// Freeze returns what queries see at this moment. Action IndexStall needs it.
 	Freeze func() *store.Frozen
+	// Stopping is closed when the hub stops: what it queues is dropped then.
+	Stopping <-chan struct{}
 
 	mu     sync.Mutex
 	nextID int
@@ -93,8 +96,8 @@ func (s *Set) List() []Rule {
 
 // Apply finds the oldest rule for the request and returns its verdict. Rules
 // that make the request wait do it here, until it is over or the rule is
-// removed; Apply returns ctx's error when ctx ends first, and the request must
-// then be dropped without being applied.
+// removed; Apply returns an error when ctx ends first, or for Queue when the hub
+// stops, and the request must then be dropped without being applied.
 func (s *Set) Apply(ctx context.Context, operation, deviceID string) (Verdict, error) {
 	r := s.take(operation, deviceID)
 	switch {
@@ -110,13 +113,17 @@ func (s *Set) Apply(ctx context.Context, operation, deviceID string) (Verdict, e
 		defer timer.Stop()
 		over = timer.C()
 	}
+	left := ctx.Done()
+	if r.Action == Queue {
+		left = s.Stopping
+	}
 	select {
 	case <-over:
 		return Verdict{}, nil
 	case <-r.removed:
 		return Verdict{}, nil
-	case <-ctx.Done():
-		return Verdict{}, context.Cause(ctx)
+	case <-left:
+		return Verdict{}, cmp.Or(context.Cause(ctx), context.Canceled)
 	}
 }
 

@@ -18,6 +18,10 @@ const (
 	Hold Action = "hold"
 	// Hang is another name for Hold.
 	Hang Action = "hang"
+	// Queue is Hold, but the request stays in the hub when its client goes away:
+	// once the rule is removed it is applied all the same. It is for requests of
+	// the service API.
+	Queue Action = "queue"
 	// Delay makes the request wait for the rule's delay, before it is applied.
 	Delay Action = "delay"
 	// Status refuses the request with the rule's status, without applying it.
@@ -87,15 +91,18 @@ type Rule struct {
 	Held int `json:"held"`
 }
 
-func (a Action) waits() bool { return a == Hold || a == Hang || a == Delay }
+func (a Action) waits() bool { return a == Hold || a == Hang || a == Queue || a == Delay }
 
-var actions = [...]Action{Hold, Hang, Delay, Status, Reset, DropAnswer, Truncated, StaleRead, IndexStall, MQTTDrop}
+var actions = [...]Action{Hold, Hang, Queue, Delay, Status, Reset, DropAnswer, Truncated, StaleRead, IndexStall, MQTTDrop}
 
 // twinReads are the operations that a stale read makes sense for.
 var twinReads = [...]string{"getTwin", "getModuleTwin", "mqttTwinGet"}
 
 // query is the operation that an index stall makes sense for.
 const query = "query"
+
+// mqttPrefix begins the names of the devices' operations.
+const mqttPrefix = "mqtt"
 
 func (r Rule) validate(operations []string) error {
 	switch {
@@ -117,11 +124,13 @@ func (r Rule) validateAction() error {
 		return fmt.Errorf("status %d is no failure; use %d to 599", r.Status, http.StatusBadRequest)
 	case r.Action == Delay && r.Delay <= 0:
 		return errors.New(`action "delay" needs a delay, for instance "250ms"`)
+	case r.Action == Queue && (r.Operation == AnyOperation || strings.HasPrefix(r.Operation, mqttPrefix)):
+		return fmt.Errorf("action %q is for an operation of the service API", r.Action)
 	case r.Action == StaleRead && !slices.Contains(twinReads[:], r.Operation):
 		return fmt.Errorf("action %q is for reads of a twin; use one of the operations %q", r.Action, twinReads)
 	case r.Action == IndexStall && (r.Operation != query || r.DeviceID != ""):
 		return fmt.Errorf("action %q is for queries, which are about no single device; use the operation %q and no deviceId", r.Action, query)
-	case r.Action == MQTTDrop && r.DeviceID == "" && !strings.HasPrefix(r.Operation, "mqtt"):
+	case r.Action == MQTTDrop && r.DeviceID == "" && !strings.HasPrefix(r.Operation, mqttPrefix):
 		return fmt.Errorf("action %q needs a deviceId, or an operation of a device, to know whose connection to cut", r.Action)
 	}
 	return nil

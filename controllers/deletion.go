@@ -1,0 +1,240 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+)
+
+// finalize cleans the hub up behind an object that is being deleted. It never
+// hangs: when the time is over, or there is no hub to clean up any more, it lets
+// the object go and says what was left behind.
+func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.DeviceTwin) (ctrl.Result, error) {
+	r.contention.forget(obj.UID)
+	r.guards.gone(obj.UID)
+	if !controllerutil.ContainsFinalizer(obj, v1alpha1.CleanupFinalizer) {
+		r.claims.release(ctx, client.ObjectKeyFromObject(obj))
+		return ctrl.Result{}, nil
+	}
+	left, err := r.cleanUp(ctx, obj)
+	out := outcomeOf(err)
+	if err == nil {
+		return r.letGo(ctx, obj, left)
+	}
+	remaining := r.deletionTimeout - r.report.clock.Since(obj.DeletionTimestamp.Time)
+	if remaining <= 0 || nothingToWaitFor(out) {
+		return r.letGo(ctx, obj, "the hub was not cleaned up: "+out.message)
+	}
+	if out.class != unseen {
+		before := obj.DeepCopy()
+		out.message = bounded("the hub is not cleaned up yet: " + out.message)
+		told := outcome{class: waiting, reason: v1alpha1.ReasonDeleting, message: out.message}
+		obj.Status.ObservedGeneration = obj.Generation
+		r.report.conditions(obj, told)
+		if err := r.report.write(ctx, r.client, before, obj); err != nil {
+			return r.report.next(ctx, outcomeOf(err), 0)
+		}
+	}
+	result, err := r.report.next(ctx, out, 0)
+	if err == nil {
+		result.RequeueAfter = max(min(result.RequeueAfter, remaining), time.Millisecond)
+	}
+	return result, err
+}
+
+// nothingToWaitFor tells whether the hub will not become ours to clean up again.
+func nothingToWaitFor(out outcome) bool {
+	switch out.reason {
+	case v1alpha1.ReasonHubNotFound, v1alpha1.ReasonHubNotAllowed, v1alpha1.ReasonDeviceNotAllowed,
+		v1alpha1.ReasonOwnedElsewhere, v1alpha1.ReasonSuspended:
+		return true
+	}
+	return false
+}
+
+// letGo removes the finalizer, and says what stays on the hub.
+func (r *deviceTwinReconciler) letGo(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) (ctrl.Result, error) {
+	before := obj.DeepCopy()
+	controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
+	err := r.client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if client.IgnoreNotFound(err) != nil {
+		return r.report.next(ctx, outcomeOf(err), 0)
+	}
+	r.claims.release(ctx, client.ObjectKeyFromObject(obj))
+	if obj.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
+		return ctrl.Result{}, nil // nothing was asked for
+	}
+	if left == "" {
+		r.report.event(obj, corev1.EventTypeNormal, v1alpha1.EventCleanedUp, "the hub was cleaned up")
+		return ctrl.Result{}, nil
+	}
+	log.FromContext(ctx).Info("left behind on the hub", "device", idOf(obj).String(), "left", left)
+	r.metrics.leftBehind()
+	r.mourn(ctx, obj, left)
+	return ctrl.Result{}, nil
+}
+
+// mourn records the event about what was left behind: on the HubConnection of
+// another namespace when the object's own is going away, which takes no events.
+func (r *deviceTwinReconciler) mourn(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) {
+	namespace := namespaceMetadata()
+	err := r.client.Get(ctx, types.NamespacedName{Name: obj.Namespace}, namespace)
+	if err == nil && namespace.DeletionTimestamp.IsZero() {
+		r.report.event(obj, corev1.EventTypeWarning, v1alpha1.EventLeftBehind, left)
+		return
+	}
+	var conn v1alpha1.HubConnection
+	if key := hubOf(obj); key.Namespace != obj.Namespace && r.client.Get(ctx, key, &conn) == nil {
+		r.report.event(&conn, corev1.EventTypeWarning, v1alpha1.EventLeftBehind,
+			fmt.Sprintf("%s of a namespace that was deleted: %s", idOf(obj), left))
+	}
+}
+
+// cleanUp does what the deletion policy says, and returns what stays on the hub.
+func (r *deviceTwinReconciler) cleanUp(ctx context.Context, obj *v1alpha1.DeviceTwin) (left string, err error) {
+	if obj.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
+		return "", nil
+	}
+	if obj.Spec.Suspend {
+		return "", &stop{outcome{class: suspended, reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true"}}
+	}
+	found, err := r.claimed(ctx, obj)
+	if outcomeOf(err).reason == v1alpha1.ReasonDeviceClaimed {
+		return "", nil // another one keeps the twin: nothing on it is ours
+	}
+	if err != nil {
+		return "", err
+	}
+	successor, err := r.claims.successor(ctx, obj, targetName(obj, found.session.Host()))
+	if err != nil {
+		return "", err
+	}
+	if obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete && successor == nil {
+		if deleted, err := r.deregister(ctx, obj, found); err != nil || deleted {
+			return "", err
+		}
+	}
+	return r.clear(ctx, obj, found, successor)
+}
+
+// deregister deletes the device or module, if this object registered it and it is
+// still the same one.
+func (r *deviceTwinReconciler) deregister(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved) (deleted bool, err error) {
+	registrar := r.registrar(obj, found.session)
+	note := registrar.noted(ctx)
+	if len(note.Credentials) == 0 {
+		return false, nil
+	}
+	identity, err := found.session.GetIdentity(ctx, idOf(obj))
+	switch {
+	case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
+		// One that may be registered yet by a request on its way is waited for.
+		return true, r.landed(obj, note.GenerationID != "")
+	case err != nil:
+		return false, err
+	case note.GenerationID == "":
+		if err := registrar.recognize(ctx, note, identity); err != nil {
+			return false, err
+		}
+		note = registrar.noted(ctx)
+	}
+	if note.GenerationID == "" || identity.GenerationID != note.GenerationID {
+		return false, nil // somebody else's
+	}
+	if err := r.admit(ctx, found, obj); err != nil {
+		return false, err
+	}
+	err = found.session.DeleteIdentity(ctx, idOf(obj), identity.ETag)
+	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
+		err = nil
+	}
+	return err == nil, err
+}
+
+// clear deletes the leaves that hold a value of ours, but for those that a
+// successor declares.
+func (r *deviceTwinReconciler) clear(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved, successor *v1alpha1.DeviceTwin) (left string, err error) {
+	var spared twin.Document
+	if successor != nil {
+		if spared, err = declaredBy(successor); err != nil {
+			spared = twin.Document{} // what it cannot have it does not take over
+		}
+	}
+	record := recordOf(ctx, obj, targetOf(obj, found.session.Host()))
+	for range maxAttempts {
+		held, err := found.session.GetTwin(ctx, idOf(obj))
+		if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if err := foreign(held, found.spec.OwnerTag); err != nil {
+			return "", err
+		}
+		plan := twin.Make(twin.Input{
+			Record: record, Observed: twin.Document{Tags: held.Tags, Desired: held.Desired}, Spared: spared,
+		})
+		if plan.Patch.Empty() {
+			return leftOn(plan), r.landed(obj, record.Empty())
+		}
+		err = r.remove(ctx, obj, found, held, plan)
+		if !errors.Is(err, errReplan) {
+			return leftOn(plan), err
+		}
+	}
+	return "", stopDiffering(transient, v1alpha1.ReasonContended, "somebody else changed the twin under each attempt")
+}
+
+func leftOn(plan twin.Plan) string {
+	if len(plan.LeftBehind) == 0 {
+		return ""
+	}
+	return "the hub holds somebody else's value: " + plan.LeftBehind.String()
+}
+
+func (r *deviceTwinReconciler) remove(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved, held *hub.Twin, plan twin.Plan) error {
+	if err := r.admit(ctx, found, obj); err != nil {
+		return err
+	}
+	after, err := found.session.PatchTwin(ctx, idOf(obj), held.ETag, hub.Patch(plan.Patch))
+	switch {
+	case hub.ReasonOf(err) == hub.ReasonPreconditionFailed:
+		return errReplan
+	case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
+		return nil
+	case hub.OutcomeUnknown(err):
+		r.flights.lost(obj.UID)
+		return err
+	case err != nil:
+		return err
+	case after.DeviceETag != held.DeviceETag:
+		return errReplan // another device of the same id
+	}
+	return nil
+}
+
+// landed waits until nothing of ours can arrive at the hub any more, unless there
+// is nothing to arrive.
+func (r *deviceTwinReconciler) landed(obj *v1alpha1.DeviceTwin, nothingSent bool) error {
+	if nothingSent || r.flights.landed(obj.UID) {
+		return nil
+	}
+	return stopWaiting(v1alpha1.ReasonDeleting, "an earlier write may still be on its way to the hub, which queues them for up to a minute")
+}
+
+// defaultDeletionTimeout is how long an outage may keep an object from going: an outage is
+// not a departure, and people should not have to remove finalizers by hand.
+const defaultDeletionTimeout = 10 * time.Minute
