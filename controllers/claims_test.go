@@ -113,6 +113,7 @@ func TestATenantSeesNothingBeyondItsScope(t *testing.T) {
 		conn.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
 		conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: "another", DeviceIDPrefix: "d"}}
 	})
+	w.awaitReady(conn)
 	for _, device := range []string{"line7-a", "line7-b", "line8-a", "it's"} {
 		_, err := w.hub.AddDevice(device)
 		w.Expect(err).NotTo(HaveOccurred())
@@ -154,6 +155,7 @@ func TestAnotherClustersDeviceIsRefused(t *testing.T) {
 	w := newWorld(t)
 	conn := w.connect()
 	w.edit(conn, func() { conn.Spec.OwnerTag = &v1alpha1.OwnerTag{Value: "cluster-a"} })
+	w.awaitReady(conn)
 	_, err := w.hub.AddDevice("d2")
 	w.Expect(err).NotTo(HaveOccurred())
 	w.somebodyElse("d2", map[string]any{"managedBy": "cluster-b"})

@@ -162,6 +162,7 @@ func TestAReadOnlyHubShowsWhatItWouldWrite(t *testing.T) {
 	conn := w.connect()
 	w.awaitReady(conn)
 	w.edit(conn, func() { conn.Spec.Mode = v1alpha1.ModeReadOnly })
+	w.awaitReady(conn)
 	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
 	w.create(obj)
 	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubReadOnly)

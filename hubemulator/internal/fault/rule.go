@@ -124,6 +124,13 @@ func (r Rule) validateAction() error {
 		return fmt.Errorf("status %d is no failure; use %d to 599", r.Status, http.StatusBadRequest)
 	case r.Action == Delay && r.Delay <= 0:
 		return errors.New(`action "delay" needs a delay, for instance "250ms"`)
+	}
+	return r.validateSubject()
+}
+
+// validateSubject checks that the action makes sense for what the rule is about.
+func (r Rule) validateSubject() error {
+	switch {
 	case r.Action == Queue && (r.Operation == AnyOperation || strings.HasPrefix(r.Operation, mqttPrefix)):
 		return fmt.Errorf("action %q is for an operation of the service API", r.Action)
 	case r.Action == StaleRead && !slices.Contains(twinReads[:], r.Operation):
