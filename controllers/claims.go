@@ -61,6 +61,9 @@ func (c *claims) take(ctx context.Context, obj *v1alpha1.DeviceTwin, host string
 	if taken && holder == own {
 		return nil
 	}
+	if taken && holder.name == own.name {
+		holder = own // of a namesake that was deleted
+	}
 	if !taken {
 		var err error
 		if holder, err = c.elect(ctx, obj, own, target); err != nil {
@@ -69,7 +72,7 @@ func (c *claims) take(ctx context.Context, obj *v1alpha1.DeviceTwin, host string
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now, taken := c.held[target]; taken {
+	if now, taken := c.held[target]; taken && now.name != own.name {
 		holder = now // somebody was faster
 	} else {
 		c.held[target], c.by[holder.name] = holder, target

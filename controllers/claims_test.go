@@ -80,6 +80,22 @@ func TestClaimsCountAcrossHubConnectionsAndNamespaces(t *testing.T) {
 	w.Expect(w.tags("d1")).To(Equal(`{"a":3}`))
 }
 
+func TestANamesakeTakesThePlaceOfADeletedTwin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	obj := w.twin("t1", "d1", `{"a":1}`, "")
+	w.create(obj)
+	w.awaitReady(obj)
+	for range 5 { // sometimes so fast that nobody sees it gone
+		w.delete(obj)
+		obj = w.twin("t1", "d1", `{"a":2}`, "")
+		w.create(obj)
+		w.awaitReady(obj)
+	}
+	w.Expect(w.tags("d1")).To(Equal(`{"a":2}`))
+}
+
 func TestOfManyAtOnceExactlyOneKeepsTheTwin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
