@@ -1,7 +1,6 @@
 package hubemulator
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/url"
 
@@ -114,7 +113,7 @@ func (s *Server) twinJSON(id store.ID) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(twin)
+	return twin.AppendJSON(nil), nil
 }
 
 // Report merges a JSON object into a device's reported properties, as if the

@@ -31,7 +31,7 @@ func (h *hub) pending() any {
 	h.t.Helper()
 	twin, err := h.store.Twin(store.ID{Device: "d1"})
 	h.Expect(err).NotTo(HaveOccurred())
-	return twin["cloudToDeviceMessageCount"]
+	return twin.Document()["cloudToDeviceMessageCount"]
 }
 
 func TestCommandIsRedeliveredUntilAcknowledged(t *testing.T) {

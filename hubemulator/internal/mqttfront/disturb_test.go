@@ -27,7 +27,7 @@ func (h *hub) twinVersion() any {
 	h.t.Helper()
 	twin, err := h.store.Twin(store.ID{Device: "d1"})
 	h.Expect(err).NotTo(HaveOccurred())
-	return twin["version"]
+	return twin.Document()["version"]
 }
 
 func (h *hub) subscribed() *rawClient {

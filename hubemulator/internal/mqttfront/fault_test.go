@@ -43,7 +43,7 @@ func TestHeldRequest(t *testing.T) {
 	h.Eventually(held, patience).Should(Equal(0))
 	twin, err := h.store.Twin(store.ID{Device: "d1"})
 	h.Expect(err).NotTo(HaveOccurred())
-	h.Expect(twin["version"]).To(Equal(int64(3)), "the request of a client that left was applied")
+	h.Expect(twin.Document()["version"]).To(Equal(int64(3)), "the request of a client that left was applied")
 }
 
 func TestRefusedAndUnansweredRequests(t *testing.T) {
@@ -74,7 +74,7 @@ func TestRefusedAndUnansweredRequests(t *testing.T) {
 	c.expectCut()
 	twin, err := h.store.Twin(store.ID{Device: "d1"})
 	h.Expect(err).NotTo(HaveOccurred())
-	h.Expect(twin["version"]).To(Equal(int64(5)), "the request was not applied") // 3 writes and reported 2
+	h.Expect(twin.Document()["version"]).To(Equal(int64(5)), "the request was not applied") // 3 writes and reported 2
 }
 
 func TestRefusedConnections(t *testing.T) {

@@ -120,7 +120,7 @@ func (h *hub) connectionState(id string) func() any {
 		if err != nil {
 			return err
 		}
-		return twin["connectionState"]
+		return twin.Document()["connectionState"]
 	}
 }
 

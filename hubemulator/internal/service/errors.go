@@ -111,7 +111,7 @@ func (e errorWriter) envelope(refusal *store.Error) any {
 func (e errorWriter) write(w http.ResponseWriter, err error) {
 	refusal := asRefusal(err)
 	// Strings and a number always encode.
-	text, _ := encodeBody(e.envelopeOf(err, refusal))
+	text, _ := appendBody(nil, e.envelopeOf(err, refusal))
 	result := answer{
 		status: refusal.Status,
 		header: map[string]string{"iothub-errorcode": refusal.Code},

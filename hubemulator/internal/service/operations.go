@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
@@ -95,18 +96,26 @@ func (h *handler) listDevices(c call) (answer, error) {
 	return answer{status: http.StatusOK, body: h.Store.Identities(limit)}, nil
 }
 
-// encodeBody returns an answer's body as JSON, nil if there is none.
-func encodeBody(body any) ([]byte, error) {
-	if body == nil {
-		return nil, nil
+// usualTwin is the room that most twins' JSON finds enough, in bytes.
+const usualTwin = 3 << 10
+
+// appendBody appends an answer's body as JSON. Without a body it appends nothing.
+func appendBody(text []byte, body any) ([]byte, error) {
+	switch body := body.(type) {
+	case nil:
+		return text, nil
+	case *store.Snapshot:
+		return body.AppendJSON(slices.Grow(text, usualTwin)), nil
+	case rows:
+		return body.appendJSON(text)
 	}
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
+	encoded := bytes.NewBuffer(text)
+	encoder := json.NewEncoder(encoded)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(body); err != nil {
 		return nil, fmt.Errorf("the answer could not be encoded: %w", err)
 	}
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), nil
+	return bytes.TrimSuffix(encoded.Bytes(), []byte("\n")), nil
 }
 
 func writeAnswer(w http.ResponseWriter, result answer) {

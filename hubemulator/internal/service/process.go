@@ -41,7 +41,7 @@ func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
 		return h.abandon(c)
 	}
 	if err == nil {
-		result.text, err = encodeBody(result.body)
+		result.text, err = appendBody(nil, result.body)
 	}
 	if err == nil {
 		h.bill(c, c.payloads(result))

@@ -34,11 +34,11 @@ func (h *handler) runQuery(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	rows, next := []map[string]any{}, &start
+	found, next := rows{}, &start
 	if token != "" || !h.Choices.EmptyFirstPage {
-		rows, next = page(h.scanFor(c).rows(parsed, start), start, parsed.Top(), size)
+		found, next = page(h.scanFor(c).find(parsed, start), start, parsed.Top(), size)
 	}
-	result := answer{status: http.StatusOK, body: rows, header: map[string]string{"x-ms-item-type": "Raw"}}
+	result := answer{status: http.StatusOK, body: found, header: map[string]string{"x-ms-item-type": "Raw"}}
 	if parsed.SelectsTwins() {
 		result.header["x-ms-item-type"] = "Twin"
 	}
@@ -61,20 +61,37 @@ func pageSize(header string) (int, error) {
 
 // page returns the rows of one page, and where the next one starts if there is
 // one. top is how many rows all pages have together at most, unless it is 0.
-func page(found iter.Seq2[position, map[string]any], start position, top, size int) ([]map[string]any, *position) {
-	rows := []map[string]any{}
+func page(found iter.Seq2[position, any], start position, top, size int) (rows, *position) {
+	collected := rows{}
 	last := start
 	for at, row := range found {
-		if len(rows) == size {
-			last.Rows = start.Rows + len(rows)
-			return rows, &last
+		if len(collected) == size {
+			last.Rows = start.Rows + len(collected)
+			return collected, &last
 		}
-		rows, last = append(rows, row), at
-		if start.Rows+len(rows) == top {
+		collected, last = append(collected, row), at
+		if start.Rows+len(collected) == top {
 			break
 		}
 	}
-	return rows, nil
+	return collected, nil
+}
+
+// rows are a page of twins, or of what a query selects of them.
+type rows []any
+
+func (r rows) appendJSON(text []byte) ([]byte, error) {
+	text = append(text, '[')
+	for i, row := range r {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		var err error
+		if text, err = appendBody(text, row); err != nil {
+			return nil, err
+		}
+	}
+	return append(text, ']'), nil
 }
 
 // scan goes through the twins of a source behind an id, as a query sees them.
@@ -87,13 +104,13 @@ func (h *handler) scanFor(c call) scan {
 	return h.Store.Scan
 }
 
-// rows yields what a query finds behind a position, with the position of each
-// row.
-func (s scan) rows(q *query.Query, start position) iter.Seq2[position, map[string]any] {
+// find yields the rows that a query finds behind a position, with the position
+// of each.
+func (s scan) find(q *query.Query, start position) iter.Seq2[position, any] {
 	if q.Aggregates() {
 		return s.groups(q, start)
 	}
-	return func(yield func(position, map[string]any) bool) {
+	return func(yield func(position, any) bool) {
 		for id, twin := range s(sourceOf(q), store.ID{Device: start.Device, Module: start.Module}) {
 			if !q.Selects(twin) {
 				continue
@@ -105,17 +122,17 @@ func (s scan) rows(q *query.Query, start position) iter.Seq2[position, map[strin
 	}
 }
 
-func rowOf(q *query.Query, twin *store.Snapshot) map[string]any {
+func rowOf(q *query.Query, twin *store.Snapshot) any {
 	if q.SelectsTwins() {
-		return twin.Document()
+		return new(*twin)
 	}
 	return q.Row(twin)
 }
 
 // groups aggregates anew for every page: what the groups come to may have
 // changed since the page before, but their order has not.
-func (s scan) groups(q *query.Query, start position) iter.Seq2[position, map[string]any] {
-	return func(yield func(position, map[string]any) bool) {
+func (s scan) groups(q *query.Query, start position) iter.Seq2[position, any] {
+	return func(yield func(position, any) bool) {
 		collected := q.Aggregation()
 		for _, twin := range s(sourceOf(q), store.ID{}) {
 			if q.Selects(twin) {

@@ -57,7 +57,7 @@ func BenchmarkQuery(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if rows := result.body.([]map[string]any); len(rows) != bb.rows {
+				if rows := result.body.(rows); len(rows) != bb.rows {
 					b.Fatalf("%d rows", len(rows))
 				}
 				if _, err := json.Marshal(result.body); err != nil {

@@ -144,18 +144,18 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, c call, path []s
 		}
 		return h.abandon(c)
 	}
-	if err := h.admit(r, c.route, path); err != nil {
+	if err := h.admit(r, c, path); err != nil {
 		return h.finish(w, c, answer{}, err)
 	}
 	return h.process(w, r, c)
 }
 
 // admit checks who is calling, and for which version.
-func (h *handler) admit(r *http.Request, matched route, path []string) error {
-	if err := h.authorize(r, matched, path); err != nil {
+func (h *handler) admit(r *http.Request, c call, path []string) error {
+	if err := h.authorize(r, c.route, path); err != nil {
 		return err
 	}
-	if !apiVersion.MatchString(r.URL.Query().Get("api-version")) {
+	if !apiVersion.MatchString(c.query("api-version")) {
 		return errAPIVersion
 	}
 	return nil

@@ -78,7 +78,7 @@ func (s *Store) freshTwin(id ID, with creation, now time.Time) (twin, error) {
 	if err := with.content.check(); err != nil {
 		return twin{}, err
 	}
-	fresh.tags = mergeTags(nil, with.content.tags)
+	fresh.tags = mergeValues(nil, with.content.tags)
 	if with.content.desired != nil {
 		desired.version = fresh.desired.version
 		fresh.desired = fresh.desired.merged(with.content.desired, desired, desired.version)

@@ -32,16 +32,16 @@ func (t twin) previous() twin {
 
 // TwinBefore is Twin as a stale replica of the hub would answer it: without
 // the last write of the back end or the device.
-func (s *Store) TwinBefore(id ID) (map[string]any, error) {
+func (s *Store) TwinBefore(id ID) (*Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found, err := s.find(id)
 	if err != nil {
 		return nil, err
 	}
-	stale := *found
+	stale := found.snapshot()
 	stale.twin = found.twin.previous()
-	return stale.document(), nil
+	return &stale, nil
 }
 
 // deviceView is a twin as its device sees it.

@@ -19,6 +19,7 @@ func FuzzMerge(f *testing.F) {
 	for _, seed := range [][2]string{
 		{`{"tags":{"a":{"b":1,"c":[1,{"d":2}]}}}`, `{"tags":{"a":{"b":null,"c":[3]},"e":{"f":null}}}`},
 		{`{"properties":{"desired":{"a":{"b":{}},"$version":7}}}`, `{"properties":{"desired":{"a":null,"b":"x"}}}`},
+		{`{"tags":{"q\"":"\"","back\\":"\\","control":"\u0001\n","é":"é\u2028","html":["<&>",true,false,-1.5e3,{}]}}`, `{"tags":{"é":{"<":">"}}}`},
 		{`{"properties":{"desired":{"a":1}}}`, `{"tags":{},"properties":{"desired":{"a":{"b":1.50}},"reported":{"a":1}}}`},
 	} {
 		f.Add([]byte(seed[0]), []byte(seed[1]))
@@ -36,7 +37,7 @@ type plainTwin struct{ tags, desired map[string]any }
 
 // write writes a body and checks what comes of it: the body merged into one
 // twin if it is accepted, otherwise what there was.
-func write(t *testing.T, h *hub, call func(store.ID, string, []byte) (map[string]any, error), body []byte, into, before plainTwin) plainTwin {
+func write(t *testing.T, h *hub, call func(store.ID, string, []byte) (*store.Snapshot, error), body []byte, into, before plainTwin) plainTwin {
 	t.Helper()
 	want := before
 	twin, err := call(store.ID{Device: "d1"}, "", body)
@@ -49,21 +50,33 @@ func write(t *testing.T, h *hub, call func(store.ID, string, []byte) (map[string
 		}
 	} else {
 		refusal(t, err)
-		if twin, err = h.Twin(store.ID{Device: "d1"}); err != nil {
+		if twin, err = h.Store.Twin(store.ID{Device: "d1"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tags, _ := twin["tags"].(map[string]any)
-	desired := twin["properties"].(map[string]any)["desired"].(map[string]any)
+	document := twin.Document()
+	tags, _ := document["tags"].(map[string]any)
+	desired := document["properties"].(map[string]any)["desired"].(map[string]any)
 	got := plainTwin{tags: plainMerge(nil, tags), desired: withoutMetadata(desired).(map[string]any)}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("%s\nbecame %v\nwant   %v", body, got, want)
 	}
 	mirrors(t, desired["$metadata"].(map[string]any), got.desired)
-	if _, err := json.Marshal(twin); err != nil {
+	expectSameJSON(t, twin)
+	return want
+}
+
+// expectSameJSON checks that a twin's JSON is that of its document.
+func expectSameJSON(t *testing.T, twin *store.Snapshot) {
+	t.Helper()
+	want, err := json.Marshal(twin.Document())
+	if err != nil {
 		t.Fatal(err)
 	}
-	return want
+	got := twin.AppendJSON(nil)
+	if !reflect.DeepEqual(decodeObject(t, got), decodeObject(t, want)) {
+		t.Fatalf("the twin's JSON is\n%s\nand its document\n%s", got, want)
+	}
 }
 
 func decodeObject(t *testing.T, body []byte) map[string]any {
@@ -72,10 +85,10 @@ func decodeObject(t *testing.T, body []byte) map[string]any {
 	decoder.UseNumber()
 	var document map[string]any
 	if err := decoder.Decode(&document); err != nil {
-		t.Fatalf("%q was accepted: %v", body, err)
+		t.Fatalf("%q is no JSON object: %v", body, err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		t.Fatalf("%q was accepted", body)
+		t.Fatalf("%q goes on after its object", body)
 	}
 	return document
 }

@@ -69,7 +69,9 @@ func (i identity) view() Identity {
 		document["statusReason"] = optional(i.statusReason)
 		document["statusUpdatedTime"] = formatTime(i.statusUpdated)
 		document["capabilities"] = map[string]any{"iotEdge": i.iotEdge}
-		i.scopes.describe(document)
+		for _, m := range i.scopes.fields() {
+			document[m.name] = m.value
+		}
 	}
 	return Identity{Etag: i.etag(), Document: document}
 }

@@ -138,6 +138,7 @@ func TestSnapshotProperties(t *testing.T) {
 		for id, twin := range h.Scan(source, store.ID{}) {
 			g := NewWithT(t)
 			g.Expect(h.Twin(id)).To(BeEquivalentTo(twin.Document()))
+			expectSameJSON(t, twin)
 			whole, defined := twin.Property(nil)
 			g.Expect(defined).To(BeTrue())
 			checkProperties(g, twin, nil, whole)
@@ -164,6 +165,7 @@ func TestEmptiedSectionHasNoVersionOfItsOwn(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	for _, twin := range h.Scan(store.Devices, store.ID{}) {
 		checkProperties(g, twin, nil, twin.Document())
+		expectSameJSON(t, twin)
 		for _, missing := range [][]string{{"properties", "desired", "$metadata", "$lastUpdatedVersion"}, {"tags"}, {"tags", "a"}} {
 			_, defined := twin.Property(missing)
 			g.Expect(defined).To(BeFalse(), "%v", missing)

@@ -9,13 +9,16 @@ type scopes struct {
 	parents []string
 }
 
-func (s scopes) describe(document map[string]any) {
+// fields are what documents of the device show.
+func (s scopes) fields() []field {
+	var fields []field
 	if s.device != "" {
-		document["deviceScope"] = s.device
+		fields = append(fields, field{"deviceScope", s.device})
 	}
 	if len(s.parents) > 0 {
-		document["parentScopes"] = s.parents
+		fields = append(fields, field{"parentScopes", s.parents})
 	}
+	return fields
 }
 
 const (

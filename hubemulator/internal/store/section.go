@@ -2,7 +2,6 @@ package store
 
 import (
 	"maps"
-	"slices"
 	"time"
 )
 
@@ -35,8 +34,11 @@ type stamp struct {
 // merged returns the section after a merge patch: objects merge, null deletes,
 // anything else replaces. Equal values get a new stamp too.
 func (s section) merged(patch map[string]any, at stamp, version int64) section {
-	values, metadata := mergeObject(s.values, s.meta, patch, at)
-	return section{values: values, meta: metadata, version: version}
+	return section{
+		values:  mergeValues(s.values, patch),
+		meta:    s.meta.merged(patch, &meta{updated: at.at, version: at.version}),
+		version: version,
+	}
 }
 
 // replaced returns the section after a full replacement.
@@ -44,45 +46,53 @@ func (s section) replaced(content map[string]any, at stamp, version int64) secti
 	return section{values: map[string]any{}, meta: &meta{}}.merged(content, at, version)
 }
 
-func mergeObject(values map[string]any, m *meta, patch map[string]any, at stamp) (map[string]any, *meta) {
+func mergeValues(values, patch map[string]any) map[string]any {
 	merged := maps.Clone(values)
 	if merged == nil {
-		merged = map[string]any{}
-	}
-	children := maps.Clone(m.children)
-	if children == nil {
-		children = map[string]*meta{}
+		merged = make(map[string]any, len(patch))
 	}
 	for key, value := range patch {
 		switch value := value.(type) {
 		case nil:
 			delete(merged, key)
-			delete(children, key)
 		case map[string]any:
-			below, belowMeta := childObject(merged, children, key)
-			merged[key], children[key] = mergeObject(below, belowMeta, value, at)
+			below, _ := merged[key].(map[string]any) // anything else gives way
+			merged[key] = mergeValues(below, value)
 		default:
 			merged[key] = value
-			children[key] = &meta{updated: at.at, version: at.version}
 		}
 	}
-	return merged, &meta{updated: at.at, version: at.version, children: children}
+	return merged
 }
 
-// childObject returns the object at key with its metadata; both are empty when
-// there is something else at key, or nothing. Tags have no metadata at all.
-func childObject(values map[string]any, children map[string]*meta, key string) (map[string]any, *meta) {
-	below, isObject := values[key].(map[string]any)
-	if m := children[key]; isObject && m != nil {
-		return below, m
+// merged returns the metadata after a merge patch. leaf is that of everything
+// the patch sets, which may share it, since it is never changed.
+func (m *meta) merged(patch map[string]any, leaf *meta) *meta {
+	children := maps.Clone(m.children)
+	if children == nil {
+		children = make(map[string]*meta, len(patch))
 	}
-	return below, &meta{}
+	for key, value := range patch {
+		switch value := value.(type) {
+		case nil:
+			delete(children, key)
+		case map[string]any:
+			below := children[key]
+			if below == nil {
+				below = &meta{}
+			}
+			children[key] = below.merged(value, leaf)
+		default:
+			children[key] = leaf
+		}
+	}
+	return &meta{updated: leaf.updated, version: leaf.version, children: children}
 }
 
 // document renders the section as the service API shows it.
 func (s section) document() map[string]any {
 	document := maps.Clone(s.values)
-	document["$metadata"] = s.metadata()
+	document["$metadata"] = s.metadata().document()
 	document["$version"] = s.version
 	return document
 }
@@ -94,17 +104,19 @@ func (s section) deviceView() map[string]any {
 	return document
 }
 
-func (s section) metadata() map[string]any {
+// metadata is what is shown of the metadata: an empty section has no version
+// of its own there.
+func (s section) metadata() *meta {
 	if len(s.values) == 0 {
-		return map[string]any{"$lastUpdated": formatTime(s.meta.updated)}
+		return &meta{updated: s.meta.updated}
 	}
-	return s.meta.document()
+	return s.meta
 }
 
 func (m *meta) document() map[string]any {
 	document := make(map[string]any, len(m.children)+2)
-	for _, key := range slices.Collect(maps.Keys(m.children)) {
-		document[key] = m.children[key].document()
+	for key, child := range m.children {
+		document[key] = child.document()
 	}
 	document["$lastUpdated"] = formatTime(m.updated)
 	if m.version != 0 {
@@ -118,9 +130,11 @@ const never = "0001-01-01T00:00:00Z"
 
 // formatTime writes a time as the hub does: UTC, up to seven digits of a
 // second, without trailing zeros.
-func formatTime(t time.Time) string {
+func formatTime(t time.Time) string { return string(appendTime(nil, t)) }
+
+func appendTime(text []byte, t time.Time) []byte {
 	if t.IsZero() {
-		return never
+		return append(text, never...)
 	}
-	return t.UTC().Truncate(100 * time.Nanosecond).Format("2006-01-02T15:04:05.9999999Z")
+	return t.UTC().Truncate(100*time.Nanosecond).AppendFormat(text, time.RFC3339Nano)
 }

@@ -23,6 +23,15 @@ type hub struct {
 	clock *testclock.FakePassiveClock
 }
 
+// Twin is the store's, as a document.
+func (h *hub) Twin(id store.ID) (map[string]any, error) {
+	twin, err := h.Store.Twin(id)
+	if err != nil {
+		return nil, err
+	}
+	return twin.Document(), nil
+}
+
 func newHub(t *testing.T, devices ...string) *hub {
 	t.Helper()
 	clock := testclock.NewFakePassiveClock(time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC))

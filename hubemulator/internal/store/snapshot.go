@@ -12,7 +12,12 @@ func (d *entry) snapshot() Snapshot { return Snapshot{identity: d.identity, twin
 // Document is the whole twin as the service API shows it. The caller may keep
 // it but must not change it.
 func (x *Snapshot) Document() map[string]any {
-	return (&entry{identity: x.identity, twin: x.twin}).document()
+	return x.document().values()
+}
+
+// AppendJSON appends the whole document as JSON.
+func (x *Snapshot) AppendJSON(text []byte) []byte {
+	return x.document().appendJSON(text)
 }
 
 // Property returns the value at a path of names from the top of the document,
@@ -78,10 +83,8 @@ func (s section) property(path []string) (any, bool) {
 		return s.document(), true
 	case path[0] == "$version":
 		return below(s.version, path[1:])
-	case path[0] == "$metadata" && len(s.values) == 0:
-		return below(s.metadata(), path[1:])
 	case path[0] == "$metadata":
-		return s.meta.property(path[1:])
+		return s.metadata().property(path[1:])
 	}
 	return below(s.values, path)
 }

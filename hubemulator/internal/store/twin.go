@@ -18,65 +18,21 @@ func (t twin) etag() string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, t.writes))
 }
 
-// Twin returns the twin as the service API shows it. The caller may keep it
-// but must not change anything below its first level.
-func (s *Store) Twin(id ID) (map[string]any, error) {
+// Twin returns the twin as it is now.
+func (s *Store) Twin(id ID) (*Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d, err := s.find(id)
 	if err != nil {
 		return nil, err
 	}
-	return d.document(), nil
-}
-
-func (d *entry) document() map[string]any {
-	document := map[string]any{
-		"deviceId":                  d.identity.id.Device,
-		"etag":                      d.twin.etag(),
-		"deviceEtag":                d.identity.etag(),
-		"status":                    d.identity.status,
-		"statusUpdateTime":          formatTime(d.identity.statusUpdated),
-		"connectionState":           d.identity.connectionState(),
-		"lastActivityTime":          formatTime(d.identity.lastActivity),
-		"cloudToDeviceMessageCount": d.identity.pendingCommands,
-		"authenticationType":        d.identity.auth.Type,
-		"x509Thumbprint": map[string]any{
-			"primaryThumbprint":   d.identity.auth.X509Thumbprint.Primary.value(),
-			"secondaryThumbprint": d.identity.auth.X509Thumbprint.Secondary.value(),
-		},
-		"modelId": "",
-		"version": int64(d.twin.writes) + d.twin.reported.version, //nolint:gosec // nobody writes 2^63 times
-		"properties": map[string]any{
-			"desired":  d.twin.desired.document(),
-			"reported": d.twin.reported.document(),
-		},
-	}
-	if d.identity.id.Module != "" {
-		document["moduleId"] = d.identity.id.Module
-	} else {
-		d.identity.describeDevice(document)
-	}
-	if len(d.twin.tags) > 0 {
-		document["tags"] = d.twin.tags
-	}
-	return document
-}
-
-// describeDevice adds what a twin shows of a device's identity, but not of a
-// module's.
-func (i identity) describeDevice(document map[string]any) {
-	document["capabilities"] = map[string]any{"iotEdge": i.iotEdge}
-	if i.statusReason != "" {
-		document["statusReason"] = i.statusReason
-	}
-	i.scopes.describe(document)
+	return new(d.snapshot()), nil
 }
 
 // PatchTwin merges tags and desired properties of a partial twin into the
 // twin of a device or module and returns the whole new twin. ifMatch is the If-Match
 // header's value, empty if there was none.
-func (s *Store) PatchTwin(id ID, ifMatch string, body []byte) (map[string]any, error) {
+func (s *Store) PatchTwin(id ID, ifMatch string, body []byte) (*Snapshot, error) {
 	wanted, err := s.choices.parseChange(body)
 	if err != nil {
 		return nil, err
@@ -86,7 +42,7 @@ func (s *Store) PatchTwin(id ID, ifMatch string, body []byte) (map[string]any, e
 
 // ReplaceTwin makes tags and desired properties exactly what body says: a
 // section that it leaves out is emptied. It returns the whole new twin.
-func (s *Store) ReplaceTwin(id ID, ifMatch string, body []byte) (map[string]any, error) {
+func (s *Store) ReplaceTwin(id ID, ifMatch string, body []byte) (*Snapshot, error) {
 	wanted, err := s.choices.parseChange(body)
 	if err != nil {
 		return nil, err
@@ -97,8 +53,8 @@ func (s *Store) ReplaceTwin(id ID, ifMatch string, body []byte) (map[string]any,
 	return s.write(id, ifMatch, wanted, replaceTwin)
 }
 
-func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, change, stamp) twin) (map[string]any, error) {
-	var document map[string]any
+func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, change, stamp) twin) (*Snapshot, error) {
+	var written *Snapshot
 	err := s.locked(func() error {
 		found, err := s.find(id)
 		if err != nil {
@@ -110,10 +66,10 @@ func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, cha
 		if err := s.writeTwin(found, wanted, apply); err != nil {
 			return err
 		}
-		document = found.document()
+		written = new(found.snapshot())
 		return nil
 	})
-	return document, err
+	return written, err
 }
 
 func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, stamp) twin) error {
@@ -145,7 +101,7 @@ func patchTwin(t twin, wanted change, at stamp) twin {
 	case wanted.clearTags:
 		t.tags = nil
 	case wanted.tags != nil:
-		t.tags = mergeTags(t.tags, wanted.tags)
+		t.tags = mergeValues(t.tags, wanted.tags)
 	}
 	if wanted.desired != nil {
 		t.desired = t.desired.merged(wanted.desired, at, at.version)
@@ -153,15 +109,9 @@ func patchTwin(t twin, wanted change, at stamp) twin {
 	return t
 }
 
-// mergeTags merges a patch into tags, which have no metadata.
-func mergeTags(tags, patch map[string]any) map[string]any {
-	merged, _ := mergeObject(tags, &meta{}, patch, stamp{})
-	return merged
-}
-
 func replaceTwin(t twin, wanted change, at stamp) twin {
 	t.writes++
-	t.tags = mergeTags(nil, wanted.tags)
+	t.tags = mergeValues(nil, wanted.tags)
 	t.desired = t.desired.replaced(wanted.desired, at, at.version)
 	return t
 }
