@@ -2,9 +2,12 @@
 
 // Devices and modules of the suites' own, and how they sign in.
 
-const { ConnectionString } = require('azure-iot-device');
+const { Client, ConnectionString, ModuleClient } = require('azure-iot-device');
+const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 
-// A device speaks MQTT to a port of its own, which the host name may carry. A
+const transports = { TCP: Mqtt, WebSocket: MqttWs };
+
+// A device speaks MQTT over TCP to a port of its own, which the host name may carry. A
 // WebSocket goes to port 443, which leaves no room for a port in the name.
 const hosts = {
   TCP: ConnectionString.parse(process.env.HUB_DEVICE_CONNECTION).HostName,
@@ -27,4 +30,10 @@ function connectionOf({ deviceId, moduleId, authentication }, host = hosts.TCP) 
   return moduleId ? `${connection};ModuleId=${moduleId}` : connection;
 }
 
-module.exports = { hosts, register, registerModule, connectionOf };
+// clientOf returns the client of a device or module that has keys.
+function clientOf(identity, transport = 'TCP') {
+  const Identity = identity.moduleId ? ModuleClient : Client;
+  return Identity.fromConnectionString(connectionOf(identity, hosts[transport]), transports[transport]);
+}
+
+module.exports = { transports, hosts, register, registerModule, connectionOf, clientOf };

@@ -5,19 +5,17 @@
 
 const assert = require('node:assert/strict');
 const { results } = require('azure-iot-common');
-const { Client, Message } = require('azure-iot-device');
-const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
+const { Message } = require('azure-iot-device');
 const { test, serviceRegistry, openTwin } = require('./hub');
-const { hosts, register, connectionOf } = require('./identities');
+const { transports, register, clientOf } = require('./identities');
 const { sendToDevice, callsOf } = require('./emulator');
 const { happens, eventually, called } = require('./wait');
 
 const owner = serviceRegistry('iothubowner');
-const transports = { TCP: Mqtt, WebSocket: MqttWs };
 const queued = async (deviceId) => (await owner.get(deviceId)).responseBody.cloudToDeviceMessageCount;
 
 async function connected(transport, identity, run) {
-  const client = Client.fromConnectionString(connectionOf(identity, hosts[transport]), transports[transport]);
+  const client = clientOf(identity, transport);
   try {
     await client.open();
     return await run(client);

@@ -5,10 +5,9 @@
 
 const assert = require('node:assert/strict');
 const { Client: ServiceClient } = require('azure-iothub');
-const { Client, DeviceMethodRequest, ModuleClient } = require('azure-iot-device');
-const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { test, serviceRegistry, openTwin } = require('./hub');
-const { hosts, register, registerModule, connectionOf } = require('./identities');
+const { DeviceMethodRequest } = require('azure-iot-device');
+const { test, serviceRegistry, deviceClient, openTwin } = require('./hub');
+const { register, registerModule, clientOf } = require('./identities');
 const { withFault } = require('./emulator');
 const { called } = require('./wait');
 
@@ -16,20 +15,20 @@ const owner = serviceRegistry('iothubowner');
 const service = ServiceClient.fromConnectionString(JSON.parse(process.env.HUB_SERVICE_CONNECTIONS).service);
 const patience = { responseTimeoutInSeconds: 20, connectTimeoutInSeconds: 10 };
 
-const onDevice = (transport, Transport) => ({
-  connect: async (id) => Client.fromConnectionString(connectionOf(await register(owner, id), hosts[transport]), Transport),
+const onDevice = (transport) => ({
+  connect: async (id) => clientOf(await register(owner, id), transport),
   serve: (client, name, handler) => client.onDeviceMethod(name, handler),
   target: (id) => [id],
 });
 
 // The kinds of callee, by the same names.
 const kinds = {
-  device: onDevice('TCP', Mqtt),
-  websocket: onDevice('WebSocket', MqttWs),
+  device: onDevice('TCP'),
+  websocket: onDevice('WebSocket'),
   module: {
     connect: async (id) => {
       await register(owner, id);
-      return ModuleClient.fromConnectionString(connectionOf(await registerModule(owner, id, 'arm')), Mqtt);
+      return clientOf(await registerModule(owner, id, 'arm'));
     },
     serve: (client, name, handler) => client.onMethod(name, handler),
     target: (id) => [id, 'arm'],
@@ -148,7 +147,7 @@ test('the time to connect is part of the time to answer', async () => {
 
 test('a call waits for the device to connect', async () => {
   const answer = service.invokeDeviceMethod(process.env.HUB_DEVICE_ID, { methodName: 'late', ...patience });
-  const late = Client.fromConnectionString(process.env.HUB_DEVICE_CONNECTION, Mqtt);
+  const late = deviceClient();
   late.onDeviceMethod('late', (request, response) => response.send(200, 'here'));
   assert.equal((await answer).result.payload, 'here');
   await late.close();

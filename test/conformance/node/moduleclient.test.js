@@ -13,14 +13,13 @@ const {
   IotEdgeAuthenticationProvider, Message, ModuleClient, SharedAccessKeyAuthenticationProvider,
   SharedAccessSignature, SharedAccessSignatureAuthenticationProvider,
 } = require('azure-iot-device');
-const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
+const { Mqtt } = require('azure-iot-device-mqtt');
 const { test, serviceRegistry, openTwin, report, desiredUpdates } = require('./hub');
-const { hosts, register, registerModule, connectionOf } = require('./identities');
+const { transports, hosts, register, registerModule, connectionOf, clientOf } = require('./identities');
 const { callsOf } = require('./emulator');
 const { called } = require('./wait');
 
 const owner = serviceRegistry('iothubowner');
-const transports = { TCP: Mqtt, WebSocket: MqttWs };
 
 const keyOf = ({ authentication }) => authentication.symmetricKey.primaryKey;
 const tokenOf = (module, host) => SharedAccessSignature.create(
@@ -47,7 +46,7 @@ for (const [transport, Transport] of Object.entries(transports)) {
   const host = hosts[transport];
   const id = (what) => `${what}-${transport.toLowerCase()}`;
   const connected = async (module, run) => {
-    const client = ModuleClient.fromConnectionString(connectionOf(module, host), Transport);
+    const client = clientOf(module, transport);
     try {
       await client.open();
       return await run(client);
@@ -126,7 +125,7 @@ test('options and retry policies are taken', async () => {
 test('a module cannot sign in with its device\'s key, nor without one', async () => {
   const device = await register(owner, 'keyless');
   await registerModule(owner, 'keyless', 'arm');
-  const client = ModuleClient.fromConnectionString(connectionOf({ ...device, moduleId: 'arm' }), Mqtt);
+  const client = clientOf({ ...device, moduleId: 'arm' });
   await assert.rejects(client.open(), { name: 'UnauthorizedError' });
   const certified = `HostName=${hosts.TCP};DeviceId=keyless;ModuleId=arm;x509=true`;
   assert.throws(() => ModuleClient.fromConnectionString(certified, Mqtt), { name: 'NotImplementedError' });

@@ -7,22 +7,20 @@ const assert = require('node:assert/strict');
 const { Client: ServiceClient } = require('azure-iothub');
 const { NoRetry, results } = require('azure-iot-common');
 const { Client, Message, SharedAccessKeyAuthenticationProvider } = require('azure-iot-device');
-const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 const { test, serviceRegistry, openTwin, report, desiredUpdates } = require('./hub');
-const { hosts, register, connectionOf } = require('./identities');
+const { transports, hosts, register, connectionOf, clientOf } = require('./identities');
 const { callsOf, sendToDevice, withFault } = require('./emulator');
 const { happens, eventually, called } = require('./wait');
 
 const owner = serviceRegistry('iothubowner');
 const service = ServiceClient.fromConnectionString(JSON.parse(process.env.HUB_SERVICE_CONNECTIONS).service);
-const transports = { TCP: Mqtt, WebSocket: MqttWs };
 
 // cut ends a device's connection as a network does that fails.
 const cut = (deviceId) => withFault({ operation: 'getDevice', deviceId, action: 'mqttDrop' }, () => owner.get(deviceId));
 
 for (const [transport, Transport] of Object.entries(transports)) {
   const id = (what) => `${what}-${transport.toLowerCase()}`;
-  const newClient = (identity) => Client.fromConnectionString(connectionOf(identity, hosts[transport]), Transport);
+  const newClient = (identity) => clientOf(identity, transport);
 
   test(`${transport}: after a cut the client comes back to all that it listened to`, async () => {
     const identity = await register(owner, id('listener'));

@@ -10,14 +10,13 @@ const {
   Client, ConnectionString, SharedAccessKeyAuthenticationProvider, SharedAccessSignature,
   SharedAccessSignatureAuthenticationProvider, X509AuthenticationProvider, getUserAgentString,
 } = require('azure-iot-device');
-const { Mqtt, MqttWs, clientFromConnectionString } = require('azure-iot-device-mqtt');
+const { Mqtt, clientFromConnectionString } = require('azure-iot-device-mqtt');
 const { test, serviceRegistry, openTwin, report } = require('./hub');
-const { hosts, register, connectionOf } = require('./identities');
+const { transports, hosts, register, connectionOf, clientOf } = require('./identities');
 const { callsOf } = require('./emulator');
 const { happens, called } = require('./wait');
 
 const owner = serviceRegistry('iothubowner');
-const transports = { TCP: Mqtt, WebSocket: MqttWs };
 const certificate = { cert: process.env.HUB_DEVICE_CERTIFICATE, key: process.env.HUB_DEVICE_KEY };
 
 const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;
@@ -152,14 +151,14 @@ test('how long tokens live may be set, and the margin has to be shorter', async 
   assert.ok(Math.abs(SharedAccessSignature.parse(sharedAccessSignature).se - inSeconds(120)) <= 2);
   provider.stop();
   assert.throws(() => provider.setTokenRenewalValues(30, 30), { name: 'ArgumentError' });
-  const client = Client.fromConnectionString(connectionOf(identity), Mqtt);
+  const client = clientOf(identity);
   await client.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: 120, tokenRenewalMarginInSeconds: 30 } });
   await worksAs(client, identity.deviceId);
 });
 
 test('options: those that the hub hears of, and those that it does not', async () => {
   const identity = await register(owner, 'optioned');
-  const client = Client.fromConnectionString(connectionOf(identity), Mqtt);
+  const client = clientOf(identity);
   await client.setOptions({
     ca: process.env.NODE_EXTRA_CA_CERTS, keepalive: 30, productInfo: 'conformance', modelId: 'dtmi:com:example:Thermostat;1',
   });
@@ -200,5 +199,5 @@ for (const [i, [what, connection]] of Object.entries(refused).entries()) {
 test('refused: a device that is disabled', async () => {
   const identity = await register(owner, 'disabled');
   await owner.update({ ...identity, status: 'disabled' });
-  await assert.rejects(Client.fromConnectionString(connectionOf(identity), Mqtt).open(), { name: 'UnauthorizedError' });
+  await assert.rejects(clientOf(identity).open(), { name: 'UnauthorizedError' });
 });

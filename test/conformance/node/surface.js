@@ -11,8 +11,8 @@ const ts = require('typescript');
 const packages = ['azure-iothub', 'azure-iot-device', 'azure-iot-device-mqtt'];
 // What a client hands out may be declared here.
 const shared = ['azure-iot-common'];
-// Of these on, what a class inherits is Node's.
-const nodes = new Set([Object.prototype, Function.prototype, require('node:events'), require('node:events').prototype]);
+// From these on, what a class inherits is Node's.
+const ofNode = new Set([Object.prototype, Function.prototype, require('node:events'), require('node:events').prototype]);
 
 const program = ts.createProgram([...packages, ...shared].flatMap(declarationsOf), {
   // Nothing but these declarations is read: what comes from elsewhere is not theirs.
@@ -25,6 +25,11 @@ const followed = new Set(); // classes that no package exports
 for (const name of packages) {
   const declared = checker.getExportsOfModule(checker.getSymbolAtLocation(sourceOf(entryOf(name))));
   declared.map(resolved).forEach((symbol, i) => listExport(name, declared[i].name, symbol));
+  for (const [exported, value] of Object.entries(require(name))) {
+    if (value !== undefined && !declared.some((symbol) => symbol.name === exported)) {
+      throw new Error(`${name} exports ${exported}, but does not declare it`);
+    }
+  }
 }
 process.stdout.write(JSON.stringify([...listed.values()], null, 1));
 
@@ -117,7 +122,7 @@ function isPublic(member) {
 
 function methodsOf(holder) {
   const found = new Set();
-  for (; holder && !nodes.has(holder); holder = Object.getPrototypeOf(holder)) {
+  for (; holder && !ofNode.has(holder); holder = Object.getPrototypeOf(holder)) {
     Object.entries(Object.getOwnPropertyDescriptors(holder))
       .filter(([name, { value }]) => typeof value === 'function' && name !== 'constructor')
       .forEach(([name]) => found.add(name));
