@@ -60,14 +60,22 @@ func (s *Server) connectionString(id store.ID) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	who, owner := fmt.Sprintf("device %q", id.Device), "DeviceId="+id.Device
-	if id.Module != "" {
-		who, owner = fmt.Sprintf("module %q of %s", id.Module, who), owner+";ModuleId="+id.Module
-	}
 	if key == "" {
+		who := fmt.Sprintf("device %q", id.Device)
+		if id.Module != "" {
+			who = fmt.Sprintf("module %q of %s", id.Module, who)
+		}
 		return "", fmt.Errorf("%s does not sign in with a key", who)
 	}
-	return fmt.Sprintf("HostName=%s;%s;SharedAccessKey=%s", s.HostName(), owner, key), nil
+	return s.keyConnectionString(id, key), nil
+}
+
+func (s *Server) keyConnectionString(id store.ID, key string) string {
+	owner := "DeviceId=" + id.Device
+	if id.Module != "" {
+		owner += ";ModuleId=" + id.Module
+	}
+	return fmt.Sprintf("HostName=%s;%s;SharedAccessKey=%s", s.HostName(), owner, key)
 }
 
 // AddDevice registers a device with fresh keys and returns its connection

@@ -2,13 +2,14 @@ package hubemulator
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/state"
 )
 
-// The files that a hub with a data directory writes there.
+// The files that a hub with a data directory writes there for others.
 const (
 	CAFile          = "ca.crt"
 	ConnectionsFile = "connections.json"
@@ -21,8 +22,11 @@ type Connections struct {
 	Service string `json:"service"`
 	// Policies holds a connection string for each shared access policy.
 	Policies map[string]string `json:"policies"`
-	// Devices holds a connection string for each device created at start.
+	// Devices holds a connection string for each device that the hub had when
+	// it was started and that signs in with a key; Modules for each module,
+	// named {device}/{module}.
 	Devices   map[string]string `json:"devices"`
+	Modules   map[string]string `json:"modules,omitempty"`
 	Addresses Addresses         `json:"addresses"`
 	// Issuer is the hub's own issuer of Entra ID's access tokens; absent when
 	// there is none.
@@ -40,6 +44,7 @@ func (s *Server) connections() (Connections, error) {
 	connections := Connections{
 		Policies:  map[string]string{},
 		Devices:   map[string]string{},
+		Modules:   map[string]string{},
 		Addresses: Addresses{HTTPS: s.HTTPSAddress(), MQTT: s.MQTTAddress(), Admin: s.AdminAddress()},
 	}
 	for _, policy := range s.store.Policies() {
@@ -51,12 +56,12 @@ func (s *Server) connections() (Connections, error) {
 	}
 	connections.Issuer = s.entra.connection()
 	connections.Service = connections.Policies["iothubowner"]
-	for _, deviceID := range s.opts.Devices {
-		text, err := s.DeviceConnectionString(deviceID)
-		if err != nil {
-			return Connections{}, err
+	for id, key := range s.store.Keys() {
+		if id.Module != "" {
+			connections.Modules[id.Device+"/"+id.Module] = s.keyConnectionString(id, key)
+		} else {
+			connections.Devices[id.Device] = s.keyConnectionString(id, key)
 		}
-		connections.Devices[deviceID] = text
 	}
 	return connections, nil
 }
@@ -72,29 +77,15 @@ func (s *Server) writeFiles(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("the data directory cannot be used: %w", err)
-	}
-	if err := writeAtomically(filepath.Join(dir, CAFile), s.entra.withCA(s.identity.CAPEM), 0o644); err != nil {
+	if err := replace(filepath.Join(dir, CAFile), 0o644, s.entra.withCA(s.identity.CAPEM)); err != nil {
 		return err
 	}
-	return writeAtomically(filepath.Join(dir, ConnectionsFile), append(text, '\n'), 0o600)
+	return replace(filepath.Join(dir, ConnectionsFile), 0o600, append(text, '\n'))
 }
 
-// writeAtomically never leaves a half-written file under the final name.
-func writeAtomically(path string, content []byte, mode os.FileMode) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("the data directory cannot be written: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
-		}
-	}()
-	_, err = file.Write(content)
-	if err = errors.Join(err, file.Chmod(mode), file.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return os.Rename(file.Name(), path)
+func replace(path string, mode os.FileMode, content []byte) error {
+	return state.Replace(path, mode, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
 }

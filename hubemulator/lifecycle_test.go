@@ -119,7 +119,7 @@ func TestFiles(t *testing.T) {
 	}))
 	entries, err := os.ReadDir(dir)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(entries).To(HaveLen(2), "no temporary file is left")
+	g.Expect(entries).To(HaveLen(4), "state.jsonl, its lock, and no temporary file")
 
 	_, err = hubemulator.Start(t.Context(), hubemulator.Options{DataDir: path})
 	g.Expect(err).To(MatchError(ContainSubstring("data directory cannot be used")))

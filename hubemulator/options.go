@@ -18,9 +18,15 @@ type Options struct {
 	HTTPSAddress, MQTTAddress, AdminAddress string
 	// Hostname goes into connection strings and the certificate. Default "localhost".
 	Hostname string
-	// DataDir, when set, receives ca.crt and connections.json.
+	// DataDir, when set, receives ca.crt and connections.json, and keeps the
+	// hub: started again with the same directory, it has the same policies,
+	// certificates, devices, modules, twins and queues. It is saved when it
+	// stops, and at intervals of the hub's clock before, 2 seconds as long as
+	// saving is quick. Empty means that nothing is kept.
 	DataDir string
-	// Devices are registered at start, with fresh keys.
+	// Ephemeral says to neither save nor restore the hub in DataDir.
+	Ephemeral bool
+	// Devices are registered at start, with fresh keys, unless DataDir has them.
 	Devices []string
 	// DeviceCAs are PEM certificates of the authorities that devices of
 	// authentication type certificateAuthority may have theirs from.

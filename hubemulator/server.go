@@ -36,8 +36,9 @@ type Server struct {
 	counters count.Set
 	faults   fault.Set
 	limits   *throttle.Limits
-	identity certificate.Identity
 	entra    entraSide
+	identity certificate.Identity
+	kept     kept
 
 	listeners listeners
 	https     *http.Server
@@ -133,46 +134,32 @@ func (l listeners) close() error {
 }
 
 func assemble(running context.Context, opts Options, bound listeners, trust entraSide) (*Server, error) {
-	names := certificate.Names(opts.Hostname, bound.https, bound.mqtt)
-	identity, err := certificate.New("hubemulator CA", names)
-	if err != nil {
-		return nil, err
-	}
-	// Devices may sign in with a certificate. Which ones are accepted depends
-	// on the device, which the handshake knows nothing of.
-	identity.TLS.ClientAuth = tls.RequestClientCert
 	limits, err := throttle.New(opts.Tier, opts.Units, opts.Clock)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		opts: opts, listeners: bound, identity: identity, entra: trust, limits: limits,
+		opts: opts, listeners: bound, entra: trust, limits: limits,
 		faults: fault.Set{Seed: opts.FaultSeed, Clock: opts.Clock, Stopping: running.Done()},
 	}
-	if err := s.addStore(names); err != nil {
-		return nil, err
+	names := certificate.Names(opts.Hostname, bound.https, bound.mqtt)
+	err = s.addStore(names)
+	if err == nil {
+		err = s.openDataDir()
 	}
-	if s.mqtt, err = newMQTT(mqttConfig{
-		Store: s.store, TLS: identity.TLS.Clone(), Counters: &s.counters, Faults: &s.faults, Limits: limits,
-		Logger: opts.Logger, Clock: opts.Clock, Choices: opts.Choices.mqtt(), HostNames: names,
-	}); err != nil {
-		return nil, fmt.Errorf("preparing MQTT: %w", err)
+	if err == nil {
+		err = s.populate()
 	}
-	s.https = httpserver.New(running, opts.Logger, withWebSocket(s.mqtt, service.New(service.Config{
-		Store: s.store, Entra: trust.authorizer, Counters: &s.counters, Faults: &s.faults, Limits: limits, Clock: opts.Clock,
-		Choices: opts.Choices.service(),
-	})))
-	s.https.TLSConfig = identity.TLS.Clone()
-	s.admin = httpserver.New(running, opts.Logger, s.adminAPI())
-	if opts.DataDir != "" {
-		if err := s.writeFiles(opts.DataDir); err != nil {
-			return nil, errors.Join(err, s.mqtt.Close())
-		}
+	if err == nil {
+		err = s.offer(running, names)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.abandon())
 	}
 	return s, nil
 }
 
-// addStore makes the hub's registry, with the devices that are there at start.
+// addStore makes the hub's registry.
 func (s *Server) addStore(names []string) error {
 	if s.opts.QueryLag < 0 || s.opts.QueryGhosts < 0 {
 		return errors.New("the query lag and the time that queries find ghosts cannot be negative; use 0 for none")
@@ -189,7 +176,18 @@ func (s *Server) addStore(names []string) error {
 		DeviceCAs: devices, DisableLocalAuth: s.opts.DisableLocalAuth, Choices: s.opts.Choices.store(),
 	})
 	s.faults.Freeze = s.store.Freeze
+	return nil
+}
+
+// populate creates the devices that the hub starts with, but for those that
+// it had before.
+func (s *Server) populate() error {
+	created := map[string]bool{}
 	for _, deviceID := range s.opts.Devices {
+		if !created[deviceID] && s.store.Has(store.ID{Device: deviceID}) {
+			continue
+		}
+		created[deviceID] = true
 		if _, err := s.AddDevice(deviceID); err != nil {
 			return fmt.Errorf("creating device %q: %w", deviceID, err)
 		}
@@ -197,13 +195,52 @@ func (s *Server) addStore(names []string) error {
 	return nil
 }
 
+// offer makes what the listeners will serve.
+func (s *Server) offer(running context.Context, names []string) error {
+	if err := s.addIdentity(names); err != nil {
+		return err
+	}
+	// Devices may sign in with a certificate. Which ones are accepted depends
+	// on the device, which the handshake knows nothing of.
+	s.identity.TLS.ClientAuth = tls.RequestClientCert
+	var err error
+	if s.mqtt, err = newMQTT(mqttConfig{
+		Store: s.store, TLS: s.identity.TLS.Clone(), Counters: &s.counters, Faults: &s.faults, Limits: s.limits,
+		Logger: s.opts.Logger, Clock: s.opts.Clock, Choices: s.opts.Choices.mqtt(), HostNames: names,
+	}); err != nil {
+		return fmt.Errorf("preparing MQTT: %w", err)
+	}
+	s.https = httpserver.New(running, s.opts.Logger, withWebSocket(s.mqtt, service.New(service.Config{
+		Store: s.store, Entra: s.entra.authorizer, Counters: &s.counters, Faults: &s.faults, Limits: s.limits, Clock: s.opts.Clock,
+		Choices: s.opts.Choices.service(),
+	})))
+	s.https.TLSConfig = s.identity.TLS.Clone()
+	s.admin = httpserver.New(running, s.opts.Logger, s.adminAPI())
+	return s.fillDataDir()
+}
+
+// abandon lets go of a hub that could not start, and saves nothing of it.
+func (s *Server) abandon() error {
+	var errs []error
+	if s.mqtt != nil {
+		errs = append(errs, s.mqtt.Close())
+	}
+	if s.kept.keeper != nil {
+		errs = append(errs, s.kept.keeper.File.Close())
+	}
+	return errors.Join(errs...)
+}
+
 func (s *Server) serve(running context.Context) {
 	s.background("HTTPS", func() error { return s.https.ServeTLS(s.listeners.https, "", "") })
 	s.background("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
 	s.background("admin", func() error { return s.admin.Serve(s.listeners.admin) })
+	if s.kept.keeper != nil {
+		s.serving.Go(func() { s.kept.keeper.Run(running) })
+	}
 	s.background("stop", func() error {
 		<-running.Done()
-		s.stopErr = errors.Join(s.mqtt.Close(), httpserver.Shutdown(s.https), httpserver.Shutdown(s.admin), s.listeners.close(), s.entra.close())
+		s.stopErr = errors.Join(s.mqtt.Close(), httpserver.Shutdown(s.https), httpserver.Shutdown(s.admin), s.listeners.close(), s.entra.close(), s.closeDataDir())
 		return s.stopErr
 	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -22,7 +21,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	. "github.com/onsi/gomega"
-	"github.com/onsi/gomega/gbytes"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 )
@@ -43,18 +41,10 @@ type program struct {
 func runProgram(t *testing.T, args ...string) program {
 	t.Helper()
 	g := NewWithT(t)
-	ctx, stop := context.WithCancel(t.Context())
-	dir, stdout, stderr, code := t.TempDir(), gbytes.NewBuffer(), gbytes.NewBuffer(), make(chan int, 1)
-	go func() {
-		code <- run(ctx, append([]string{
-			"--https-address", "127.0.0.1:0", "--mqtt-address", "127.0.0.1:0", "--admin-address=127.0.0.1:0", "--data-dir", dir, "--device", "d1",
-		}, args...), stdout, stderr)
-	}()
-	g.Eventually(stdout, "10s").Should(gbytes.Say("ready"), "%s", stderr.Contents)
-	var p program
-	text, err := os.ReadFile(filepath.Join(dir, "connections.json"))
-	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(json.Unmarshal(text, &p.Connections)).To(Succeed())
+	dir := t.TempDir()
+	running := start(t, dir, append([]string{"--device", "d1"}, args...)...)
+	found := connections(t, dir)
+	p := program{Connections: &found}
 	pem, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
 	g.Expect(err).NotTo(HaveOccurred())
 	roots := x509.NewCertPool()
@@ -63,8 +53,8 @@ func runProgram(t *testing.T, args ...string) program {
 	p.http = &http.Client{Transport: transport}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		stop()
-		g.Eventually(code, "10s").Should(Receive(Equal(exitOK)))
+		running.stop()
+		g.Eventually(running.code, "10s").Should(Receive(Equal(exitOK)))
 	})
 	return p
 }

@@ -31,12 +31,20 @@ func main() {
 }
 
 const usage = `hubemulator runs a local Azure IoT Hub: the service API over HTTPS and the
-devices' MQTT over TLS, with fresh keys and a certificate authority of its own
-at every start. Nothing is kept when it stops.
+devices' MQTT over TLS, with keys and a certificate authority of its own.
 
 When it is ready it writes two files to the data directory and prints one line:
   ca.crt            the certificate authorities that clients have to trust
   connections.json  connection strings and addresses (holds keys: mode 0600)
+
+The hub itself is kept in the data directory:
+  state.jsonl       keys, certificates, devices, modules, twins, messages that
+                    devices do not have yet (mode 0600); moved away, the next
+                    start is with an empty hub
+It is saved when the program stops, and within about 2 seconds of a change
+before, so that a hub that is killed comes back as well. Connections, counters,
+faults, and what is used of a quota are not kept. With --ephemeral, nothing is
+kept when it stops: the state is neither read nor written.
 
 The admin address offers, in plain HTTP and without a password:
   GET    /emulator/healthz
@@ -104,8 +112,11 @@ Examples:
   # a hub with one device; the connection strings are in hub/connections.json
   hubemulator --data-dir hub --device thermostat-1
 
-  # free ports, so that several hubs run side by side
-  hubemulator --https-address 127.0.0.1:0 --mqtt-address 127.0.0.1:0 --admin-address 127.0.0.1:0
+  # free ports and a directory of its own, so that several hubs run side by side
+  hubemulator --https-address 127.0.0.1:0 --mqtt-address 127.0.0.1:0 --admin-address 127.0.0.1:0 --data-dir hub2
+
+  # fresh keys and no devices at every start
+  hubemulator --ephemeral
 
   # a free hub: slow, and with 8,000 messages a day
   hubemulator --tier F1
@@ -166,8 +177,9 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	flags.StringVar(&opts.MQTTAddress, "mqtt-address", "127.0.0.1:8883", "`host:port` of the devices' MQTT over TLS")
 	flags.StringVar(&opts.AdminAddress, "admin-address", "127.0.0.1:8444", "`host:port` of the admin API; keep it on loopback")
 	flags.StringVar(&opts.Hostname, "hostname", "localhost", "host `name` in connection strings and the certificate")
-	flags.StringVar(&opts.DataDir, "data-dir", "hubemulator-data", "`directory` for ca.crt and connections.json")
-	flags.StringArrayVar(&opts.Devices, "device", nil, "`ID` of a device to create; repeat for more")
+	flags.StringVar(&opts.DataDir, "data-dir", "hubemulator-data", "`directory` for ca.crt, connections.json and the hub's state; one hub at a time has it")
+	flags.BoolVar(&opts.Ephemeral, "ephemeral", false, "keep nothing: do not read or write the hub's state in the data directory")
+	flags.StringArrayVar(&opts.Devices, "device", nil, "`ID` of a device to create, if it is not there yet; repeat for more")
 	deviceCAFile := flags.String("device-ca-file", "", "`file` with PEM certificates of the CAs that devices may have certificates from")
 	signIn := addEntraFlags(flags, &opts)
 	flags.StringVar(&opts.Tier, "tier", "", "`size` of hub whose throttles and daily quota apply: F1, S1, S2 or S3; none by default")

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,30 +15,76 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 )
 
+// process is a hub that runs.
+type process struct {
+	stdout, stderr *gbytes.Buffer
+	stop           func()
+	code           chan int
+}
+
+// start runs a hub on free ports and waits until it is ready.
+func start(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	p := &process{stdout: gbytes.NewBuffer(), stderr: gbytes.NewBuffer(), stop: stop, code: make(chan int, 1)}
+	go func() {
+		p.code <- run(ctx, append([]string{
+			"--https-address", "127.0.0.1:0", "--mqtt-address", "127.0.0.1:0", "--admin-address=127.0.0.1:0", "--data-dir", dir,
+		}, args...), p.stdout, p.stderr)
+	}()
+	NewWithT(t).Eventually(p.stdout, "10s").Should(gbytes.Say("hubemulator: ready at https://localhost:[0-9]+ .*connections.json\n"))
+	return p
+}
+
+// end stops it, which must go well.
+func (p *process) end(t *testing.T) {
+	t.Helper()
+	g := NewWithT(t)
+	p.stop()
+	g.Eventually(p.code, "10s").Should(Receive(Equal(exitOK)))
+	g.Expect(strings.Count(string(p.stdout.Contents()), "\n")).To(Equal(1), "one line, no more")
+	g.Expect(string(p.stderr.Contents())).To(BeEmpty())
+}
+
+func connections(t *testing.T, dir string) hubemulator.Connections {
+	t.Helper()
+	g := NewWithT(t)
+	text, err := os.ReadFile(filepath.Join(dir, "connections.json"))
+	g.Expect(err).NotTo(HaveOccurred())
+	var found hubemulator.Connections
+	g.Expect(json.Unmarshal(text, &found)).To(Succeed())
+	return found
+}
+
 func TestRun(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
 	dir := t.TempDir()
-	stdout, stderr := gbytes.NewBuffer(), gbytes.NewBuffer()
-	code := make(chan int, 1)
-	go func() {
-		code <- run(ctx, []string{
-			"--https-address", "127.0.0.1:0", "--mqtt-address", "127.0.0.1:0", "--admin-address=127.0.0.1:0",
-			"--data-dir", dir, "--device", "d1", "--device", "d2",
-		}, stdout, stderr)
-	}()
-	g.Eventually(stdout).Should(gbytes.Say("hubemulator: ready at https://localhost:[0-9]+ .*connections.json\n"))
-	text, err := os.ReadFile(filepath.Join(dir, "connections.json"))
-	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(string(text)).To(And(ContainSubstring(`"d1": "HostName=`), ContainSubstring(`"d2": "HostName=`)))
+	p := start(t, dir, "--device", "d1", "--device", "d2")
+	g.Expect(connections(t, dir).Devices).To(And(HaveLen(2), HaveKey("d1"), HaveKey("d2")))
 	g.Expect(filepath.Join(dir, "ca.crt")).To(BeAnExistingFile())
-	g.Consistently(code).ShouldNot(Receive())
-	stop()
-	g.Eventually(code).Should(Receive(Equal(exitOK)))
-	g.Expect(strings.Count(string(stdout.Contents()), "\n")).To(Equal(1), "one line, no more")
-	g.Expect(string(stderr.Contents())).To(BeEmpty())
+	g.Consistently(p.code, "50ms").ShouldNot(Receive())
+	p.end(t)
+}
+
+func TestRunAgain(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	dir := t.TempDir()
+	// key is what does not depend on the ports.
+	key := func() string {
+		_, found, _ := strings.Cut(connections(t, dir).Devices["d1"], "SharedAccessKey=")
+		return found
+	}
+	start(t, dir, "--device", "d1").end(t)
+	kept := key()
+	g.Expect(kept).NotTo(BeEmpty())
+	start(t, dir, "--device", "d1").end(t)
+	g.Expect(key()).To(Equal(kept))
+	start(t, dir).end(t)
+	g.Expect(key()).To(Equal(kept), "it is there without the flag as well")
+	start(t, dir, "--ephemeral", "--device", "d1").end(t)
+	g.Expect(key()).NotTo(Equal(kept))
 }
 
 func TestHelp(t *testing.T) {
@@ -45,7 +92,7 @@ func TestHelp(t *testing.T) {
 	g := NewWithT(t)
 	var stdout, stderr bytes.Buffer
 	g.Expect(run(t.Context(), []string{"--help"}, &stdout, &stderr)).To(Equal(exitOK))
-	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "--device ID", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "indexStall", "--query-lag duration", "--query-ghosts duration", "--choose name=value", "sixth-subscription", "refused, disconnect", "127.0.0.1:8443",
+	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "state.jsonl", "--ephemeral", "--device ID", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "indexStall", "--query-lag duration", "--query-ghosts duration", "--choose name=value", "sixth-subscription", "refused, disconnect", "127.0.0.1:8443",
 		"--entra-issuer URL", "--entra-jwks file", "--entra-ca-file file", "--entra-role PRINCIPAL=ROLE", "--disable-local-auth",
 		"--issuer-address host:port", "--issuer-tenant GUID", "--issuer-app CLIENT-ID=SUBJECT", "--issuer-trusted URL", "--issuer-trusted-jwks file",
 		"IoT Hub Registry Contributor"} {

@@ -2,13 +2,9 @@
 package certificate
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net"
@@ -23,53 +19,66 @@ type Identity struct {
 	// CAPEM is the authority that clients have to trust.
 	CAPEM []byte
 	TLS   *tls.Config
+	// Keys are what Renew needs to make the same again.
+	Keys Keys
 }
 
 const (
 	lifetime = 365 * 24 * time.Hour
 	headroom = time.Hour // for clients whose clock is behind
+	// renewal is how long before its end a certificate is not taken any more.
+	renewal = 24 * time.Hour
 )
 
 // New makes a certificate authority of the name, and a certificate for the
-// server's names. Its validity follows the real clock, whatever the server's
-// clock is: clients check it by theirs.
+// server's names.
 func New(authorityName string, names []string) (Identity, error) {
+	return Renew(Keys{}, authorityName, names)
+}
+
+// Renew is New with what there is already: it makes only what is missing, is
+// about to end, or, of the server's certificate, does not cover its names. The
+// validity follows the real clock, whatever the server's clock is: clients
+// check it by theirs.
+func Renew(kept Keys, authorityName string, names []string) (Identity, error) {
+	authority, server, err := kept.parse()
+	if err != nil {
+		return Identity{}, err
+	}
 	now := time.Now()
-	authority := &x509.Certificate{
-		SerialNumber:          big.NewInt(now.UnixNano()),
-		Subject:               pkix.Name{CommonName: authorityName},
-		NotBefore:             now.Add(-headroom),
-		NotAfter:              now.Add(lifetime),
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
+	if !usable(authority, now) {
+		if kept.Authority, err = newPair(authorityTemplate(authorityName, now), tls.Certificate{}); err != nil {
+			return Identity{}, fmt.Errorf("making the CA: %w", err)
+		}
+		if authority, err = kept.Authority.parse(); err != nil {
+			return Identity{}, fmt.Errorf("making the CA: %w", err)
+		}
+		server = tls.Certificate{} // of another authority
 	}
-	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return Identity{}, fmt.Errorf("making the CA's key: %w", err)
-	}
-	authorityDER, err := x509.CreateCertificate(rand.Reader, authority, authority, authorityKey.Public(), authorityKey)
-	if err != nil {
-		return Identity{}, fmt.Errorf("making the CA: %w", err)
-	}
-	if authority, err = x509.ParseCertificate(authorityDER); err != nil {
-		return Identity{}, fmt.Errorf("making the CA: %w", err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return Identity{}, fmt.Errorf("making the server's key: %w", err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, serverTemplate(names, now), authority, key.Public(), authorityKey)
-	if err != nil {
-		return Identity{}, fmt.Errorf("making the server's certificate: %w", err)
+	if !usable(server, now) || !covers(server, names) {
+		if kept.Server, err = newPair(serverTemplate(names, now), authority); err != nil {
+			return Identity{}, fmt.Errorf("making the server's certificate: %w", err)
+		}
+		if server, err = kept.Server.parse(); err != nil {
+			return Identity{}, fmt.Errorf("making the server's certificate: %w", err)
+		}
 	}
 	return Identity{
-		CAPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authorityDER}),
+		CAPEM: []byte(kept.Authority.Certificate),
 		TLS: &tls.Config{
-			Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+			Certificates: []tls.Certificate{server},
 			MinVersion:   tls.VersionTLS12, // some device SDKs offer nothing newer
 		},
+		Keys: kept,
 	}, nil
+}
+
+func usable(c tls.Certificate, now time.Time) bool {
+	return c.Leaf != nil && now.Add(renewal).Before(c.Leaf.NotAfter)
+}
+
+func covers(c tls.Certificate, names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return c.Leaf.VerifyHostname(name) != nil })
 }
 
 // Names lists every name that a server goes by: its own, localhost, and the
@@ -82,6 +91,18 @@ func Names(hostname string, listeners ...net.Listener) []string {
 		}
 	}
 	return names
+}
+
+func authorityTemplate(name string, now time.Time) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber:          big.NewInt(now.UnixNano()),
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             now.Add(-headroom),
+		NotAfter:              now.Add(lifetime),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+	}
 }
 
 func serverTemplate(names []string, now time.Time) *x509.Certificate {

@@ -61,8 +61,9 @@ func (s *Store) added(e *entry) {
 }
 
 // changed has to be called, with the lock held, after every change of an
-// entry's identity or its twin.
+// entry's identity, its twin, its queue or its subscriptions.
 func (s *Store) changed(e *entry) {
+	s.revision++
 	if s.past != nil {
 		now, seen := s.clock.Now(), e.snapshot()
 		s.past.remember(version{at: now, seen: &seen})
@@ -72,6 +73,7 @@ func (s *Store) changed(e *entry) {
 // removed has to be called, with the lock held, after an entry was taken out
 // of the registry. A device takes its modules with it.
 func (s *Store) removed(e *entry) {
+	s.revision++
 	e.each(func(e *entry) {
 		s.index.remove(e.identity.id)
 		if s.past != nil {

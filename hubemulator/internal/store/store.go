@@ -49,6 +49,7 @@ type Store struct {
 	devices   map[string]*entry
 	index     index[*entry] // devices and modules, in order
 	lastTicks int64         // the newest generation id handed out
+	revision  uint64        // moves with every change of what is saved
 	notified  []*Session    // sessions with calls to make once the lock is free
 }
 

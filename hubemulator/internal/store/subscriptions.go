@@ -10,12 +10,16 @@ func (x *Session) KeepSubscription(filter string, qos byte) {
 			d.subscriptions = map[string]byte{}
 		}
 		d.subscriptions[filter] = qos
+		x.store.changed(d)
 	})
 }
 
 // DropSubscription undoes KeepSubscription.
 func (x *Session) DropSubscription(filter string) {
-	x.onEntry(func(d *entry) { delete(d.subscriptions, filter) })
+	x.onEntry(func(d *entry) {
+		delete(d.subscriptions, filter)
+		x.store.changed(d)
+	})
 }
 
 // KeptSubscriptions returns what earlier connections left: the QoS of each
@@ -28,7 +32,10 @@ func (x *Session) KeptSubscriptions() map[string]byte {
 
 // ForgetSubscriptions drops what earlier connections left.
 func (x *Session) ForgetSubscriptions() {
-	x.onEntry(func(d *entry) { d.subscriptions = nil })
+	x.onEntry(func(d *entry) {
+		d.subscriptions = nil
+		x.store.changed(d)
+	})
 }
 
 // onEntry runs while x is the session of its device or module.
