@@ -27,6 +27,8 @@ func TestPolicyPermissions(t *testing.T) {
 		{http.MethodGet, "/twins/d1/modules/m1", ``, []string{"iothubowner", "service"}},
 		{http.MethodPatch, "/twins/d1/modules/m1", `{}`, []string{"iothubowner", "service"}},
 		{http.MethodPut, "/twins/d1/modules/m1", `{}`, []string{"iothubowner", "service"}},
+		{http.MethodGet, "/digitaltwins/d1", ``, []string{"iothubowner", "service"}},
+		{http.MethodPatch, "/digitaltwins/d1", `[]`, []string{"iothubowner", "service"}},
 		{http.MethodGet, "/statistics/service", ``, []string{"iothubowner", "service"}},
 		{http.MethodGet, "/statistics/devices", ``, []string{"iothubowner", read, write}},
 		{http.MethodGet, "/devices/d1/modules", ``, []string{"iothubowner", read, write}},

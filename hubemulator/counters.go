@@ -23,6 +23,7 @@ var operations = [...]string{
 	service.GetModule, service.PutModule, service.DeleteModule, service.ListModules,
 	service.DeviceStatistics, service.ServiceStatistics,
 	service.InvokeMethod, service.InvokeModuleMethod, service.PurgeCommands,
+	service.GetDigitalTwin, service.UpdateDigitalTwin, service.InvokeCommand, service.InvokeComponentCommand,
 	operationMQTTConnect, operationTwinGet, operationReported, operationNotification,
 	operationTelemetry, operationMethod, operationCommand,
 }
@@ -36,7 +37,8 @@ type Counters struct {
 	// replaceModuleTwin, getModule, putModule, deleteModule, listModules,
 	// deviceStatistics, serviceStatistics, mqttConnect, mqttTwinGet, mqttReportedPatch,
 	// mqttDesiredNotification, mqttTelemetry, mqttMethod, mqttCommand,
-	// invokeMethod, invokeModuleMethod, purgeCommands.
+	// invokeMethod, invokeModuleMethod, purgeCommands, getDigitalTwin,
+	// updateDigitalTwin, invokeCommand, invokeComponentCommand.
 	Operations map[string]OperationCounters `json:"operations"`
 	// Quota is the hub's daily quota; nil when the hub has none. It is not
 	// reset with the counters, but at 00:00 UTC.

@@ -76,8 +76,8 @@ A fault disturbs the requests that match it; the oldest match wins. Its fields:
                reset       reset the connection, unapplied
                dropAnswer  apply, then cut the connection without an answer
                truncated   apply, then cut the connection amid the answer
-               staleRead   getTwin, getModuleTwin and mqttTwinGet: answer as if
-                           the last write had not been
+               staleRead   getTwin, getModuleTwin, getDigitalTwin, mqttTwinGet:
+                           answer as if the last write had not been
                indexStall  query: find twins as they were when the fault was
                            added, until it is deleted
                mqttDrop    cut the device's MQTT connection

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,9 +15,9 @@ import (
 
 // The limits of direct methods, as IoT Hub documents them.
 const (
-	defaultResponseTimeout = 30 * time.Second
-	minResponseTimeout     = 5 * time.Second
-	maxTimeout             = 300 * time.Second
+	defaultResponseSeconds = 30
+	minResponseSeconds     = 5
+	maxSeconds             = 300
 	maxPayload             = 128 << 10
 )
 
@@ -42,28 +43,66 @@ type body struct {
 func Parse(text []byte) (Request, error) {
 	var wanted body
 	if err := json.Unmarshal(text, &wanted); err != nil {
-		return Request{}, &store.Error{Status: http.StatusBadRequest, Number: 400006, Code: "IotHubFormatError",
-			Text: "The body should be a JSON object with methodName, payload, responseTimeoutInSeconds and connectTimeoutInSeconds"}
+		return Request{}, badFormat("The body should be a JSON object with methodName, payload, responseTimeoutInSeconds and connectTimeoutInSeconds")
 	}
-	request := Request{
-		Name:     wanted.Name,
-		Response: defaultResponseTimeout,
-		Connect:  time.Duration(wanted.ConnectSeconds) * time.Second,
+	return wanted.request("'methodName'")
+}
+
+// Command reads a call of a digital twin's command, or of a component's: it has
+// the names in its path, the payload in its body, and its timeouts in the query.
+// Devices know a component's command as the method component*command. Errors
+// are of type *store.Error.
+func Command(component, command string, payload []byte, query func(name string) string) (Request, error) {
+	wanted := body{Name: command, Payload: payload}
+	if component != "" {
+		wanted.Name = component + "*" + command
 	}
-	if wanted.ResponseSeconds != nil && *wanted.ResponseSeconds != 0 {
-		request.Response = time.Duration(*wanted.ResponseSeconds) * time.Second
+	if len(payload) > 0 && !json.Valid(payload) {
+		return Request{}, badFormat("The body should be the command's payload in JSON, or empty")
+	}
+	var err error
+	if wanted.ResponseSeconds, err = seconds(query, "responseTimeoutInSeconds"); err != nil {
+		return Request{}, err
+	}
+	connect, err := seconds(query, "connectTimeoutInSeconds")
+	if err != nil {
+		return Request{}, err
+	}
+	if connect != nil {
+		wanted.ConnectSeconds = *connect
+	}
+	return wanted.request("The name of a command or component")
+}
+
+func seconds(query func(name string) string, name string) (*int, error) {
+	text := query(name)
+	if text == "" {
+		return nil, nil
+	}
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, invalid("'" + name + "' should be a number of seconds")
+	}
+	return &number, nil
+}
+
+// request checks a call; nameText is how to speak of its name.
+func (b body) request(nameText string) (Request, error) {
+	response := defaultResponseSeconds
+	if b.ResponseSeconds != nil && *b.ResponseSeconds != 0 {
+		response = *b.ResponseSeconds
 	}
 	switch {
-	case request.Name == "" || strings.ContainsAny(request.Name, "/+#?\x00"):
-		return Request{}, invalid("'methodName' should be a name that fits into an MQTT topic: not empty, and without / + # ?")
-	case request.Response < minResponseTimeout || request.Response > maxTimeout:
+	case b.Name == "" || strings.ContainsAny(b.Name, "/+#?\x00"):
+		return Request{}, invalid(nameText + " should be a name that fits into an MQTT topic: not empty, and without / + # ?")
+	case response < minResponseSeconds || response > maxSeconds:
 		return Request{}, invalid("'responseTimeoutInSeconds' should be 5 to 300")
-	case request.Connect < 0 || request.Connect > request.Response:
+	case b.ConnectSeconds < 0 || b.ConnectSeconds > response:
 		return Request{}, invalid("'connectTimeoutInSeconds' should be 0 to the response timeout")
 	}
 	var payload bytes.Buffer
-	if len(wanted.Payload) > 0 {
-		if err := json.Compact(&payload, wanted.Payload); err != nil { // it was decoded before
+	if len(b.Payload) > 0 {
+		if err := json.Compact(&payload, b.Payload); err != nil { // it was decoded before
 			return Request{}, err
 		}
 	}
@@ -71,8 +110,14 @@ func Parse(text []byte) (Request, error) {
 		return Request{}, &store.Error{Status: http.StatusRequestEntityTooLarge, Number: 413001, Code: "MessageTooLarge",
 			Text: "The request is too large"}
 	}
-	request.Payload = payload.Bytes()
-	return request, nil
+	return Request{
+		Name: b.Name, Payload: payload.Bytes(),
+		Response: time.Duration(response) * time.Second, Connect: time.Duration(b.ConnectSeconds) * time.Second,
+	}, nil
+}
+
+func badFormat(text string) *store.Error {
+	return &store.Error{Status: http.StatusBadRequest, Number: 400006, Code: "IotHubFormatError", Text: text}
 }
 
 func invalid(text string) *store.Error {

@@ -96,7 +96,7 @@ func (a Action) waits() bool { return a == Hold || a == Hang || a == Queue || a 
 var actions = [...]Action{Hold, Hang, Queue, Delay, Status, Reset, DropAnswer, Truncated, StaleRead, IndexStall, MQTTDrop}
 
 // twinReads are the operations that a stale read makes sense for.
-var twinReads = [...]string{"getTwin", "getModuleTwin", "mqttTwinGet"}
+var twinReads = [...]string{"getTwin", "getModuleTwin", "getDigitalTwin", "mqttTwinGet"}
 
 // query is the operation that an index stall makes sense for.
 const query = "query"

@@ -50,6 +50,7 @@ func notAuthorized(format string, args ...any) *refusalError {
 type userName struct {
 	host, apiVersion string
 	id               store.ID
+	modelID          string // empty when it names none
 }
 
 // minUserName and maxUserName count the segments of a user name: host and
@@ -78,13 +79,28 @@ func parseUserName(text, clientID string) (userName, error) {
 		u.host = host
 	}
 	if len(segments) > names {
-		// A pair that cannot be read does not spoil the others.
-		values, _ := url.ParseQuery(strings.TrimPrefix(segments[names], "?"))
-		if version := values.Get("api-version"); apiVersionPattern.MatchString(version) {
+		query := strings.TrimPrefix(segments[names], "?")
+		if version := parameter(query, "api-version"); apiVersionPattern.MatchString(version) {
 			u.apiVersion = version
 		}
+		u.modelID = parameter(query, "model-id")
 	}
 	return u, nil
+}
+
+// parameter returns the first value of a name in a query, empty if there is
+// none. Some of the hub's client libraries leave the semicolon of a model's
+// name as it is, which net/url takes for an error.
+func parameter(query, name string) string {
+	for pair := range strings.SplitSeq(query, "&") {
+		if value, found := strings.CutPrefix(pair, name+"="); found {
+			decoded, err := url.QueryUnescape(value)
+			if err == nil {
+				return decoded
+			}
+		}
+	}
+	return ""
 }
 
 // accept decides about a CONNECT. When it returns nil, the device is connected
@@ -151,6 +167,9 @@ func (c *conn) connect(client *mqtt.Client, pk packets.Packet) (dropAnswer bool,
 		return false, notAuthorized("the credentials are not accepted any more: %v", err)
 	}
 	c.session = session
+	if user.modelID != "" {
+		session.AnnounceModel(user.modelID)
+	}
 	if !credential.ExpiresAt.IsZero() {
 		clock := c.server.cfg.Clock
 		c.expiry = clock.NewTimer(credential.ExpiresAt.Sub(clock.Now()))

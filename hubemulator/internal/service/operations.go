@@ -12,12 +12,15 @@ import (
 )
 
 func (h *handler) getTwin(c call) (answer, error) {
-	if c.stale {
-		twin, err := h.Store.TwinBefore(c.id)
-		return answer{status: http.StatusOK, body: twin}, err
-	}
-	twin, err := h.Store.Twin(c.id)
+	twin, err := h.readTwin(c)
 	return answer{status: http.StatusOK, body: twin}, err
+}
+
+func (h *handler) readTwin(c call) (*store.Snapshot, error) {
+	if c.stale {
+		return h.Store.TwinBefore(c.id)
+	}
+	return h.Store.Twin(c.id)
 }
 
 func (h *handler) patchTwin(c call) (answer, error) {
@@ -45,7 +48,7 @@ func (h *handler) putIdentity(c call) (answer, error) {
 func identityAnswer(id store.ID, identity store.Identity) answer {
 	result := answer{status: http.StatusOK, body: identity.Document}
 	if id.Module == "" {
-		result.header = map[string]string{"ETag": `"` + identity.Etag + `"`}
+		result.header = map[string]string{"ETag": quoted(identity.Etag)}
 	}
 	return result
 }

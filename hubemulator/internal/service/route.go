@@ -37,6 +37,10 @@ var routes = [...]route{
 	{http.MethodPut, "twins/{device}/modules/{module}", ReplaceModuleTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).replaceTwin},
 	{http.MethodPost, "twins/{device}/methods", InvokeMethod, "DirectMethod", store.ServiceConnect, actions{entra.MethodsInvoke}, (*handler).invokeMethod},
 	{http.MethodPost, "twins/{device}/modules/{module}/methods", InvokeModuleMethod, "DirectMethod", store.ServiceConnect, actions{entra.MethodsInvoke}, (*handler).invokeMethod},
+	{http.MethodGet, "digitaltwins/{device}", GetDigitalTwin, "TwinRead", store.ServiceConnect, actions{entra.TwinsRead}, (*handler).getDigitalTwin},
+	{http.MethodPatch, "digitaltwins/{device}", UpdateDigitalTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).patchDigitalTwin},
+	{http.MethodPost, "digitaltwins/{device}/commands/{command}", InvokeCommand, "DirectMethod", store.ServiceConnect, actions{entra.SASOnly}, (*handler).invokeCommand},
+	{http.MethodPost, "digitaltwins/{device}/components/{component}/commands/{command}", InvokeComponentCommand, "DirectMethod", store.ServiceConnect, actions{entra.SASOnly}, (*handler).invokeCommand},
 	{http.MethodDelete, "devices/{device}/commands", PurgeCommands, "PurgeCommands", store.ServiceConnect, actions{entra.CommandsPurge}, (*handler).purgeCommands},
 	{http.MethodGet, "devices", ListDevices, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).listDevices},
 	{http.MethodPost, "devices", BulkDevices, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite, entra.DevicesDelete}, (*handler).bulkDevices},
@@ -51,10 +55,12 @@ var routes = [...]route{
 	{http.MethodGet, "statistics/service", ServiceStatistics, "RegistryRead", store.ServiceConnect, actions{entra.StatisticsRead}, (*handler).serviceStatistics},
 }
 
-// The placeholders that make up a call's id.
+// The placeholders that make up what a call is about.
 const (
-	devicePlaceholder = "{device}"
-	modulePlaceholder = "{module}"
+	devicePlaceholder    = "{device}"
+	modulePlaceholder    = "{module}"
+	componentPlaceholder = "{component}"
+	commandPlaceholder   = "{command}"
 )
 
 // splitPath decodes a path segment by segment: a device id may contain what

@@ -44,6 +44,11 @@ const (
 	InvokeMethod       = "invokeMethod"
 	InvokeModuleMethod = "invokeModuleMethod"
 	PurgeCommands      = "purgeCommands"
+
+	GetDigitalTwin         = "getDigitalTwin"
+	UpdateDigitalTwin      = "updateDigitalTwin"
+	InvokeCommand          = "invokeCommand"
+	InvokeComponentCommand = "invokeComponentCommand"
 )
 
 // Config is what the service API works on.
@@ -79,9 +84,13 @@ func New(config Config) http.Handler {
 
 // call is one request of a known operation.
 type call struct {
-	ctx     context.Context // ends when the client goes away
-	route   route
-	id      store.ID // of the device or module in the path
+	ctx   context.Context // ends when the client goes away
+	route route
+	id    store.ID // of the device or module in the path
+	// component and command are those in the path of a digital twin's command.
+	component, command string
+
+	host    string // that the client calls the hub
 	header  http.Header
 	query   func(name string) string
 	body    []byte
@@ -119,7 +128,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := call{
 		ctx:   r.Context(),
 		route: matched, header: r.Header, query: r.URL.Query().Get,
-		id:      store.ID{Device: parameters[devicePlaceholder], Module: parameters[modulePlaceholder]},
+		id:        store.ID{Device: parameters[devicePlaceholder], Module: parameters[modulePlaceholder]},
+		component: parameters[componentPlaceholder], command: parameters[commandPlaceholder],
+		host:    r.Host,
 		counted: h.Counters.Begin(matched.operation),
 	}
 	if !h.serve(w, r, c, path) {

@@ -53,7 +53,7 @@ func (x *Snapshot) document() object {
 			{"primaryThumbprint", i.auth.X509Thumbprint.Primary.value()},
 			{"secondaryThumbprint", i.auth.X509Thumbprint.Secondary.value()},
 		}},
-		field{"modelId", ""},
+		field{"modelId", i.modelID},
 		field{"version", int64(t.writes) + t.reported.version}, //nolint:gosec // nobody writes 2^63 times
 	)
 	if len(t.tags) > 0 {

@@ -25,6 +25,8 @@ type identity struct {
 	scopes               scopes
 	managedBy            optional // of a module
 
+	modelID string // of the interface that it implements, as it said when it connected
+
 	pendingCommands int // messages from the cloud that the device does not have yet
 
 	connected                                      bool

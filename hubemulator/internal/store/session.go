@@ -66,6 +66,19 @@ func (s *Store) Connect(credential Credential, drop func(DropReason)) (*Session,
 	return session, nil
 }
 
+// AnnounceModel notes which model the device or module says that it implements.
+// That stays until it says another.
+func (x *Session) AnnounceModel(modelID string) {
+	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
+	if x.closed {
+		return
+	}
+	d := x.store.lookup(x.credential.ID)
+	d.identity.modelID = modelID
+	x.store.changed(d)
+}
+
 // Close marks the device disconnected. Closing a session that has ended
 // already, or that a newer one replaced, changes nothing.
 func (x *Session) Close() {

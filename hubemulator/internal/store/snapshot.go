@@ -15,6 +15,9 @@ func (x *Snapshot) Document() map[string]any {
 	return x.document().values()
 }
 
+// Etag is the twin's etag, without quotes.
+func (x *Snapshot) Etag() string { return x.twin.etag() }
+
 // AppendJSON appends the whole document as JSON.
 func (x *Snapshot) AppendJSON(text []byte) []byte {
 	return x.document().appendJSON(text)

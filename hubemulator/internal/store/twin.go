@@ -53,7 +53,25 @@ func (s *Store) ReplaceTwin(id ID, ifMatch string, body []byte) (*Snapshot, erro
 	return s.write(id, ifMatch, wanted, replaceTwin)
 }
 
+// ChangeDesired merges into the desired properties of a device or module what
+// desired makes of its twin, as the service API shows it; nil is nothing. Nobody
+// else writes meanwhile. It returns the whole new twin.
+func (s *Store) ChangeDesired(
+	id ID, ifMatch string, desired func(twin map[string]any) (map[string]any, error),
+) (*Snapshot, error) {
+	return s.writeFrom(id, ifMatch, patchTwin, func(found *entry) (change, error) {
+		merged, err := desired(new(found.snapshot()).Document())
+		return change{desired: merged}, err
+	})
+}
+
 func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, change, stamp) twin) (*Snapshot, error) {
+	return s.writeFrom(id, ifMatch, apply, func(*entry) (change, error) { return wanted, nil })
+}
+
+func (s *Store) writeFrom(
+	id ID, ifMatch string, apply func(twin, change, stamp) twin, wanted func(*entry) (change, error),
+) (*Snapshot, error) {
 	var written *Snapshot
 	err := s.locked(func() error {
 		found, err := s.find(id)
@@ -63,7 +81,11 @@ func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, cha
 		if err := s.choices.checkTwinEtag(ifMatch, found.twin, id.Device); err != nil {
 			return err
 		}
-		if err := s.writeTwin(found, wanted, apply); err != nil {
+		content, err := wanted(found)
+		if err != nil {
+			return err
+		}
+		if err := s.writeTwin(found, content, apply); err != nil {
 			return err
 		}
 		written = new(found.snapshot())
