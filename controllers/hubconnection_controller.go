@@ -30,6 +30,7 @@ type hubConnectionReconciler struct {
 	sessions     *hub.Pool
 	secrets      *secretWatches
 	guards       *guards
+	identities   identities
 	suffixes     []string
 	probeEvery   time.Duration
 
@@ -111,15 +112,17 @@ func (r *hubConnectionReconciler) forget(ctx context.Context, key types.Namespac
 // an error as well when the hub did not prove it.
 func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.HubConnection) (hub.Session, error) {
 	key := client.ObjectKeyFromObject(conn)
-	credential, err := r.credential(ctx, conn)
-	if err != nil {
-		return nil, err
+	config := hub.Config{CABundle: conn.Spec.CABundle, AllowedHostSuffixes: r.suffixes}
+	if conn.Spec.Auth.WorkloadIdentity != nil {
+		r.secrets.unfollow(key)
+		config.HostName, config.WorkloadIdentity = conn.Spec.HostName, r.identities.of(conn)
+	} else {
+		var err error
+		if config.ConnectionString, err = r.credential(ctx, conn); err != nil {
+			return nil, err
+		}
 	}
-	session, err := r.sessions.Session(key.String(), hub.Config{
-		ConnectionString:    credential,
-		CABundle:            conn.Spec.CABundle,
-		AllowedHostSuffixes: r.suffixes,
-	})
+	session, err := r.sessions.Session(key.String(), config)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +132,9 @@ func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.Hu
 // credential reads the connection string from the HubConnection's own namespace.
 func (r *hubConnectionReconciler) credential(ctx context.Context, conn *v1alpha1.HubConnection) (string, error) {
 	ref := conn.Spec.Auth.ConnectionStringSecretRef
+	if ref == nil { // a schema of an earlier version
+		return "", stopStalled(v1alpha1.ReasonSecretNotFound, "spec.auth names no credential: set connectionStringSecretRef or workloadIdentity")
+	}
 	name := types.NamespacedName{Namespace: conn.Namespace, Name: ref.Name}
 	var secret corev1.Secret
 	err := r.secretReader.Get(ctx, name, &secret)

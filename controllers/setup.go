@@ -42,6 +42,8 @@ type Options struct {
 	// DeviceTwin of deletionPolicy Clear or Delete before it is let go; ten minutes
 	// when zero.
 	DeletionTimeout time.Duration
+	// Entra says where HubConnections with a workload identity sign in.
+	Entra EntraOptions
 	// Metrics, when set, counts what no status tells any more.
 	Metrics *Metrics
 	// Clock tells the time; the real one when nil.
@@ -120,6 +122,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,
 		guards:     fuses,
+		identities: identities{kube: kube, entra: opts.Entra},
 		probeEvery: opts.ProbeInterval,
 		probed:     map[types.NamespacedName]probe{},
 	}

@@ -233,7 +233,7 @@ func (w *world) createSecret(name, connectionString string) *corev1.Secret {
 
 func (w *world) connection(name string) *v1alpha1.HubConnection {
 	conn := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}}
-	conn.Spec.Auth.ConnectionStringSecretRef.Name = name
+	conn.Spec.Auth.ConnectionStringSecretRef = &v1alpha1.SecretKeyReference{Name: name}
 	conn.Spec.CABundle = w.hub.CACertificatePEM()
 	conn.Spec.ReadBack.Interval.Duration = readBack
 	return conn

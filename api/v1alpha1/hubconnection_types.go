@@ -3,10 +3,19 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // HubConnectionSpec says how to reach one IoT Hub and who may use it.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.auth.workloadIdentity) == has(self.hostName)",message="hostName is required with auth.workloadIdentity, and only there: a connection string names its own",fieldPath=".hostName",reason=FieldValueInvalid
 type HubConnectionSpec struct {
 	// auth is the credential to present to the hub.
 	// +required
 	Auth HubAuth `json:"auth,omitzero"`
+
+	// hostName of the hub, such as my-hub.azure-devices.net, with
+	// auth.workloadIdentity. It must be under the manager's --allowed-host-suffixes.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=261
+	HostName string `json:"hostName,omitempty"`
 
 	// caBundle is a PEM bundle of the certificate authorities to trust for this
 	// hub instead of the system's: for a private CA, such as a hub emulator's or
@@ -127,13 +136,45 @@ type GuardStatus struct {
 	LastHandledReset string `json:"lastHandledReset,omitempty"`
 }
 
-// HubAuth is how to authenticate to a hub.
+// HubAuth is how to authenticate to a hub: exactly one way.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.connectionStringSecretRef) != has(self.workloadIdentity)",message="exactly one of connectionStringSecretRef and workloadIdentity is required",reason=FieldValueInvalid
 type HubAuth struct {
 	// connectionStringSecretRef names the Secret, in the HubConnection's own
 	// namespace, that holds the connection string of a shared access policy with
 	// the ServiceConnect permission, such as the built-in policy "service".
+	// +optional
+	ConnectionStringSecretRef *SecretKeyReference `json:"connectionStringSecretRef,omitempty"`
+
+	// workloadIdentity signs in with Microsoft Entra ID as an application that
+	// trusts a ServiceAccount of this namespace. No secret is stored.
+	// +optional
+	WorkloadIdentity *WorkloadIdentity `json:"workloadIdentity,omitempty"`
+}
+
+// WorkloadIdentity is an application of Microsoft Entra ID with a federated
+// credential for a ServiceAccount. It needs a role at the hub: IoT Hub Twin
+// Contributor for twins, and IoT Hub Registry Contributor to register devices.
+type WorkloadIdentity struct {
+	// clientId of the application, a GUID.
 	// +required
-	ConnectionStringSecretRef SecretKeyReference `json:"connectionStringSecretRef,omitzero"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9A-Fa-f-]+$`
+	ClientID string `json:"clientId,omitempty"`
+
+	// tenantId of its directory, a GUID.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9A-Fa-f-]+$`
+	TenantID string `json:"tenantId,omitempty"`
+
+	// serviceAccountName in this namespace that the application trusts.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 }
 
 // SecretKeyReference names one key of a Secret in the same namespace.

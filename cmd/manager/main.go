@@ -44,6 +44,8 @@ type options struct {
 	workers         int
 	shutdownTimeout time.Duration
 	deletionTimeout time.Duration
+	authorityHost   string
+	entraCAFile     string
 }
 
 func main() {
@@ -70,6 +72,10 @@ func parse() (options, zap.Options) {
 	flag.IntVar(&opts.workers, "workers", 8, "objects of each kind to work on at the same time")
 	flag.DurationVar(&opts.deletionTimeout, "deletion-timeout", 10*time.Minute,
 		"how long to try to clean the hub up behind a deleted DeviceTwin of deletionPolicy Clear or Delete; then it is let go")
+	flag.StringVar(&opts.authorityHost, "entra-authority-host", hub.DefaultAuthorityHost,
+		"where HubConnections with a workload identity sign in: another one for a sovereign cloud or an emulator")
+	flag.StringVar(&opts.entraCAFile, "entra-ca-file", "",
+		"file with PEM certificates to trust at --entra-authority-host instead of the system's")
 	// A hub that does not answer is an error of every day: no stack traces for it.
 	logging := zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder, StacktraceLevel: zapcore.PanicLevel}
 	logging.BindFlags(flag.CommandLine)
@@ -119,6 +125,10 @@ func run(ctx context.Context, opts options) error {
 	if err := addProbes(mgr); err != nil {
 		return err
 	}
+	entra, err := entraOptions(opts)
+	if err != nil {
+		return err
+	}
 	hubMetrics, ownMetrics := hub.NewMetrics(), controllers.NewMetrics()
 	for _, collector := range []prometheus.Collector{hubMetrics, ownMetrics} {
 		if err := metrics.Registry.Register(collector); err != nil {
@@ -130,11 +140,24 @@ func run(ctx context.Context, opts options) error {
 		AllowedHostSuffixes: split(opts.hostSuffixes),
 		Workers:             opts.workers,
 		DeletionTimeout:     opts.deletionTimeout,
+		Entra:               entra,
 		Metrics:             ownMetrics,
 	}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+func entraOptions(opts options) (controllers.EntraOptions, error) {
+	entra := controllers.EntraOptions{AuthorityHost: opts.authorityHost}
+	if opts.entraCAFile == "" {
+		return entra, nil
+	}
+	var err error
+	if entra.CABundle, err = os.ReadFile(opts.entraCAFile); err != nil {
+		return entra, fmt.Errorf("reading --entra-ca-file: %w", err)
+	}
+	return entra, nil
 }
 
 func newScheme() (*runtime.Scheme, error) {

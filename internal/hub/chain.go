@@ -13,10 +13,11 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // newChain puts every rule that a request and its answer go through in front of the transport, the outermost first.
-func newChain(transport http.RoundTripper, host string, cfg Config, limits *limiter) http.RoundTripper {
+func newChain(transport http.RoundTripper, host string, cfg Config, limits *limiter, signIn *tokens) http.RoundTripper {
 	rules := []middleware{
 		capture(cfg.Clock),
 		guard(host),
+		bearer(signIn),
 		limits.middleware,
 		cfg.Metrics.middleware(host, cfg.Clock),
 		whole(callTimeout),

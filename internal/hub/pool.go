@@ -103,10 +103,11 @@ func (p *Pool) find(content string, cfg Config) (*pooled, error) {
 	if known, ok := p.sessions[content]; ok {
 		return known, nil
 	}
-	host, err := ParseHost(cfg.ConnectionString)
+	target, err := cfg.target()
 	if err != nil {
 		return nil, err
 	}
+	host := target.host
 	limits, ok := p.limiters[host]
 	if !ok {
 		limits = newLimiter(p.options.Limits, p.options.Clock)
@@ -157,12 +158,16 @@ func (p *Pool) prune() {
 
 // contentOf is a digest of what makes two configurations the same: no credential is kept as a map key.
 func contentOf(cfg Config) (string, error) {
-	cs, err := parseConnectionString(cfg.ConnectionString)
+	cs, err := cfg.target()
 	if err != nil {
 		return "", err
 	}
+	var identity []string
+	if w := cfg.WorkloadIdentity; w != nil {
+		identity = []string{w.TenantID, w.ClientID, w.Subject, w.AuthorityHost, string(w.CABundle)}
+	}
 	encoded, err := json.Marshal([]any{
-		cs.host, cs.policy, cs.key, bytes.TrimSpace(cfg.CABundle), cfg.AllowedHostSuffixes, cfg.UserAgent,
+		cs.host, cs.policy, cs.key, bytes.TrimSpace(cfg.CABundle), cfg.AllowedHostSuffixes, cfg.UserAgent, identity,
 	})
 	if err != nil {
 		return "", malformed("it cannot be encoded")

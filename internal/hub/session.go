@@ -65,6 +65,10 @@ type Config struct {
 	// ConnectionString is that of a service policy: HostName=…;SharedAccessKeyName=…;SharedAccessKey=….
 	ConnectionString string
 
+	// HostName and WorkloadIdentity are in place of a connection string.
+	HostName         string
+	WorkloadIdentity *WorkloadIdentity
+
 	// CABundle holds the PEM certificates to trust instead of the system's; empty means the system's.
 	CABundle []byte
 
@@ -107,7 +111,7 @@ type session struct {
 
 // open prepares a session that shares the given limiter, or has one of its own when that is nil.
 func open(cfg Config, limits *limiter) (*session, error) {
-	cs, err := parseConnectionString(cfg.ConnectionString)
+	cs, err := cfg.target()
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +131,14 @@ func open(cfg Config, limits *limiter) (*session, error) {
 	if limits == nil {
 		limits = newLimiter(Limits{}, cfg.Clock)
 	}
+	var signIn *tokens
+	if cfg.WorkloadIdentity != nil {
+		if signIn, err = newTokens(*cfg.WorkloadIdentity); err != nil {
+			return nil, err
+		}
+	}
 	httpClient := &http.Client{
-		Transport:     newChain(transport, cs.host, cfg, limits),
+		Transport:     newChain(transport, cs.host, cfg, limits, signIn),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	client, err := iotservice.New(
@@ -140,6 +150,21 @@ func open(cfg Config, limits *limiter) (*session, error) {
 		return nil, &Error{Reason: ReasonMalformedConnectionString, Host: cs.host, detail: "the connection string was refused", err: err}
 	}
 	return &session{host: cs.host, key: cs.key, client: client, transport: transport}, nil
+}
+
+// unusedKey stands where the library asks for a key, when no request goes out with a signature made from it.
+const unusedKey = "bm8ga2V5"
+
+// target says which hub to talk to, and with which key.
+func (cfg Config) target() (connectionString, error) {
+	if cfg.WorkloadIdentity == nil {
+		return parseConnectionString(cfg.ConnectionString)
+	}
+	host, err := parseHost(cfg.HostName)
+	if err != nil {
+		return connectionString{}, malformed("hostName " + err.Error())
+	}
+	return connectionString{host: host, policy: "workloadIdentity", key: unusedKey}, nil
 }
 
 // Host implements Session.

@@ -1,0 +1,68 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+const (
+	// exchangeAudience is what Entra ID wants service account tokens to be for.
+	exchangeAudience = "api://AzureADTokenExchange"
+	// assertionSeconds is the shortest life that the API server gives a token; it
+	// is used once.
+	assertionSeconds = 600
+)
+
+// EntraOptions say where Microsoft Entra ID is. The zero value is the global cloud.
+type EntraOptions struct {
+	// AuthorityHost is where to sign in; https://login.microsoftonline.com/ when empty.
+	AuthorityHost string
+	// CABundle holds PEM certificates to trust there instead of the system's.
+	CABundle []byte
+}
+
+// identities sign in for HubConnections, each as the ServiceAccount of its own
+// namespace that it names: the manager's own identity is never lent. That the
+// manager may ask for the account's tokens has to be granted there: a right to all
+// tokens of a cluster would be one to everything.
+type identities struct {
+	kube  kubernetes.Interface
+	entra EntraOptions
+}
+
+func (i identities) of(conn *v1alpha1.HubConnection) *hub.WorkloadIdentity {
+	given := conn.Spec.Auth.WorkloadIdentity
+	namespace, account := conn.Namespace, given.ServiceAccountName
+	return &hub.WorkloadIdentity{
+		TenantID: given.TenantID, ClientID: given.ClientID,
+		Subject:       fmt.Sprintf("system:serviceaccount:%s:%s", namespace, account),
+		AuthorityHost: i.entra.AuthorityHost, CABundle: i.entra.CABundle,
+		Assertion: func(ctx context.Context) (string, error) { return i.assertion(ctx, namespace, account) },
+	}
+}
+
+func (i identities) assertion(ctx context.Context, namespace, account string) (string, error) {
+	seconds := int64(assertionSeconds)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		Audiences: []string{exchangeAudience}, ExpirationSeconds: &seconds,
+	}}
+	answer, err := i.kube.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", errors.New("the ServiceAccount does not exist: create it, or correct spec.auth.workloadIdentity.serviceAccountName")
+	case apierrors.IsForbidden(err):
+		return "", errors.New("the manager may not ask for one: allow it to create serviceaccounts/token of this name in this namespace")
+	case err != nil:
+		return "", fmt.Errorf("the API server gave none: %w", err)
+	}
+	return answer.Status.Token, nil
+}
