@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/MicahParks/keyfunc/v3"
+
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/entra"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/issuer"
 )
@@ -37,37 +39,41 @@ func (s *Server) SetEntraRoles(assigned map[string][]string) error {
 
 var errNobodyWithRoles = errors.New("the roles of Entra principals should come with an issuer: without one nobody can use them")
 
-func newEntraSide(running context.Context, opts Options) (entraSide, error) {
-	if err := opts.checkEntra(); err != nil {
-		return entraSide{}, err
+// addEntra makes the hub's side of Entra ID, with the issuer that was kept.
+func (s *Server) addEntra(running context.Context) error {
+	if err := s.opts.checkEntra(); err != nil {
+		return err
 	}
-	roles, err := entra.NewRoles(opts.EntraRoles)
+	roles, err := entra.NewRoles(s.opts.EntraRoles)
 	if err != nil {
-		return entraSide{}, err
+		return err
 	}
-	config := entra.Config{Issuer: opts.EntraIssuer, Roles: roles, Clock: opts.Clock, Logger: opts.Logger}
+	config := entra.Config{Issuer: s.opts.EntraIssuer, Roles: roles, Clock: s.opts.Clock, Logger: s.opts.Logger}
 	switch {
-	case opts.Issuer != nil:
-		own, err := startIssuer(running, opts)
-		if err != nil {
-			return entraSide{}, err
+	case s.opts.Issuer != nil:
+		if err := s.startIssuer(running); err != nil {
+			return err
 		}
-		config.Issuer = own.URL()
-		if config.Keys, err = entra.ParseKeys(own.JWKS()); err != nil {
-			return entraSide{}, errors.Join(err, own.Close())
-		}
-		return entraSide{issuer: own, authorizer: entra.NewAuthorizer(config)}, nil
-	case opts.EntraIssuer != "":
-		roots, err := authorities(opts.EntraCAs, "Entra CAs")
-		if err != nil {
-			return entraSide{}, err
-		}
-		if config.Keys, err = entra.LoadKeys(running, opts.EntraJWKS, roots, opts.Logger); err != nil {
-			return entraSide{}, fmt.Errorf("the Entra issuer %s: %w", opts.EntraIssuer, err)
-		}
-		return entraSide{authorizer: entra.NewAuthorizer(config)}, nil
+		config.Issuer = s.entra.issuer.URL()
+		config.Keys, err = entra.ParseKeys(s.entra.issuer.JWKS())
+	case s.opts.EntraIssuer != "":
+		config.Keys, err = s.opts.entraKeys(running)
+	default:
+		return nil
 	}
-	return entraSide{}, nil
+	if err != nil {
+		return fmt.Errorf("the Entra issuer %s: %w", config.Issuer, err)
+	}
+	s.entra.authorizer = entra.NewAuthorizer(config)
+	return nil
+}
+
+func (o Options) entraKeys(running context.Context) (keyfunc.Keyfunc, error) {
+	roots, err := authorities(o.EntraCAs, "Entra CAs")
+	if err != nil {
+		return nil, err
+	}
+	return entra.LoadKeys(running, o.EntraJWKS, roots, o.Logger)
 }
 
 func (o Options) checkEntra() error {
@@ -82,18 +88,27 @@ func (o Options) checkEntra() error {
 	return nil
 }
 
-func startIssuer(running context.Context, hub Options) (*issuer.Server, error) {
-	opts := *hub.Issuer
+func (s *Server) startIssuer(running context.Context) error {
+	opts := *s.opts.Issuer
 	if opts.Hostname == "" {
-		opts.Hostname = hub.Hostname
+		opts.Hostname = s.opts.Hostname
 	}
 	if opts.Clock == nil {
-		opts.Clock = hub.Clock
+		opts.Clock = s.opts.Clock
 	}
 	if opts.Logger == nil {
-		opts.Logger = hub.Logger
+		opts.Logger = s.opts.Logger
 	}
-	return issuer.Start(running, opts)
+	if opts.Secrets == (issuer.Secrets{}) {
+		opts.Secrets = s.kept.issuer
+	}
+	started, err := issuer.Start(running, opts)
+	if err != nil {
+		return err
+	}
+	s.entra.issuer = started
+	s.keepIssuer(started.Secrets())
+	return nil
 }
 
 func (e entraSide) close() error {

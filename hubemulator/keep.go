@@ -11,6 +11,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/certificate"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/state"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/issuer"
 )
 
 // kept is what a hub knows of its data directory.
@@ -20,6 +21,10 @@ type kept struct {
 	// has made others.
 	certificates certificate.Keys
 	renewed      uint64
+	// issuer is what was found of the hub's own issuer, or what it has now, if
+	// there is one; issuerRenewed is 1 when that differs.
+	issuer        issuer.Secrets
+	issuerRenewed uint64
 }
 
 // parts are what of a hub outlives it. Whatever the hub learns to keep gets a
@@ -28,6 +33,7 @@ func (s *Server) parts() []state.Part {
 	return []state.Part{
 		one("certificates", func() uint64 { return s.kept.renewed },
 			func() certificate.Keys { return s.identity.Keys }, s.restoreCertificates),
+		each("issuer", func() uint64 { return s.kept.issuerRenewed }, s.savedIssuer, s.restoreIssuer),
 		one("hub", s.store.Revision, s.store.SavedHub, s.store.RestoreHub),
 		each("devices", s.store.Revision, s.store.Saved, s.store.Restore),
 	}
@@ -66,6 +72,28 @@ func one[T any](name string, revision func() uint64, saved func() T, restore fun
 func (s *Server) restoreCertificates(found certificate.Keys) error {
 	s.kept.certificates = found
 	return found.Check()
+}
+
+func (s *Server) restoreIssuer(found issuer.Secrets) error {
+	s.kept.issuer = found
+	return found.Check()
+}
+
+// savedIssuer yields the secrets of the hub's own issuer, also when this run
+// has none.
+func (s *Server) savedIssuer() iter.Seq[issuer.Secrets] {
+	return func(yield func(issuer.Secrets) bool) {
+		if s.kept.issuer != (issuer.Secrets{}) {
+			yield(s.kept.issuer)
+		}
+	}
+}
+
+// keepIssuer remembers the secrets of the issuer that the hub has now.
+func (s *Server) keepIssuer(now issuer.Secrets) {
+	if now != s.kept.issuer {
+		s.kept.issuer, s.kept.issuerRenewed = now, 1
+	}
 }
 
 // addIdentity makes what the server proves itself with, of what was kept if

@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/issuer"
 )
 
 // restart stops a hub and starts it again, with the options that it had but
@@ -99,6 +100,32 @@ func TestRestartedHubIsTheSame(t *testing.T) {
 	again.ok(t, http.MethodPut, "/devices/edge", encode(t, edge), "If-Match", `"`+edge["etag"].(string)+`"`)
 	third := again.restart(t, dir, nil)
 	g.Expect(third.ok(t, http.MethodGet, "/twins/own-keys", "")["properties"]).To(Equal(patched["properties"]))
+}
+
+func TestRestartKeepsTheIssuer(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	dir := t.TempDir()
+	roles := map[string][]string{"p1": {"IoT Hub Data Reader"}}
+	h := startHubWith(t, hubemulator.Options{DataDir: dir, Devices: []string{"d1"}, Issuer: &issuer.Options{}, EntraRoles: roles})
+	bearer, authority, address := h.bearer(t, issuer.Token{ObjectID: "p1"}), h.server.Issuer().CACertificatePEM(), h.server.Issuer().Address()
+	bearer.ok(t, http.MethodGet, "/twins/d1", "")
+
+	h = h.restart(t, dir, nil)
+	g.Expect(h.server.Issuer()).To(BeNil())
+	h = h.restart(t, dir, func(o *hubemulator.Options) { o.Issuer, o.EntraRoles = &issuer.Options{Address: address}, roles })
+	g.Expect(h.server.Issuer().CACertificatePEM()).To(Equal(authority))
+	again := *h.client
+	again.token = bearer.token
+	again.ok(t, http.MethodGet, "/twins/d1", "")
+
+	g.Expect(h.server.Close()).To(Succeed())
+	file := filepath.Join(dir, "state.jsonl")
+	text, err := os.ReadFile(file)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(os.WriteFile(file, bytes.Replace(text, []byte(`"signingKey":"-----BEGIN`), []byte(`"signingKey":"`), 1), 0o600)).To(Succeed())
+	_, err = hubemulator.Start(t.Context(), hubemulator.Options{DataDir: dir})
+	g.Expect(err).To(MatchError(ContainSubstring("is damaged: line 3: issuer: the signing key should be PKCS #8 in PEM")))
 }
 
 func TestRestartKeepsTheServersCertificate(t *testing.T) {

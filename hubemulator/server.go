@@ -84,15 +84,10 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 	running, cancel := context.WithCancel(ctx)
-	trust, err := newEntraSide(running, opts)
+	server, err := assemble(running, opts, bound)
 	if err != nil {
 		cancel()
 		return nil, errors.Join(err, bound.close())
-	}
-	server, err := assemble(running, opts, bound, trust)
-	if err != nil {
-		cancel()
-		return nil, errors.Join(err, trust.close(), bound.close())
 	}
 	server.cancel = cancel
 	server.serve(running)
@@ -133,13 +128,13 @@ func (l listeners) close() error {
 	return errors.Join(errs...)
 }
 
-func assemble(running context.Context, opts Options, bound listeners, trust entraSide) (*Server, error) {
+func assemble(running context.Context, opts Options, bound listeners) (*Server, error) {
 	limits, err := throttle.New(opts.Tier, opts.Units, opts.Clock)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		opts: opts, listeners: bound, entra: trust, limits: limits,
+		opts: opts, listeners: bound, limits: limits,
 		faults: fault.Set{Seed: opts.FaultSeed, Clock: opts.Clock, Stopping: running.Done()},
 	}
 	names := certificate.Names(opts.Hostname, bound.https, bound.mqtt)
@@ -149,6 +144,9 @@ func assemble(running context.Context, opts Options, bound listeners, trust entr
 	}
 	if err == nil {
 		err = s.populate()
+	}
+	if err == nil {
+		err = s.addEntra(running)
 	}
 	if err == nil {
 		err = s.offer(running, names)
@@ -221,7 +219,7 @@ func (s *Server) offer(running context.Context, names []string) error {
 
 // abandon lets go of a hub that could not start, and saves nothing of it.
 func (s *Server) abandon() error {
-	var errs []error
+	errs := []error{s.entra.close()}
 	if s.mqtt != nil {
 		errs = append(errs, s.mqtt.Close())
 	}

@@ -40,6 +40,9 @@ type Options struct {
 	Applications []Application
 	// Trusted are the issuers of assertions, such as Kubernetes clusters.
 	Trusted []TrustedIssuer
+	// Secrets are those of another issuer, to be the same to everybody.
+	// Default: fresh keys.
+	Secrets Secrets
 	// Clock tells the time for tokens. Default: the real clock. Programs judge
 	// by theirs when to renew a token.
 	Clock clock.PassiveClock
@@ -93,7 +96,7 @@ type Server struct {
 	signer       signer
 
 	listener net.Listener
-	caPEM    []byte
+	identity certificate.Identity
 	https    *http.Server
 
 	cancel  context.CancelFunc
@@ -115,14 +118,14 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		return nil, fmt.Errorf("the issuer's address %s cannot be used: %w; free it or choose another", opts.Address, err)
 	}
 	s.listener = listener
-	identity, err := certificate.New("hubemulator issuer CA", certificate.Names(opts.Hostname, listener))
+	s.identity, err = certificate.Renew(opts.Secrets.Certificates, "hubemulator issuer CA", certificate.Names(opts.Hostname, listener))
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
 	running, cancel := context.WithCancel(ctx)
-	s.caPEM, s.cancel = identity.CAPEM, cancel
+	s.cancel = cancel
 	s.https = httpserver.New(running, opts.Logger, s.routes())
-	s.https.TLSConfig = identity.TLS
+	s.https.TLSConfig = s.identity.TLS
 	s.serve(running)
 	return s, nil
 }
@@ -158,7 +161,7 @@ func (s *Server) configure() error {
 	if s.applications, err = s.registered(s.opts.Applications); err != nil {
 		return err
 	}
-	s.signer, err = newSigner()
+	s.signer, err = newSigner(s.opts.Secrets.SigningKey)
 	return err
 }
 
@@ -205,7 +208,12 @@ func (s *Server) TokenURL() string { return s.url("/" + s.opts.Tenant + "/oauth2
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
 // CACertificatePEM is the certificate authority that clients have to trust.
-func (s *Server) CACertificatePEM() []byte { return s.caPEM }
+func (s *Server) CACertificatePEM() []byte { return s.identity.CAPEM }
+
+// Secrets are the issuer's keys. Who has them can make its tokens.
+func (s *Server) Secrets() Secrets {
+	return Secrets{Certificates: s.identity.Keys, SigningKey: s.signer.kept}
+}
 
 func (s *Server) url(path string) string {
 	return (&url.URL{Scheme: "https", Host: httpserver.HostPort(s.opts.Hostname, s.Address()), Path: path}).String()

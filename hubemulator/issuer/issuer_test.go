@@ -305,6 +305,36 @@ func TestRefusedOptions(t *testing.T) {
 	}
 }
 
+func TestSecretsMakeTheSameIssuer(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	first := start(t)
+	second, err := issuer.Start(t.Context(), issuer.Options{Secrets: first.Secrets(), Clock: first.clock})
+	g.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { g.Expect(second.Close()).To(Succeed()) })
+	g.Expect(second.CACertificatePEM()).To(Equal(first.CACertificatePEM()))
+	g.Expect(second.JWKS()).To(MatchJSON(first.JWKS()))
+	g.Expect(second.Secrets()).To(Equal(first.Secrets()))
+	token, err := second.Mint(issuer.Token{ObjectID: objectID})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(first.verified(t, token)).To(HaveKeyWithValue("oid", objectID))
+	g.Expect(start(t).JWKS()).NotTo(MatchJSON(first.JWKS()))
+
+	g.Expect(first.Secrets().Check()).To(Succeed())
+	for _, key := range []string{"x", first.Secrets().Certificates.Server.Key, strings.Replace(first.Secrets().SigningKey, "M", "N", 1)} {
+		changed := first.Secrets()
+		changed.SigningKey = key
+		g.Expect(changed.Check()).To(MatchError(HavePrefix("the signing key should be")))
+		_, err := issuer.Start(t.Context(), issuer.Options{Secrets: changed})
+		g.Expect(err).To(MatchError(HavePrefix("the issuer: the signing key should be")))
+	}
+	changed := first.Secrets()
+	changed.Certificates.Authority.Certificate = "x"
+	g.Expect(changed.Check()).To(HaveOccurred())
+	_, err = issuer.Start(t.Context(), issuer.Options{Secrets: changed})
+	g.Expect(err).To(HaveOccurred())
+}
+
 func TestStop(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)

@@ -2,15 +2,9 @@ package issuer
 
 import (
 	"cmp"
-	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"time"
 
-	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
@@ -23,9 +17,6 @@ const HubAudience = entra.Audience
 
 // lifetime is how long tokens are good. Entra ID's are for an hour at least.
 const lifetime = time.Hour
-
-// keyBits is the size of Entra ID's signing keys.
-const keyBits = 2048
 
 // Token says what an access token is to state. All of it is optional.
 type Token struct {
@@ -79,40 +70,4 @@ func (s *Server) claims(token Token) jwt.MapClaims {
 		claims["appid"], claims["idtyp"] = token.ClientID, "app"
 	}
 	return claims
-}
-
-// signer holds the issuer's key.
-type signer struct {
-	key    *rsa.PrivateKey
-	id     string
-	public json.RawMessage // as a JSON Web Key Set
-}
-
-func newSigner() (signer, error) {
-	key, err := rsa.GenerateKey(rand.Reader, keyBits)
-	if err != nil {
-		return signer{}, fmt.Errorf("making the signing key: %w", err)
-	}
-	id := uuid.NewString()
-	jwk, err := jwkset.NewJWKFromKey(key, jwkset.JWKOptions{
-		Metadata: jwkset.JWKMetadataOptions{ALG: jwkset.AlgRS256, KID: id, USE: jwkset.UseSig},
-	})
-	if err != nil {
-		return signer{}, fmt.Errorf("describing the signing key: %w", err)
-	}
-	set := jwkset.NewMemoryStorage()
-	if err := set.KeyWrite(context.Background(), jwk); err != nil {
-		return signer{}, fmt.Errorf("describing the signing key: %w", err)
-	}
-	public, err := set.JSONPublic(context.Background())
-	if err != nil {
-		return signer{}, fmt.Errorf("describing the signing key: %w", err)
-	}
-	return signer{key: key, id: id, public: public}, nil
-}
-
-func (s signer) sign(claims jwt.Claims) (string, error) {
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
-	token.Header["kid"] = s.id
-	return token.SignedString(s.key)
 }
