@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
@@ -99,16 +98,13 @@ func (h *handler) listDevices(c call) (answer, error) {
 	return answer{status: http.StatusOK, body: h.Store.Identities(limit)}, nil
 }
 
-// usualTwin is the room that most twins' JSON finds enough, in bytes.
-const usualTwin = 3 << 10
-
 // appendBody appends an answer's body as JSON. Without a body it appends nothing.
 func appendBody(text []byte, body any) ([]byte, error) {
 	switch body := body.(type) {
 	case nil:
 		return text, nil
 	case *store.Snapshot:
-		return body.AppendJSON(slices.Grow(text, usualTwin)), nil
+		return body.AppendJSON(text), nil
 	case rows:
 		return body.appendJSON(text)
 	}
@@ -122,7 +118,7 @@ func appendBody(text []byte, body any) ([]byte, error) {
 }
 
 func writeAnswer(w http.ResponseWriter, result answer) {
-	if result.text != nil {
+	if len(result.text) > 0 {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	}
 	for name, value := range result.header {

@@ -41,7 +41,8 @@ func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
 		return h.abandon(c)
 	}
 	if err == nil {
-		result.text, err = appendBody(nil, result.body)
+		result.text, err = appendBody(h.texts.take(), result.body)
+		defer func() { h.texts.giveBack(result.text) }()
 	}
 	if err == nil {
 		h.bill(c, c.payloads(result))

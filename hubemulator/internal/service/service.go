@@ -75,6 +75,7 @@ var apiVersion = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`)
 type handler struct {
 	Config
 	errors errorWriter
+	texts  texts
 }
 
 // New returns the service API's handler.

@@ -105,7 +105,7 @@ func appendArray(text []byte, array []any) []byte {
 }
 
 // appendJSON is document as JSON. The hub's own members come where its
-// documents show them: at the end of a section, and first in its metadata.
+// documents show them, at the end.
 func (s section) appendJSON(text []byte) []byte {
 	text = append(text, '{')
 	for _, name := range sortedNames(s.values) {
@@ -113,18 +113,5 @@ func (s section) appendJSON(text []byte) []byte {
 	}
 	text = s.metadata().appendJSON(appendMember(text, "$metadata"))
 	text = strconv.AppendInt(appendMember(text, "$version"), s.version, 10)
-	return append(text, '}')
-}
-
-func (m *meta) appendJSON(text []byte) []byte {
-	text = append(text, `{"$lastUpdated":"`...)
-	text = append(appendTime(text, m.updated), '"')
-	if m.version != 0 {
-		text = append(text, `,"$lastUpdatedVersion":`...)
-		text = strconv.AppendInt(text, m.version, 10)
-	}
-	for _, name := range sortedNames(m.children) {
-		text = m.children[name].appendJSON(appendMember(text, name))
-	}
 	return append(text, '}')
 }

@@ -67,21 +67,21 @@ func (s *Store) roomFor(id ID) (siblings map[string]*entry, err error) {
 // freshTwin is a twin at its creation. The hub leaves the time of the first
 // write open in the twins of modules, and in what a bulk creation asked for.
 func (s *Store) freshTwin(id ID, with creation, now time.Time) (twin, error) {
-	var desired, reported stamp
+	var desired, reported time.Time
 	if id.Module == "" {
-		reported.at = now
+		reported = now
 		if !with.bulk {
-			desired.at = now
+			desired = now
 		}
 	}
-	fresh := twin{writes: 1, desired: newSection(desired.at), reported: newSection(reported.at)}
+	fresh := twin{writes: 1, desired: newSection(desired), reported: newSection(reported)}
 	if err := with.content.check(); err != nil {
 		return twin{}, err
 	}
 	fresh.tags = mergeValues(nil, with.content.tags)
 	if with.content.desired != nil {
-		desired.version = fresh.desired.version
-		fresh.desired = fresh.desired.merged(with.content.desired, desired, desired.version)
+		version := fresh.desired.version
+		fresh.desired = fresh.desired.merged(with.content.desired, newStamp(desired, version), version)
 	}
 	return fresh, s.choices.checkTwinSizes(fresh)
 }

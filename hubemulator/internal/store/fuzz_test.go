@@ -19,6 +19,7 @@ func FuzzMerge(f *testing.F) {
 	for _, seed := range [][2]string{
 		{`{"tags":{"a":{"b":1,"c":[1,{"d":2}]}}}`, `{"tags":{"a":{"b":null,"c":[3]},"e":{"f":null}}}`},
 		{`{"properties":{"desired":{"a":{"b":{}},"$version":7}}}`, `{"properties":{"desired":{"a":null,"b":"x"}}}`},
+		{`{"properties":{"desired":{"a":1,"c":{"e":1,"g":2},"i":3}}}`, `{"properties":{"desired":{"b":1,"c":{"d":4,"f":5,"g":null,"h":6},"j":{}}}}`},
 		{`{"tags":{"q\"":"\"","back\\":"\\","control":"\u0001\n","é":"é\u2028","html":["<&>",true,false,-1.5e3,{}]}}`, `{"tags":{"é":{"<":">"}}}`},
 		{`{"properties":{"desired":{"a":1}}}`, `{"tags":{},"properties":{"desired":{"a":{"b":1.50}},"reported":{"a":1}}}`},
 	} {

@@ -83,19 +83,20 @@ func (saved savedSection) section() section {
 	if values == nil {
 		values = map[string]any{}
 	}
-	return section{values: values, meta: saved.Meta.meta(), version: saved.Version}
+	return section{values: values, meta: saved.Meta.meta(newStamp(time.Time{}, 0)), version: saved.Version}
 }
 
-func (saved *savedMeta) meta() *meta {
+// meta shares the stamp of what is above where it is the same.
+func (saved *savedMeta) meta(above *stamp) *meta {
+	m := &meta{stamp: above}
 	if saved == nil {
-		return &meta{}
+		return m
 	}
-	m := &meta{updated: saved.Updated, version: saved.Version}
-	if len(saved.Children) > 0 {
-		m.children = make(map[string]*meta, len(saved.Children))
-		for name, child := range saved.Children {
-			m.children[name] = child.meta()
-		}
+	if !saved.Updated.Equal(above.updated) || saved.Version != above.version {
+		m.stamp = newStamp(saved.Updated, saved.Version)
+	}
+	for _, name := range sortedNames(saved.Children) {
+		m.children = append(m.children, child{name, saved.Children[name].meta(m.stamp)})
 	}
 	return m
 }

@@ -183,8 +183,8 @@ func (m *meta) saved() *savedMeta {
 	saved := &savedMeta{Updated: m.updated, Version: m.version}
 	if len(m.children) > 0 {
 		saved.Children = make(map[string]*savedMeta, len(m.children))
-		for name, child := range m.children {
-			saved.Children[name] = child.saved()
+		for _, c := range m.children {
+			saved.Children[c.name] = c.meta.saved()
 		}
 	}
 	return saved

@@ -55,6 +55,11 @@ func TestRestoreIsWhatWasSaved(t *testing.T) {
 	h.step(time.Second + 123456789)
 	_, err := h.PatchTwin(store.ID{Device: "a", Module: "m1"}, "", []byte(`{"tags":{"a":[1.0,"<é>"]},"properties":{"desired":{"x":{"y":{}},"z":1e3}}}`))
 	g.Expect(err).NotTo(HaveOccurred())
+	for range 2 { // at the same time, and later
+		_, err = h.PatchTwin(store.ID{Device: "a", Module: "m1"}, "", []byte(`{"properties":{"desired":{"x":{"n":1}}}}`))
+		g.Expect(err).NotTo(HaveOccurred())
+		h.step(time.Second)
+	}
 	_, err = h.Report(store.ID{Device: "b"}, []byte(`{"r":{"s":true,"t":false}}`))
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(h.SendCommand("b", store.Command{Body: []byte{0, 255}, Properties: map[string]string{"p": "q"}})).To(Succeed())

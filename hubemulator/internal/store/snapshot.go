@@ -99,10 +99,10 @@ func (m *meta) property(path []string) (any, bool) {
 			return below(formatTime(m.updated), path[i+1:])
 		case name == "$lastUpdatedVersion" && m.version != 0:
 			return below(m.version, path[i+1:])
-		case m.children[name] == nil:
+		}
+		if m = m.child(name); m == nil {
 			return nil, false
 		}
-		m = m.children[name]
 	}
 	return m.document(), true
 }

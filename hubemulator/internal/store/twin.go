@@ -65,12 +65,12 @@ func (s *Store) ChangeDesired(
 	})
 }
 
-func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, change, stamp) twin) (*Snapshot, error) {
+func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, change, *stamp) twin) (*Snapshot, error) {
 	return s.writeFrom(id, ifMatch, apply, func(*entry) (change, error) { return wanted, nil })
 }
 
 func (s *Store) writeFrom(
-	id ID, ifMatch string, apply func(twin, change, stamp) twin, wanted func(*entry) (change, error),
+	id ID, ifMatch string, apply func(twin, change, *stamp) twin, wanted func(*entry) (change, error),
 ) (*Snapshot, error) {
 	var written *Snapshot
 	err := s.locked(func() error {
@@ -94,7 +94,7 @@ func (s *Store) writeFrom(
 	return written, err
 }
 
-func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, stamp) twin) error {
+func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, *stamp) twin) error {
 	if err := wanted.check(); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, stam
 	if err := s.choices.checkVersion(wanted, current.desired); err != nil {
 		return err
 	}
-	next := apply(current, wanted, stamp{at: s.clock.Now(), version: current.desired.version + 1})
+	next := apply(current, wanted, newStamp(s.clock.Now(), current.desired.version+1))
 	if err := s.choices.checkTwinSizes(next); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, stam
 	return nil
 }
 
-func patchTwin(t twin, wanted change, at stamp) twin {
+func patchTwin(t twin, wanted change, at *stamp) twin {
 	if wanted.tags == nil && wanted.desired == nil && !wanted.clearTags {
 		return t
 	}
@@ -131,7 +131,7 @@ func patchTwin(t twin, wanted change, at stamp) twin {
 	return t
 }
 
-func replaceTwin(t twin, wanted change, at stamp) twin {
+func replaceTwin(t twin, wanted change, at *stamp) twin {
 	t.writes++
 	t.tags = mergeValues(nil, wanted.tags)
 	t.desired = t.desired.replaced(wanted.desired, at, at.version)
