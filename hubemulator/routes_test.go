@@ -50,8 +50,7 @@ func TestUnknownRoutes(t *testing.T) {
 		{http.MethodGet, "/configurations?top=1", http.StatusNotImplemented},
 		{http.MethodPost, "/configurations/testQueries", http.StatusNotImplemented},
 		{http.MethodPost, "/devices/d1/applyConfigurationContent", http.StatusNotImplemented},
-		{http.MethodPost, "/jobs/create", http.StatusNotImplemented},
-		{http.MethodGet, "/jobs", http.StatusNotImplemented},
+		{http.MethodPut, "/jobs/create", http.StatusNotImplemented},
 		{http.MethodGet, "/jobs/v2/query", http.StatusNotImplemented},
 		{http.MethodPost, "/jobs/v2/j1/cancel", http.StatusNotImplemented},
 		{http.MethodPut, "/digitaltwins/d1", http.StatusNotImplemented},
@@ -68,6 +67,33 @@ func TestUnknownRoutes(t *testing.T) {
 			expectError(t, answer, route.status, "NotImplemented", "hubemulator does not offer this method on this path")
 		}
 	}
+}
+
+// What needs more than a hub is refused with a way to do without.
+func TestImportJobsAreNotOffered(t *testing.T) {
+	t.Parallel()
+	h := startHub(t)
+	for _, route := range [][2]string{
+		{http.MethodPost, "/jobs/create"}, {http.MethodGet, "/jobs"}, {http.MethodGet, "/jobs/j1"}, {http.MethodDelete, "/jobs/j1"},
+	} {
+		expectError(t, h.call(t, route[0], route[1], "{}"), http.StatusNotImplemented, "NotImplemented",
+			"hubemulator offers no import and export jobs, which work on blob storage; "+
+				"create, change and delete devices in bulk with POST /devices, and list them with GET /devices or a query")
+	}
+}
+
+func TestAMQPIsNotOffered(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, "d1")
+	const text = "hubemulator does not speak AMQP; connect devices with MQTT, over WebSocket at /$iothub/websocket with the subprotocol mqtt, " +
+		"and send messages to devices with POST /emulator/devices/{id}/commands of the admin address"
+	for _, path := range []string{"/$servicebus/websocket", "/$iothub/websocket"} {
+		answer := h.call(t, http.MethodGet, path, "", "Connection", "Upgrade", "Upgrade", "websocket",
+			"Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol", "AMQPWSB10")
+		expectError(t, answer, http.StatusNotImplemented, "NotImplemented", text)
+	}
+	expectError(t, h.call(t, http.MethodGet, "/$servicebus/websocket", ""), http.StatusNotImplemented, "NotImplemented", text)
+	NewWithT(t).Expect(h.call(t, http.MethodGet, "/$servicebus/other", "").status).To(Equal(http.StatusNotFound))
 }
 
 func TestOversizeBody(t *testing.T) {

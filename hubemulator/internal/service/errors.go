@@ -17,13 +17,19 @@ import (
 
 var (
 	errNoRoute      = &store.Error{Status: http.StatusNotFound, Number: 404000, Code: "GenericNotFound", Text: "IoT Hub's service API has no such path"}
-	errNotOffered   = &store.Error{Status: http.StatusNotImplemented, Number: 501000, Code: "NotImplemented", Text: "hubemulator does not offer this method on this path"}
+	errNotOffered   = notOffered("hubemulator does not offer this method on this path")
+	errNoImport     = notOffered("hubemulator offers no import and export jobs, which work on blob storage; create, change and delete devices in bulk with POST /devices, and list them with GET /devices or a query")
+	errNoAMQP       = notOffered("hubemulator does not speak AMQP; connect devices with MQTT, over WebSocket at /$iothub/websocket with the subprotocol mqtt, and send messages to devices with POST /emulator/devices/{id}/commands of the admin address")
 	errAPIVersion   = &store.Error{Status: http.StatusBadRequest, Number: 400001, Code: "InvalidProtocolVersion", Text: "The api-version parameter should be a version's date, such as 2021-04-12"}
 	errBodyTooLarge = &store.Error{Status: http.StatusRequestEntityTooLarge, Number: 413001, Code: "MessageTooLarge", Text: "The request is too large"}
 	// The service says nothing more about a query that it does not understand.
 	errBadQuery     = &store.Error{Status: http.StatusBadRequest, Number: 400004, Code: "ArgumentInvalid", Text: "BadRequest"}
 	errMissingQuery = &store.Error{Status: http.StatusBadRequest, Number: 400005, Code: "ArgumentNull", Text: "BadRequest"}
 )
+
+func notOffered(text string) *store.Error {
+	return &store.Error{Status: http.StatusNotImplemented, Number: 501000, Code: "NotImplemented", Text: text}
+}
 
 func asRefusal(err error) *store.Error {
 	if refusal, ok := errors.AsType[*store.Error](err); ok {

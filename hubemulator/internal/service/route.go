@@ -77,8 +77,8 @@ func splitPath(escaped string) ([]string, bool) {
 	return segments, true
 }
 
-func (r route) matches(path []string) bool {
-	rest, more := r.pattern, true
+func matches(pattern string, path []string) bool {
+	rest, more := pattern, true
 	for _, segment := range path {
 		if !more {
 			return false
@@ -108,10 +108,29 @@ func isPlaceholder(segment string) bool { return strings.HasPrefix(segment, "{")
 // collections are the parts of the real service API, whether offered here or not.
 var collections = [...]string{"twins", "devices", "configurations", "jobs", "statistics", "digitaltwins", "messages"}
 
+// absent are operations of the real service that need more than a hub: calls of
+// them are told what to use instead. An empty method stands for all.
+var absent = [...]struct {
+	method, pattern string
+	refusal         *store.Error
+}{
+	{http.MethodPost, "jobs/create", errNoImport},
+	{http.MethodGet, "jobs", errNoImport},
+	{http.MethodGet, "jobs/{id}", errNoImport},
+	{http.MethodDelete, "jobs/{id}", errNoImport},
+	{"", "$servicebus/websocket", errNoAMQP},
+	{"", "$iothub/websocket", errNoAMQP},
+}
+
 func findRoute(method string, path []string) (route, error) {
 	for _, r := range routes {
-		if r.method == method && r.matches(path) {
+		if r.method == method && matches(r.pattern, path) {
 			return r, nil
+		}
+	}
+	for _, known := range absent {
+		if (known.method == "" || known.method == method) && matches(known.pattern, path) {
+			return route{}, known.refusal
 		}
 	}
 	if slices.Contains(collections[:], path[0]) {
