@@ -57,7 +57,7 @@ func (saved SavedIdentity) entry(id ID) *entry {
 			id: id, generationID: saved.GenerationID, writes: saved.Writes,
 			status: saved.Status, statusReason: saved.StatusReason, auth: saved.Auth, iotEdge: saved.IotEdge,
 			scopes:    scopes{device: saved.DeviceScope, parents: saved.ParentScopes},
-			managedBy: optional(saved.ManagedBy), connectionUpdated: saved.ConnectionUpdated,
+			managedBy: optional(saved.ManagedBy), modelID: saved.ModelID, connectionUpdated: saved.ConnectionUpdated,
 			statusUpdated: saved.StatusUpdated, lastActivity: saved.LastActivity,
 		},
 		twin: twin{

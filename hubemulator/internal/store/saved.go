@@ -28,6 +28,7 @@ type SavedIdentity struct {
 	DeviceScope  string         `json:"deviceScope,omitempty"`
 	ParentScopes []string       `json:"parentScopes,omitempty"`
 	ManagedBy    string         `json:"managedBy,omitempty"`
+	ModelID      string         `json:"modelId,omitempty"`
 
 	Connected         bool      `json:"connected,omitempty"`
 	ConnectionUpdated time.Time `json:"connectionUpdated,omitzero"`
@@ -164,7 +165,7 @@ func (t taken) saved() SavedIdentity {
 	return SavedIdentity{
 		DeviceID: i.id.Device, ModuleID: i.id.Module, GenerationID: i.generationID, Writes: i.writes,
 		Status: i.status, StatusReason: i.statusReason, Auth: i.auth, IotEdge: i.iotEdge,
-		DeviceScope: i.scopes.device, ParentScopes: i.scopes.parents, ManagedBy: string(i.managedBy),
+		DeviceScope: i.scopes.device, ParentScopes: i.scopes.parents, ManagedBy: string(i.managedBy), ModelID: i.modelID,
 		Connected: i.connected, ConnectionUpdated: i.connectionUpdated,
 		StatusUpdated: i.statusUpdated, LastActivity: i.lastActivity,
 		Twin: savedTwin{

@@ -64,6 +64,7 @@ func TestRestoreIsWhatWasSaved(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(h.SendCommand("b", store.Command{Body: []byte{0, 255}, Properties: map[string]string{"p": "q"}})).To(Succeed())
 	session, _ := h.connect(t, "b")
+	session.AnnounceModel("dtmi:x;1")
 	session.KeepSubscription("devices/b/messages/devicebound/#", 1)
 	session.SubscribeCommands(true, func(store.Command) {}) // it never acknowledges
 	session.Close()
