@@ -28,6 +28,9 @@ type Options struct {
 	Ephemeral bool
 	// Devices are registered at start, with fresh keys, unless DataDir has them.
 	Devices []string
+	// Fleet is registered at start, unless DataDir has it: each device and
+	// module that the hub has already stays as it is.
+	Fleet *Fleet
 	// DeviceCAs are PEM certificates of the authorities that devices of
 	// authentication type certificateAuthority may have theirs from.
 	DeviceCAs []byte

@@ -190,6 +190,9 @@ func (s *Server) populate() error {
 			return fmt.Errorf("creating device %q: %w", deviceID, err)
 		}
 	}
+	if s.opts.Fleet != nil {
+		return s.importFleet(s.opts.Fleet)
+	}
 	return nil
 }
 

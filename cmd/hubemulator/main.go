@@ -46,6 +46,27 @@ before, so that a hub that is killed comes back as well. Connections, counters,
 faults, and what is used of a quota are not kept. With --ephemeral, nothing is
 kept when it stops: the state is neither read nor written.
 
+A fleet (--fleet) is a file of YAML or JSON with devices to create:
+  devices:
+  - id: gateway
+    iotEdge: true
+  - id: thermostat-{{n}}     # thermostat-1 to thermostat-1000
+    count: 1000
+    parent: gateway
+    tags: {location: {plant: Redmond43}, serial: "no-{{n}}"}
+    desired: {power_level: 1}
+    reported: {connectivity: {type: cellular}}
+    modules:
+    - id: filter
+      desired: {threshold: 20}
+Devices also have status, statusReason and authentication, which is written as
+IoT Hub's: {type, symmetricKey: {primaryKey, secondaryKey}, x509Thumbprint:
+{primaryThumbprint, secondaryThumbprint}}; modules have authentication and
+managedBy. With a count, {{n}} in any text is the number of the device. Twins
+are as freshly created: etag 1, version 2. A field that does not exist and a
+twin that breaks a limit stop the start. Devices that the hub has already stay
+as they are.
+
 The admin address offers, in plain HTTP and without a password:
   GET    /emulator/healthz
   GET    /emulator/counters         POST /emulator/counters/reset
@@ -115,8 +136,8 @@ Examples:
   # free ports and a directory of its own, so that several hubs run side by side
   hubemulator --https-address 127.0.0.1:0 --mqtt-address 127.0.0.1:0 --admin-address 127.0.0.1:0 --data-dir hub2
 
-  # fresh keys and no devices at every start
-  hubemulator --ephemeral
+  # fresh keys at every start, and the same devices
+  hubemulator --ephemeral --fleet fleet.yaml
 
   # a free hub: slow, and with 8,000 messages a day
   hubemulator --tier F1
@@ -180,6 +201,7 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	flags.StringVar(&opts.DataDir, "data-dir", "hubemulator-data", "`directory` for ca.crt, connections.json and the hub's state; one hub at a time has it")
 	flags.BoolVar(&opts.Ephemeral, "ephemeral", false, "keep nothing: do not read or write the hub's state in the data directory")
 	flags.StringArrayVar(&opts.Devices, "device", nil, "`ID` of a device to create, if it is not there yet; repeat for more")
+	flags.Func("fleet", "`file` of YAML or JSON with devices to create, see above", readFleet(&opts))
 	deviceCAFile := flags.String("device-ca-file", "", "`file` with PEM certificates of the CAs that devices may have certificates from")
 	signIn := addEntraFlags(flags, &opts)
 	flags.StringVar(&opts.Tier, "tier", "", "`size` of hub whose throttles and daily quota apply: F1, S1, S2 or S3; none by default")
@@ -206,6 +228,16 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 		return opts, verbose, errors.New("--data-dir is empty: the connection strings have to go somewhere")
 	}
 	return opts, verbose, nil
+}
+
+func readFleet(opts *hubemulator.Options) func(string) error {
+	return func(path string) (err error) {
+		if opts.Fleet != nil {
+			return errors.New("there is a fleet already; put all devices into one file")
+		}
+		opts.Fleet, err = hubemulator.ReadFleet(path)
+		return err
+	}
 }
 
 // readInto reads the file that a flag names, if it names one.

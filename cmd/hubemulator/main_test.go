@@ -87,12 +87,59 @@ func TestRunAgain(t *testing.T) {
 	g.Expect(key()).NotTo(Equal(kept))
 }
 
+// fleetOfHelp is the example that the help text gives.
+func fleetOfHelp(t *testing.T) string {
+	t.Helper()
+	_, example, found := strings.Cut(usage, "with devices to create:\n")
+	example, _, closed := strings.Cut(example, "Devices also have")
+	NewWithT(t).Expect(found && closed).To(BeTrue())
+	path := filepath.Join(t.TempDir(), "fleet.yaml")
+	NewWithT(t).Expect(os.WriteFile(path, []byte(example), 0o600)).To(Succeed())
+	return path
+}
+
+func TestRunWithAFleet(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	dir, fleet := t.TempDir(), fleetOfHelp(t)
+	start(t, dir, "--fleet", fleet).end(t)
+	found := connections(t, dir)
+	g.Expect(found.Devices).To(And(HaveLen(1001), HaveKey("gateway"), HaveKey("thermostat-1000")))
+	g.Expect(found.Modules).To(And(HaveLen(1000), HaveKey("thermostat-1/filter")))
+
+	p := start(t, dir, "--fleet", fleet)
+	p.stop()
+	g.Eventually(p.code, "10s").Should(Receive(Equal(exitOK)))
+	g.Expect(string(p.stderr.Contents())).To(And(
+		ContainSubstring("had some of the fleet already and left them as they are"), ContainSubstring("devicesAndModules=2001")))
+	again := connections(t, dir)
+	_, key, _ := strings.Cut(found.Devices["thermostat-1"], "SharedAccessKey=")
+	g.Expect(again.Devices["thermostat-1"]).To(HaveSuffix(key))
+}
+
+func TestRefusedFleet(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	path := filepath.Join(t.TempDir(), "fleet.yaml")
+	for text, code := range map[string]int{
+		"devices: [{id: a, tag: {}}]":        exitUsage,
+		"devices: [{id: a, tags: {b.c: 1}}]": exitFailure,
+	} {
+		g.Expect(os.WriteFile(path, []byte(text), 0o600)).To(Succeed())
+		var stdout, stderr bytes.Buffer
+		g.Expect(run(t.Context(), []string{"--fleet", path, "--data-dir", t.TempDir(), "--https-address", "127.0.0.1:0",
+			"--mqtt-address", "127.0.0.1:0", "--admin-address=127.0.0.1:0"}, &stdout, &stderr)).To(Equal(code), text)
+		g.Expect(stderr.String()).To(And(ContainSubstring(path), ContainSubstring(`device "a": `)), text)
+		g.Expect(stdout.String()).To(BeEmpty())
+	}
+}
+
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	var stdout, stderr bytes.Buffer
 	g.Expect(run(t.Context(), []string{"--help"}, &stdout, &stderr)).To(Equal(exitOK))
-	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "state.jsonl", "--ephemeral", "--device ID", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "indexStall", "--query-lag duration", "--query-ghosts duration", "--choose name=value", "sixth-subscription", "refused, disconnect", "127.0.0.1:8443",
+	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "state.jsonl", "--ephemeral", "--device ID", "--fleet file", "{{n}}", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "indexStall", "--query-lag duration", "--query-ghosts duration", "--choose name=value", "sixth-subscription", "refused, disconnect", "127.0.0.1:8443",
 		"--entra-issuer URL", "--entra-jwks file", "--entra-ca-file file", "--entra-role PRINCIPAL=ROLE", "--disable-local-auth",
 		"--issuer-address host:port", "--issuer-tenant GUID", "--issuer-app CLIENT-ID=SUBJECT", "--issuer-trusted URL", "--issuer-trusted-jwks file",
 		"IoT Hub Registry Contributor"} {
@@ -103,7 +150,7 @@ func TestHelp(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--nonsense"}, {"thermostat-1"}, {"--data-dir="}, {"--device-ca-file=/nowhere"}, {"--choose=stale-version"},
+	for _, args := range [][]string{{"--nonsense"}, {"thermostat-1"}, {"--data-dir="}, {"--device-ca-file=/nowhere"}, {"--fleet=/nowhere"}, {"--fleet=main.go"}, {"--choose=stale-version"},
 		{"--entra-ca-file=/nowhere"}, {"--entra-role=b0000000"}, {"--entra-role==Owner"}, {"--issuer-app=a=b"}, {"--issuer-trusted=https://a"},
 		{"--issuer-address=127.0.0.1:0", "--issuer-app=a"}, {"--issuer-address=127.0.0.1:0", "--issuer-trusted=https://a"},
 		{"--issuer-address=127.0.0.1:0", "--issuer-trusted=https://a", "--issuer-trusted-jwks=/nowhere"},

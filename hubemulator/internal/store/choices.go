@@ -99,6 +99,13 @@ func (c Choices) checkTwinSizes(t twin) error {
 	return nil
 }
 
+func (c Choices) checkReportedSize(reported section) error {
+	if c.sizeOf(reported.values) > maxPropertiesSize {
+		return tooLarge("Properties.Reported", maxPropertiesSize)
+	}
+	return nil
+}
+
 // oversize is the refusal of what a back end writes; what a device writes is
 // known to be refused with 403.
 func (c Choices) oversize(section string, limit int) *Error {

@@ -10,6 +10,8 @@ const maxModules = 50
 type creation struct {
 	// content is what the twin starts with.
 	content change
+	// reported is what the device said before; nil for nothing.
+	reported map[string]any
 	// bulk says that many are created in one call.
 	bulk bool
 }
@@ -82,6 +84,12 @@ func (s *Store) freshTwin(id ID, with creation, now time.Time) (twin, error) {
 	if with.content.desired != nil {
 		version := fresh.desired.version
 		fresh.desired = fresh.desired.merged(with.content.desired, newStamp(desired, version), version)
+	}
+	if with.reported != nil {
+		fresh.reported = fresh.reported.merged(with.reported, newStamp(reported, 0), fresh.reported.version)
+	}
+	if err := s.choices.checkReportedSize(fresh.reported); err != nil {
+		return twin{}, err
 	}
 	return fresh, s.choices.checkTwinSizes(fresh)
 }

@@ -103,7 +103,7 @@ func (c change) check() error {
 	return checkContent(c.desired)
 }
 
-func parseReported(body []byte) (map[string]any, error) {
+func parseContent(body []byte) (map[string]any, error) {
 	content, err := parseObject(body)
 	if err != nil {
 		return nil, err

@@ -182,6 +182,7 @@ func TestRevisionMovesWithEveryChange(t *testing.T) {
 			_, err := h.Bulk([]byte(`[{"id":"d1","importMode":"updateTwin","tags":{"b":1}}]`))
 			return err
 		}},
+		{"import", func() error { return h.Import(store.Import{ID: store.ID{Device: "d2"}, Identity: []byte("{}")}) }},
 		{"delete", func() error { return h.DeleteIdentity(m1, "*") }},
 		{"connect", func() error { session, _ = h.connect(t, "d1"); return nil }},
 		{"twin GET of the device", func() error { _, err := session.Twin(); return err }},

@@ -136,7 +136,7 @@ func (x *Session) Twin() ([]byte, error) {
 // their new $version. With ifVersion it fails with status 412 unless that is
 // the current version. Refusals are of type *Error.
 func (x *Session) PatchReported(patch []byte, ifVersion *int64) (int64, error) {
-	content, err := parseReported(patch)
+	content, err := parseContent(patch)
 	if err != nil {
 		return 0, err
 	}
@@ -152,7 +152,7 @@ func (x *Session) PatchReported(patch []byte, ifVersion *int64) (int64, error) {
 // Report merges into the reported properties of a device or module that need not be
 // connected, as it would itself.
 func (s *Store) Report(id ID, patch []byte) (int64, error) {
-	content, err := parseReported(patch)
+	content, err := parseContent(patch)
 	if err != nil {
 		return 0, err
 	}
@@ -174,8 +174,8 @@ func (s *Store) report(d *entry, content map[string]any, ifVersion *int64) (int6
 		return 0, preconditionFailed("Reported properties version mismatch")
 	}
 	next := current.merged(content, newStamp(now, 0), current.version+1)
-	if s.choices.sizeOf(next.values) > maxPropertiesSize {
-		return 0, tooLarge("Properties.Reported", maxPropertiesSize)
+	if err := s.choices.checkReportedSize(next); err != nil {
+		return 0, err
 	}
 	d.twin = d.twin.withReported(next)
 	return next.version, nil
