@@ -113,6 +113,7 @@ func TestRestartKeepsTheIssuer(t *testing.T) {
 
 	h = h.restart(t, dir, nil)
 	g.Expect(h.server.Issuer()).To(BeNil())
+	must(h.server.AddDevice("d2")) // so that it saves
 	h = h.restart(t, dir, func(o *hubemulator.Options) { o.Issuer, o.EntraRoles = &issuer.Options{Address: address}, roles })
 	g.Expect(h.server.Issuer().CACertificatePEM()).To(Equal(authority))
 	again := *h.client
