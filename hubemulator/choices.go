@@ -66,30 +66,52 @@ type Choices struct {
 	// backslash, as documented, and doubled, as tools are seen to do; or
 	// "backslash" or "doubled" only.
 	QuoteEscape string
+	// LogicOrder is how AND and OR bind in a query without parentheses: "sql",
+	// AND before OR, or "left-to-right", both alike.
+	LogicOrder string
+	// TypeFunctions is what becomes of IS_BOOL, IS_NUMBER, IS_STRING, IS_OBJECT,
+	// IS_ARRAY, IS_NULL and IS_PRIMITIVE in a query: they are "refused" as
+	// unknown, since they are documented for message routing only, or "known".
+	TypeFunctions string
+	// AggregateName is what a query's aggregate without AS is called in the
+	// answer: $ and its "position", such as $1, or its "function", such as
+	// count.
+	AggregateName string
+	// ColumnName is what a query's property without AS is called in the answer:
+	// by the "last" name in its path, such as plant, or by the whole "path",
+	// such as tags.location.plant.
+	ColumnName string
 }
 
 // The values that choices have.
 const (
-	choiceAlways5    = "always-5"
-	choiceBackslash  = "backslash"
-	choiceBilled     = "billed"
-	choiceBoth       = "both"
-	choiceByReason   = "by-reason"
-	choiceCleared    = "cleared"
-	choiceCompared   = "compared"
-	choiceDisconnect = "disconnect"
-	choiceDoubled    = "doubled"
-	choiceElements   = "elements"
-	choiceFirst      = "first"
-	choiceForbidden  = "403"
-	choiceFree       = "free"
-	choiceIgnored    = "ignored"
-	choiceJSON       = "json"
-	choiceNever      = "never"
-	choicePage       = "page"
-	choiceQuery      = "query"
-	choiceRefused    = "refused"
-	choiceTooLarge   = "413"
+	choiceAlways5     = "always-5"
+	choiceBackslash   = "backslash"
+	choiceBilled      = "billed"
+	choiceBoth        = "both"
+	choiceByReason    = "by-reason"
+	choiceCleared     = "cleared"
+	choiceCompared    = "compared"
+	choiceDisconnect  = "disconnect"
+	choiceDoubled     = "doubled"
+	choiceElements    = "elements"
+	choiceFirst       = "first"
+	choiceForbidden   = "403"
+	choiceFree        = "free"
+	choiceFunction    = "function"
+	choiceIgnored     = "ignored"
+	choiceJSON        = "json"
+	choiceKnown       = "known"
+	choiceLast        = "last"
+	choiceLeftToRight = "left-to-right"
+	choiceNever       = "never"
+	choicePage        = "page"
+	choicePath        = "path"
+	choicePosition    = "position"
+	choiceQuery       = "query"
+	choiceRefused     = "refused"
+	choiceSQL         = "sql"
+	choiceTooLarge    = "413"
 )
 
 // Choice describes a field of Choices.
@@ -133,6 +155,14 @@ func KnownChoices() []Choice {
 			[]string{choiceNever, choiceFirst}, func(c *Choices) *string { return &c.EmptyPage }},
 		{"quote-escape", "how a string in a query holds its own quote",
 			[]string{choiceBoth, choiceBackslash, choiceDoubled}, func(c *Choices) *string { return &c.QuoteEscape }},
+		{"logic-order", "how AND and OR bind in a query without parentheses",
+			[]string{choiceSQL, choiceLeftToRight}, func(c *Choices) *string { return &c.LogicOrder }},
+		{"type-functions", "IS_BOOL, IS_STRING and the like in a query",
+			[]string{choiceRefused, choiceKnown}, func(c *Choices) *string { return &c.TypeFunctions }},
+		{"aggregate-name", "what an aggregate without AS is called: $1, or count",
+			[]string{choicePosition, choiceFunction}, func(c *Choices) *string { return &c.AggregateName }},
+		{"column-name", "what a property without AS is called: plant, or tags.location.plant",
+			[]string{choiceLast, choicePath}, func(c *Choices) *string { return &c.ColumnName }},
 	}
 }
 
@@ -202,9 +232,15 @@ func (c *Choices) mqtt() mqttfront.Choices {
 
 func (c *Choices) service() service.Choices {
 	return service.Choices{
-		Escape: map[string]query.Escape{
-			choiceBackslash: query.BackslashEscape, choiceDoubled: query.DoubledEscape,
-		}[c.QuoteEscape],
+		Dialect: query.Dialect{
+			Escape: map[string]query.Escape{
+				choiceBackslash: query.BackslashEscape, choiceDoubled: query.DoubledEscape,
+			}[c.QuoteEscape],
+			LeftToRight:     c.LogicOrder == choiceLeftToRight,
+			TypeFunctions:   c.TypeFunctions == choiceKnown,
+			NamedByFunction: c.AggregateName == choiceFunction,
+			NamedByPath:     c.ColumnName == choicePath,
+		},
 		EmptyFirstPage:     c.EmptyPage == choiceFirst,
 		ThrottleFirstPages: c.QueryThrottle == choiceQuery,
 		BillRejected:       c.RejectedCalls == choiceBilled,

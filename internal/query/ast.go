@@ -103,6 +103,8 @@ func children(e expression) []expression {
 		return []expression{e.path}
 	case textTest:
 		return []expression{e.text, e.part}
+	case typeTest:
+		return []expression{e.operand}
 	default:
 		return nil
 	}

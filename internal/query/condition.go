@@ -6,20 +6,7 @@ type Condition struct{ root expression }
 // ParseCondition parses the text of a condition, without the word WHERE. Its
 // errors are of type *SyntaxError. A condition that names a property no twin
 // has is no error: it just never matches.
-func ParseCondition(text string) (*Condition, error) {
-	p, err := newParser(text, AnyEscape)
-	if err != nil {
-		return nil, err
-	}
-	root, err := p.wholeCondition()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.expectEnd("AND, OR or the end of the condition"); err != nil {
-		return nil, err
-	}
-	return &Condition{root}, nil
-}
+func ParseCondition(text string) (*Condition, error) { return Dialect{}.ParseCondition(text) }
 
 // And returns the condition that holds where all the given ones do. It needs
 // at least one.

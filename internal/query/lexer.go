@@ -180,21 +180,6 @@ func parseNumber(literal string) (float64, bool) {
 	return value, err == nil
 }
 
-// Escape says how a string of a query holds the quote that it is in itself.
-type Escape int
-
-const (
-	// AnyEscape takes a backslash before the quote as well as the quote
-	// doubled: tools in the field use both.
-	AnyEscape Escape = iota
-	// BackslashEscape takes a backslash only, as IoT Hub documents. A doubled
-	// quote ends the string and begins another one.
-	BackslashEscape
-	// DoubledEscape takes the quote doubled only, as in SQL. A backslash is a
-	// character like any other.
-	DoubledEscape
-)
-
 // stringConstant reads a string in either quote.
 func (l *lexer) stringConstant(quote byte) (token, error) {
 	start := l.offset

@@ -10,18 +10,19 @@ import (
 // multiplication, sign.
 type parser struct {
 	text    string
+	dialect Dialect
 	tokens  []token
 	next    int
 	nesting int
 	source  source // once it is known
 }
 
-func newParser(text string, escape Escape) (*parser, error) {
-	tokens, err := tokenize(text, escape)
+func newParser(text string, dialect Dialect) (*parser, error) {
+	tokens, err := tokenize(text, dialect.Escape)
 	if err != nil {
 		return nil, err
 	}
-	return &parser{text: text, tokens: tokens}, nil
+	return &parser{text: text, dialect: dialect, tokens: tokens}, nil
 }
 
 func (p *parser) peek() token { return p.tokens[p.next] }
@@ -105,9 +106,28 @@ func (p *parser) wholeCondition() (expression, error) {
 }
 
 func (p *parser) condition() (expression, error) {
+	if p.dialect.LeftToRight {
+		return p.leftToRight()
+	}
 	return p.joined("OR", true, func() (expression, error) {
 		return p.joined("AND", false, p.negation)
 	})
+}
+
+// leftToRight reads a condition whose ANDs and ORs bind alike.
+func (p *parser) leftToRight() (expression, error) {
+	condition, err := p.negation()
+	for err == nil {
+		or := p.acceptKeyword("OR")
+		if !or && !p.acceptKeyword("AND") {
+			return condition, nil
+		}
+		var next expression
+		if next, err = p.negation(); err == nil {
+			condition = newLogic(or, condition, next)
+		}
+	}
+	return nil, err
 }
 
 func (p *parser) joined(keyword string, or bool, operand func() (expression, error)) (expression, error) {
@@ -299,37 +319,4 @@ func (p *parser) list() (list, error) {
 	}
 	p.advance()
 	return list{items}, nil
-}
-
-// functions names the functions known in conditions on twins. The spelling
-// without underscore is IoT Hub's for twin queries; its message routing
-// spells them STARTS_WITH and ENDS_WITH.
-var functions = [...]string{"IS_DEFINED", "STARTSWITH", "ENDSWITH"}
-
-func (p *parser) function() (expression, error) {
-	name := p.advance()
-	p.advance() // the parenthesis
-	upper := strings.ToUpper(name.text)
-	if !slices.Contains(functions[:], upper) {
-		return nil, errorAt(p.text, name.offset, "unknown function %q; conditions on twins know %s", name.text, strings.Join(functions[:], ", "))
-	}
-	if upper == "IS_DEFINED" {
-		argument, err := p.path()
-		if err != nil {
-			return nil, err
-		}
-		return isDefined{argument}, p.expectSymbol(")", "after the property of IS_DEFINED")
-	}
-	text, err := p.nested(p.sum)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.expectSymbol(",", "between the two arguments of "+upper); err != nil {
-		return nil, err
-	}
-	part, err := p.nested(p.sum)
-	if err != nil {
-		return nil, err
-	}
-	return textTest{function: upper, text: text, part: part}, p.expectSymbol(")", "after the two arguments of "+upper)
 }

@@ -24,16 +24,7 @@ type column struct {
 
 // Parse parses a query over devices, devices.modules or devices.jobs. Its
 // errors are of type *SyntaxError.
-func Parse(text string) (*Query, error) { return AnyEscape.Parse(text) }
-
-// Parse is the package's Parse for strings that are escaped in this way.
-func (e Escape) Parse(text string) (*Query, error) {
-	p, err := newParser(text, e)
-	if err != nil {
-		return nil, err
-	}
-	return p.query()
-}
+func Parse(text string) (*Query, error) { return Dialect{}.Parse(text) }
 
 // Modules reports whether the query is over module twins instead of device twins.
 func (q *Query) Modules() bool { return q.source == sourceModules }

@@ -116,9 +116,9 @@ func (p *parser) column(position int) (column, error) {
 	var err error
 	if p.peek().kind == tokenName && p.tokens[p.next+1].isSymbol("(") {
 		item, err = p.aggregate()
-		item.name = fmt.Sprintf("$%d", position)
+		item.name = p.aggregateName(item, position)
 	} else if item.path, err = p.path(); err == nil {
-		item.name = item.path.names[len(item.path.names)-1]
+		item.name = p.propertyName(item.path)
 	}
 	if err != nil {
 		return column{}, err
@@ -132,6 +132,20 @@ func (p *parser) column(position int) (column, error) {
 		item.name, item.alias = alias.text, quoteName(alias.text)
 	}
 	return item, nil
+}
+
+func (p *parser) aggregateName(item column, position int) string {
+	if p.dialect.NamedByFunction {
+		return strings.ToLower(string(item.function))
+	}
+	return fmt.Sprintf("$%d", position)
+}
+
+func (p *parser) propertyName(selected path) string {
+	if p.dialect.NamedByPath {
+		return strings.Join(selected.names, ".")
+	}
+	return selected.names[len(selected.names)-1]
 }
 
 func (p *parser) aggregate() (column, error) {

@@ -5,8 +5,8 @@ import "github.com/devicetwin-io/devicetwin-operator/internal/query"
 // Choices settle what IoT Hub does neither by its documents nor by any record.
 // The zero value is what this hub does unless told otherwise.
 type Choices struct {
-	// Escape is how a query's strings hold their own quote.
-	Escape query.Escape
+	// Dialect is how queries are read.
+	Dialect query.Dialect
 	// ThrottleFirstPages lets only the first page of a query's answer count for
 	// the throttle of queries.
 	ThrottleFirstPages bool

@@ -21,7 +21,7 @@ func (h *handler) runQuery(c call) (answer, error) {
 	if body.Query == nil || *body.Query == "" {
 		return answer{}, errMissingQuery
 	}
-	parsed, err := h.Choices.Escape.Parse(*body.Query)
+	parsed, err := h.Choices.Dialect.Parse(*body.Query)
 	if err != nil || parsed.Jobs() {
 		return answer{}, errBadQuery // the service does not say where or why
 	}
