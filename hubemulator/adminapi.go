@@ -1,6 +1,7 @@
 package hubemulator
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/admin"
@@ -15,5 +16,8 @@ func (s *Server) adminAPI() http.Handler {
 		Faults:        &s.faults,
 		Operations:    operations[:],
 		SendToDevice:  s.sendDocument,
+		EvaluateConfigurations: func(ctx context.Context) (any, error) {
+			return s.EvaluateConfigurations(ctx)
+		},
 	})
 }

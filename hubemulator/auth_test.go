@@ -38,6 +38,12 @@ func TestPolicyPermissions(t *testing.T) {
 		{http.MethodPost, "/devices", `[{"id":"d2","importMode":"create"}]`, []string{"iothubowner", write}},
 		{http.MethodGet, "/devices/d1", ``, []string{"iothubowner", read, write}},
 		{http.MethodGet, "/devices", ``, []string{"iothubowner", read, write}},
+		{http.MethodPost, "/configurations/testQueries", `{}`, []string{"iothubowner"}},
+		{http.MethodGet, "/configurations", ``, []string{"iothubowner"}},
+		{http.MethodGet, "/configurations/c1", ``, []string{"iothubowner"}},
+		{http.MethodPut, "/configurations/c1", `{"content":{"deviceContent":{}}}`, []string{"iothubowner"}},
+		{http.MethodDelete, "/configurations/c1", ``, []string{"iothubowner"}},
+		{http.MethodPost, "/devices/e1/applyConfigurationContent", `{"modulesContent":{"$edgeAgent":{}}}`, []string{"iothubowner"}},
 		{http.MethodPut, "/devices/d1", `{}`, []string{"iothubowner", write}},
 		{http.MethodDelete, "/devices/d1", ``, []string{"iothubowner", write}},
 	}
@@ -48,6 +54,8 @@ func TestPolicyPermissions(t *testing.T) {
 			if _, err := h.server.AddModule("d1", "m1"); err != nil {
 				t.Fatal(err)
 			}
+			h.ok(t, http.MethodPut, "/devices/e1", `{`+edgeBody+`}`)
+			h.ok(t, http.MethodPut, "/configurations/c1", `{"content":{"deviceContent":{}}}`)
 			h.token = h.policyToken(t, policy)
 			for _, operation := range operations {
 				g := NewWithT(t)

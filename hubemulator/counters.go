@@ -24,6 +24,8 @@ var operations = [...]string{
 	service.DeviceStatistics, service.ServiceStatistics,
 	service.InvokeMethod, service.InvokeModuleMethod, service.PurgeCommands,
 	service.GetDigitalTwin, service.UpdateDigitalTwin, service.InvokeCommand, service.InvokeComponentCommand,
+	service.ListConfigurations, service.GetConfiguration, service.PutConfiguration, service.DeleteConfiguration,
+	service.TestConfigurationQueries, service.ApplyConfigurationContent,
 	operationMQTTConnect, operationTwinGet, operationReported, operationNotification,
 	operationTelemetry, operationMethod, operationCommand,
 }
@@ -38,7 +40,9 @@ type Counters struct {
 	// deviceStatistics, serviceStatistics, mqttConnect, mqttTwinGet, mqttReportedPatch,
 	// mqttDesiredNotification, mqttTelemetry, mqttMethod, mqttCommand,
 	// invokeMethod, invokeModuleMethod, purgeCommands, getDigitalTwin,
-	// updateDigitalTwin, invokeCommand, invokeComponentCommand.
+	// updateDigitalTwin, invokeCommand, invokeComponentCommand, listConfigurations,
+	// getConfiguration, putConfiguration, deleteConfiguration,
+	// testConfigurationQueries, applyConfigurationContent.
 	Operations map[string]OperationCounters `json:"operations"`
 	// Quota is the hub's daily quota; nil when the hub has none. It is not
 	// reset with the counters, but at 00:00 UTC.

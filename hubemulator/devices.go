@@ -130,3 +130,8 @@ func (s *Server) twinJSON(id store.ID) ([]byte, error) {
 func (s *Server) Report(deviceID string, patch []byte) (int64, error) {
 	return s.store.Report(store.ID{Device: deviceID}, patch)
 }
+
+// ReportModule is Report for a module, system modules included.
+func (s *Server) ReportModule(deviceID, moduleID string, patch []byte) (int64, error) {
+	return s.store.Report(store.ID{Device: deviceID, Module: moduleID}, patch)
+}

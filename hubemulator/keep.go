@@ -35,6 +35,7 @@ func (s *Server) parts() []state.Part {
 			func() certificate.Keys { return s.identity.Keys }, s.restoreCertificates),
 		each("issuer", func() uint64 { return s.kept.issuerRenewed }, s.savedIssuer, s.restoreIssuer),
 		one("hub", s.store.Revision, s.store.SavedHub, s.store.RestoreHub),
+		each("configurations", s.store.Revision, s.store.SavedConfigurations, s.store.RestoreConfiguration),
 		each("devices", s.store.Revision, s.store.Saved, s.store.Restore),
 	}
 }

@@ -20,9 +20,9 @@ type Options struct {
 	Hostname string
 	// DataDir, when set, receives ca.crt and connections.json, and keeps the
 	// hub: started again with the same directory, it has the same policies,
-	// certificates, devices, modules, twins and queues. It is saved when it
-	// stops, and at intervals of the hub's clock before, 2 seconds as long as
-	// saving is quick. Empty means that nothing is kept.
+	// certificates, devices, modules, twins, configurations and queues. It is
+	// saved when it stops, and at intervals of the hub's clock before, 2 seconds
+	// as long as saving is quick. Empty means that nothing is kept.
 	DataDir string
 	// Ephemeral says to neither save nor restore the hub in DataDir.
 	Ephemeral bool
@@ -73,6 +73,10 @@ type Options struct {
 	// Hub's may for half an hour. Default 0. The hub remembers at most 10,000
 	// deleted devices, also for QueryLag.
 	QueryGhosts time.Duration
+	// ConfigurationInterval is how often configurations are evaluated. A written
+	// one is evaluated within ten seconds, or sooner if the interval is shorter.
+	// Default: 5 minutes, as IoT Hub documents.
+	ConfigurationInterval time.Duration
 	// Choices say what the hub does where IoT Hub's own behaviour is not
 	// established.
 	Choices Choices
@@ -94,6 +98,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
+	}
+	if o.ConfigurationInterval == 0 {
+		o.ConfigurationInterval = 5 * time.Minute
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}

@@ -47,16 +47,14 @@ func TestUnknownRoutes(t *testing.T) {
 		{http.MethodPost, "/twins/d1/modules/m1", http.StatusNotImplemented},
 		{http.MethodPatch, "/devices/d1", http.StatusNotImplemented},
 		{http.MethodGet, "/statistics/other", http.StatusNotImplemented},
-		{http.MethodGet, "/configurations?top=1", http.StatusNotImplemented},
-		{http.MethodPost, "/configurations/testQueries", http.StatusNotImplemented},
-		{http.MethodPost, "/devices/d1/applyConfigurationContent", http.StatusNotImplemented},
+		{http.MethodPost, "/configurations/c1", http.StatusNotImplemented},
+		{http.MethodPatch, "/configurations/c1", http.StatusNotImplemented},
 		{http.MethodPut, "/jobs/create", http.StatusNotImplemented},
 		{http.MethodGet, "/jobs/v2/query", http.StatusNotImplemented},
 		{http.MethodPost, "/jobs/v2/j1/cancel", http.StatusNotImplemented},
 		{http.MethodPut, "/digitaltwins/d1", http.StatusNotImplemented},
 		{http.MethodPost, "/digitaltwins/d1/components/c1", http.StatusNotImplemented},
 		{http.MethodGet, "/messages/serviceBound/feedback", http.StatusNotImplemented},
-		{http.MethodGet, "/configurations/c1", http.StatusNotImplemented},
 		{http.MethodPut, "/jobs/v2/j1", http.StatusNotImplemented},
 	} {
 		answer := h.call(t, route.method, route.path, "{}")

@@ -162,6 +162,9 @@ func (s *Server) addStore(names []string) error {
 	if s.opts.QueryLag < 0 || s.opts.QueryGhosts < 0 {
 		return errors.New("the query lag and the time that queries find ghosts cannot be negative; use 0 for none")
 	}
+	if s.opts.ConfigurationInterval < 0 {
+		return errors.New("the interval of configurations cannot be negative; use 0 for 5 minutes")
+	}
 	if err := s.opts.Choices.check(); err != nil {
 		return err
 	}
@@ -172,6 +175,7 @@ func (s *Server) addStore(names []string) error {
 	s.store = store.New(store.Options{
 		HostNames: names, Clock: s.opts.Clock, QueryLag: s.opts.QueryLag, QueryGhosts: s.opts.QueryGhosts,
 		DeviceCAs: devices, DisableLocalAuth: s.opts.DisableLocalAuth, Choices: s.opts.Choices.store(),
+		MaxConfigurations: maxConfigurations(s.opts.Tier),
 	})
 	s.faults.Freeze = s.store.Freeze
 	return nil
@@ -239,6 +243,7 @@ func (s *Server) serve(running context.Context) {
 	if s.kept.keeper != nil {
 		s.serving.Go(func() { s.kept.keeper.Run(running) })
 	}
+	s.background("configurations", func() error { return s.keepEvaluating(running) })
 	s.background("stop", func() error {
 		<-running.Done()
 		s.stopErr = errors.Join(s.mqtt.Close(), httpserver.Shutdown(s.https), httpserver.Shutdown(s.admin), s.listeners.close(), s.entra.close(), s.closeDataDir())

@@ -90,6 +90,11 @@ func TestThrottlesOfOperations(t *testing.T) {
 		{http.MethodPut, "/twins/d1", `{"tags":{"a":1}}`, 125},
 		{http.MethodGet, "/devices/d1", "", 250},
 		{http.MethodPut, "/devices/d1", "{}", 250},
+		{http.MethodGet, "/configurations", "", 50},
+		{http.MethodPut, "/configurations/c1", "refused", 50},
+		{http.MethodPost, "/configurations/testQueries", "{}", 50},
+		{http.MethodDelete, "/configurations/c1", "", 50},
+		{http.MethodPost, "/devices/d1/applyConfigurationContent", "{}", 50},
 	} {
 		t.Run(tt.method+tt.path, func(t *testing.T) {
 			t.Parallel()
@@ -101,7 +106,7 @@ func TestThrottlesOfOperations(t *testing.T) {
 			g.Expect(h.clock.HasWaiters()).To(BeFalse(), "a burst passes")
 			queued := h.inBackground(t, tt.method, tt.path, tt.body)
 			g.Eventually(h.clock.HasWaiters).Should(BeTrue(), "the next one waits")
-			h.clock.Step(time.Second)
+			h.clock.Step(3 * time.Second)
 			g.Eventually(queued).Should(Receive())
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -38,9 +39,9 @@ When it is ready it writes two files to the data directory and prints one line:
   connections.json  connection strings and addresses (holds keys: mode 0600)
 
 The hub itself is kept in the data directory:
-  state.jsonl       keys, certificates, devices, modules, twins, messages that
-                    devices do not have yet (mode 0600); moved away, the next
-                    start is with an empty hub
+  state.jsonl       keys, certificates, devices, modules, twins, configurations,
+                    messages that devices do not have yet (mode 0600); moved
+                    away, the next start is with an empty hub
 It is saved when the program stops, and within about 2 seconds of a change
 before, so that a hub that is killed comes back as well. Connections, counters,
 faults, and what is used of a quota are not kept. With --ephemeral, nothing is
@@ -73,6 +74,9 @@ The admin address offers, in plain HTTP and without a password:
   GET    /emulator/faults           POST /emulator/faults
   DELETE /emulator/faults/{id}
   GET    /metrics                   the counters for Prometheus
+  POST   /emulator/configurations/evaluate
+                                    apply automatic device configurations and
+                                    IoT Edge deployments now, count their metrics
   POST   /emulator/devices/{id}/commands
                                     a message to a device, which IoT Hub takes
                                     over AMQP only: {"body":"aGVsbG8="} (base64),
@@ -209,6 +213,7 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	flags.Int64Var(&opts.FaultSeed, "fault-seed", 0, "`number` that decides which requests a fault with a probability hits")
 	flags.DurationVar(&opts.QueryLag, "query-lag", 0, "`duration`, such as 2s, that queries are late: they find twins as they were then")
 	flags.DurationVar(&opts.QueryGhosts, "query-ghosts", 0, "`duration`, such as 30m, that queries go on to find a deleted device")
+	flags.DurationVar(&opts.ConfigurationInterval, "configuration-interval", 5*time.Minute, "`duration` between evaluations of configurations; a written one has its first within 10s")
 	flags.Func("choose", "`name=value` of a choice listed below; repeat for more", choose(&opts.Choices))
 	flags.BoolVar(&verbose, "verbose", false, "log failed TLS handshakes, why access tokens are refused, and the like")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+flags.FlagUsages()+choicesHelp()) }

@@ -140,6 +140,7 @@ func TestHelp(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	g.Expect(run(t.Context(), []string{"--help"}, &stdout, &stderr)).To(Equal(exitOK))
 	for _, word := range []string{"Examples:", "--https-address host:port", "--mqtt-address", "--admin-address", "--hostname", "--data-dir", "state.jsonl", "--ephemeral", "--device ID", "--fleet file", "{{n}}", "--tier size", "--units number", "--fault-seed number", "/metrics", "staleRead", "indexStall", "--query-lag duration", "--query-ghosts duration", "--choose name=value", "sixth-subscription", "refused, disconnect", "127.0.0.1:8443",
+		"--configuration-interval duration", "/emulator/configurations/evaluate",
 		"--entra-issuer URL", "--entra-jwks file", "--entra-ca-file file", "--entra-role PRINCIPAL=ROLE", "--disable-local-auth",
 		"--issuer-address host:port", "--issuer-tenant GUID", "--issuer-app CLIENT-ID=SUBJECT", "--issuer-trusted URL", "--issuer-trusted-jwks file",
 		"IoT Hub Registry Contributor"} {

@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -24,6 +25,8 @@ type Config struct {
 	Operations []string
 	// SendToDevice takes a message for a device, as JSON.
 	SendToDevice func(deviceID string, document []byte) error
+	// EvaluateConfigurations does so now, and returns what it came to.
+	EvaluateConfigurations func(ctx context.Context) (any, error)
 }
 
 // maxBody bounds a fault's description.
@@ -50,6 +53,7 @@ func New(config Config) http.Handler {
 	})
 	mux.HandleFunc("POST /emulator/faults", config.addFault)
 	mux.HandleFunc("POST /emulator/devices/{id}/commands", config.sendToDevice)
+	mux.HandleFunc("POST /emulator/configurations/evaluate", config.evaluateConfigurations)
 	mux.HandleFunc("DELETE /emulator/faults/{id}", func(w http.ResponseWriter, r *http.Request) {
 		if !config.Faults.Remove(r.PathValue("id")) {
 			refuse(w, http.StatusNotFound, "there is no fault with this id")
@@ -74,6 +78,15 @@ func (c Config) addFault(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	write(w, http.StatusCreated, map[string]string{"id": id})
+}
+
+func (c Config) evaluateConfigurations(w http.ResponseWriter, r *http.Request) {
+	result, err := c.EvaluateConfigurations(r.Context())
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, "the configurations could not be evaluated: "+err.Error())
+		return
+	}
+	write(w, http.StatusOK, result)
 }
 
 func refuse(w http.ResponseWriter, status int, reason string) {

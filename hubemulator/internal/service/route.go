@@ -53,6 +53,12 @@ var routes = [...]route{
 	{http.MethodDelete, "devices/{device}/modules/{module}", DeleteModule, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesDelete}, (*handler).deleteIdentity},
 	{http.MethodGet, "statistics/devices", DeviceStatistics, "RegistryRead", store.RegistryRead, actions{entra.StatisticsRead}, (*handler).deviceStatistics},
 	{http.MethodGet, "statistics/service", ServiceStatistics, "RegistryRead", store.ServiceConnect, actions{entra.StatisticsRead}, (*handler).serviceStatistics},
+	{http.MethodPost, "configurations/testQueries", TestConfigurationQueries, "ConfigurationRead", readConfigurations, actions{entra.ConfigurationsTestQueries}, (*handler).testConfigurationQueries},
+	{http.MethodGet, "configurations", ListConfigurations, "ConfigurationRead", readConfigurations, actions{entra.ConfigurationsRead}, (*handler).listConfigurations},
+	{http.MethodGet, "configurations/{configuration}", GetConfiguration, "ConfigurationRead", readConfigurations, actions{entra.ConfigurationsRead}, (*handler).getConfiguration},
+	{http.MethodPut, "configurations/{configuration}", PutConfiguration, "ConfigurationWrite", writeConfigurations, actions{entra.ConfigurationsWrite}, (*handler).putConfiguration},
+	{http.MethodDelete, "configurations/{configuration}", DeleteConfiguration, "ConfigurationWrite", writeConfigurations, actions{entra.ConfigurationsDelete}, (*handler).deleteConfiguration},
+	{http.MethodPost, "devices/{device}/applyConfigurationContent", ApplyConfigurationContent, "ConfigurationWrite", writeConfigurations, actions{entra.ConfigurationsApplyToEdge}, (*handler).applyConfigurationContent},
 }
 
 // The placeholders that make up what a call is about.
@@ -61,6 +67,16 @@ const (
 	modulePlaceholder    = "{module}"
 	componentPlaceholder = "{component}"
 	commandPlaceholder   = "{command}"
+)
+
+// configurationPlaceholder stands for a configuration's id.
+const configurationPlaceholder = "{configuration}"
+
+// What configurations need is not established; they change twins of devices
+// that only the registry knows, so both rights are asked for.
+const (
+	readConfigurations  = store.ServiceConnect | store.RegistryRead
+	writeConfigurations = store.ServiceConnect | store.RegistryWrite
 )
 
 // splitPath decodes a path segment by segment: a device id may contain what

@@ -49,6 +49,13 @@ const (
 	UpdateDigitalTwin      = "updateDigitalTwin"
 	InvokeCommand          = "invokeCommand"
 	InvokeComponentCommand = "invokeComponentCommand"
+
+	ListConfigurations        = "listConfigurations"
+	GetConfiguration          = "getConfiguration"
+	PutConfiguration          = "putConfiguration"
+	DeleteConfiguration       = "deleteConfiguration"
+	TestConfigurationQueries  = "testConfigurationQueries"
+	ApplyConfigurationContent = "applyConfigurationContent"
 )
 
 // Config is what the service API works on.
@@ -90,6 +97,7 @@ type call struct {
 	id    store.ID // of the device or module in the path
 	// component and command are those in the path of a digital twin's command.
 	component, command string
+	configuration      string // the id of the one in the path
 
 	host    string // that the client calls the hub
 	header  http.Header
@@ -131,8 +139,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		route: matched, header: r.Header, query: r.URL.Query().Get,
 		id:        store.ID{Device: parameters[devicePlaceholder], Module: parameters[modulePlaceholder]},
 		component: parameters[componentPlaceholder], command: parameters[commandPlaceholder],
-		host:    r.Host,
-		counted: h.Counters.Begin(matched.operation),
+		configuration: parameters[configurationPlaceholder],
+		host:          r.Host,
+		counted:       h.Counters.Begin(matched.operation),
 	}
 	if !h.serve(w, r, c, path) {
 		panic(http.ErrAbortHandler) // net/http's way to cut a connection

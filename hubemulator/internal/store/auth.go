@@ -1,41 +1,74 @@
 package store
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/sas"
 )
 
-// Permission is one of the four rights an IoT Hub policy can grant.
-type Permission string
+// Permission is a set of the four rights that an IoT Hub policy can grant.
+type Permission uint8
 
 // The permissions of an IoT Hub.
 const (
-	RegistryRead   Permission = "RegistryRead"
-	RegistryWrite  Permission = "RegistryWrite"
-	ServiceConnect Permission = "ServiceConnect"
-	DeviceConnect  Permission = "DeviceConnect"
+	RegistryRead Permission = 1 << iota
+	RegistryWrite
+	ServiceConnect
+	DeviceConnect
 )
+
+// permissionNames are those that IoT Hub has, in the order of their bits.
+var permissionNames = [...]string{"RegistryRead", "RegistryWrite", "ServiceConnect", "DeviceConnect"}
+
+// MarshalJSON implements json.Marshaler: a list of names.
+func (p Permission) MarshalJSON() ([]byte, error) {
+	names := []string{}
+	for i, name := range permissionNames {
+		if p&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return json.Marshal(names)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *Permission) UnmarshalJSON(text []byte) error {
+	var names []string
+	if err := json.Unmarshal(text, &names); err != nil {
+		return err
+	}
+	*p = 0
+	for _, name := range names {
+		i := slices.Index(permissionNames[:], name)
+		if i < 0 {
+			return fmt.Errorf("there is no permission %q", name)
+		}
+		*p |= 1 << i
+	}
+	return nil
+}
 
 // Policy is a shared access policy: a named pair of keys with permissions.
 type Policy struct {
 	Name         string
 	PrimaryKey   string
 	SecondaryKey string
-	Permissions  []Permission
+	Permissions  Permission
 }
 
 func defaultPolicies() []Policy {
-	mint := func(name string, permissions ...Permission) Policy {
+	mint := func(name string, permissions Permission) Policy {
 		return Policy{Name: name, PrimaryKey: mintKey(), SecondaryKey: mintKey(), Permissions: permissions}
 	}
 	return []Policy{
-		mint("iothubowner", RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect),
+		mint("iothubowner", RegistryRead|RegistryWrite|ServiceConnect|DeviceConnect),
 		mint("service", ServiceConnect),
 		mint("device", DeviceConnect),
 		mint("registryRead", RegistryRead),
-		mint("registryReadWrite", RegistryRead, RegistryWrite),
+		mint("registryReadWrite", RegistryRead|RegistryWrite),
 	}
 }
 
@@ -68,7 +101,7 @@ func (s *Store) policyGrants(token sas.Token, need Permission) bool {
 	}
 	for _, policy := range s.policies {
 		if policy.Name == token.KeyName {
-			return slices.Contains(policy.Permissions, need) &&
+			return policy.Permissions&need == need &&
 				(token.SignedWith(policy.PrimaryKey) || token.SignedWith(policy.SecondaryKey))
 		}
 	}

@@ -60,6 +60,9 @@ func (x *Snapshot) document() object {
 		document = append(document, field{"tags", t.tags})
 	}
 	document = append(document, field{"properties", object{{"desired", t.desired}, {"reported", t.reported}}})
+	if len(t.configurations) > 0 {
+		document = append(document, field{"configurations", t.configurationStatuses()})
+	}
 	if i.id.Module == "" {
 		document = append(document, field{"capabilities", object{{"iotEdge", i.iotEdge}}})
 		document = append(document, i.scopes.fields()...)

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"encoding/base64"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -35,7 +33,7 @@ type identity struct {
 
 // etag is base64 of a decimal counter, unlike a twin's.
 func (i identity) etag() string {
-	return base64.StdEncoding.EncodeToString(strconv.AppendUint(nil, i.writes, 10))
+	return decimalEtag(i.writes)
 }
 
 func (i identity) connectionState() string {

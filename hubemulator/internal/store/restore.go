@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
 )
 
 // RestoreHub makes the store the hub that was saved. Nobody may use it yet.
@@ -51,6 +53,20 @@ func (s *Store) Restore(saved SavedIdentity) error {
 	return nil
 }
 
+// RestoreConfiguration puts a configuration back.
+func (s *Store) RestoreConfiguration(saved configuration.Configuration) error {
+	if err := saved.Check(); err != nil {
+		return fmt.Errorf("configuration %q: %w", saved.ID, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.configurations[saved.ID]; known {
+		return fmt.Errorf("configuration %q: it is there twice", saved.ID)
+	}
+	s.configurations[saved.ID] = saved
+	return nil
+}
+
 func (saved SavedIdentity) entry(id ID) *entry {
 	restored := &entry{
 		identity: identity{
@@ -63,6 +79,7 @@ func (saved SavedIdentity) entry(id ID) *entry {
 		twin: twin{
 			writes: saved.Twin.Writes, tags: saved.Twin.Tags,
 			desired: saved.Twin.Desired.section(), reported: saved.Twin.Reported.section(),
+			configurations: saved.Twin.Configurations,
 		},
 		subscriptions: saved.Subscriptions,
 	}

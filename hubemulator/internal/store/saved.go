@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
 )
 
 // SavedHub is what a hub keeps besides its devices.
@@ -46,6 +48,8 @@ type savedTwin struct {
 	Tags     map[string]any `json:"tags,omitempty"`
 	Desired  savedSection   `json:"desired"`
 	Reported savedSection   `json:"reported"`
+	// Configurations are the status of each that targets the twin.
+	Configurations map[string]string `json:"configurations,omitempty"`
 }
 
 type savedSection struct {
@@ -73,7 +77,8 @@ type savedCommand struct {
 	Deliveries int       `json:"deliveries,omitempty"`
 }
 
-// Revision moves with every change of what SavedHub and Saved tell.
+// Revision moves with every change of what SavedHub, Saved and
+// SavedConfigurations tell.
 func (s *Store) Revision() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,6 +103,13 @@ func (s *Store) Saved() iter.Seq[SavedIdentity] {
 			}
 		}
 	}
+}
+
+// SavedConfigurations yields all configurations as they are at one moment.
+func (s *Store) SavedConfigurations() iter.Seq[configuration.Configuration] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Values(s.configurationsInOrder())
 }
 
 // Keys yields the primary keys of all devices and modules that sign in with
@@ -171,6 +183,7 @@ func (t taken) saved() SavedIdentity {
 		Twin: savedTwin{
 			Writes: t.twin.writes, Tags: t.twin.tags,
 			Desired: t.twin.desired.saved(), Reported: t.twin.reported.saved(),
+			Configurations: t.twin.configurations,
 		},
 		Commands: t.commands, Subscriptions: t.subscriptions,
 	}

@@ -45,6 +45,8 @@ func (x *Snapshot) Property(path []string) (any, bool) {
 			return nil, false
 		}
 		return below(x.twin.tags, path[1:])
+	case "configurations":
+		return x.twin.configurationProperty(path[1:])
 	case "properties":
 		if len(path) > 1 {
 			return x.section(path[1], path[2:])

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
 )
 
 // Options says which hub a Store stands for.
@@ -33,6 +36,9 @@ type Options struct {
 	QueryGhosts time.Duration
 	// Choices settle what IoT Hub leaves open.
 	Choices Choices
+	// MaxConfigurations is how many configurations the hub may hold; 0 means as
+	// many as a paid IoT Hub.
+	MaxConfigurations int
 }
 
 // Store is one hub's registry. It is safe for concurrent use.
@@ -44,6 +50,10 @@ type Store struct {
 	choices   Choices
 	keyless   bool // whether the policies' keys are good for nothing
 
+	maxConfigurations     int
+	configurationsWritten chan struct{}
+	evaluating            sync.Mutex // held while configurations are evaluated; taken before mu
+
 	mu        sync.Mutex
 	past      *past // nil when queries see what there is now
 	devices   map[string]*entry
@@ -51,6 +61,8 @@ type Store struct {
 	lastTicks int64         // the newest generation id handed out
 	revision  uint64        // moves with every change of what is saved
 	notified  []*Session    // sessions with calls to make once the lock is free
+
+	configurations map[string]configuration.Configuration
 }
 
 // entry is one registered device or module: its identity, its twin, and the
@@ -82,6 +94,10 @@ func New(opts Options) *Store {
 		keyless:   opts.DisableLocalAuth,
 		devices:   map[string]*entry{},
 		index:     newIndex[*entry](),
+
+		maxConfigurations:     cmp.Or(opts.MaxConfigurations, maxConfigurations),
+		configurationsWritten: make(chan struct{}, 1),
+		configurations:        map[string]configuration.Configuration{},
 	}
 }
 

@@ -12,6 +12,9 @@ type twin struct {
 	desired  section
 	reported section
 	before   *twin // what the last write found; nil when there was none
+	// configurations are the status of each configuration that targets the
+	// twin. The map is never changed in place.
+	configurations map[string]string
 }
 
 func (t twin) etag() string {
@@ -95,23 +98,34 @@ func (s *Store) writeFrom(
 }
 
 func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, *stamp) twin) error {
-	if err := wanted.check(); err != nil {
+	next, err := s.nextTwin(d.twin, wanted, apply)
+	if err != nil {
 		return err
 	}
-	current := d.twin
+	s.setTwin(d, next, wanted)
+	return nil
+}
+
+// nextTwin is what a write makes of a twin.
+func (s *Store) nextTwin(current twin, wanted change, apply func(twin, change, *stamp) twin) (twin, error) {
+	if err := wanted.check(); err != nil {
+		return twin{}, err
+	}
 	if err := s.choices.checkVersion(wanted, current.desired); err != nil {
-		return err
+		return twin{}, err
 	}
 	next := apply(current, wanted, newStamp(s.clock.Now(), current.desired.version+1))
-	if err := s.choices.checkTwinSizes(next); err != nil {
-		return err
-	}
+	return next, s.choices.checkTwinSizes(next)
+}
+
+// setTwin makes a write happen that nextTwin worked out since the lock is held.
+func (s *Store) setTwin(d *entry, next twin, wanted change) {
+	current := d.twin
 	d.twin = next.after(current)
 	s.changed(d)
 	if d.session != nil && next.desired.version != current.desired.version {
 		d.session.notifyDesired(next.desired.version, wanted.desired)
 	}
-	return nil
 }
 
 func patchTwin(t twin, wanted change, at *stamp) twin {
