@@ -2,11 +2,13 @@ package hubemulator
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 // DeviceMessage is a message from the cloud to a device. All but the body is
@@ -29,7 +31,17 @@ type DeviceMessage struct {
 // SendToDevice queues a message for a device, which gets it over MQTT once it
 // has subscribed, or at once if it has. IoT Hub takes such messages over AMQP
 // only, which this hub does not speak. At most 50 messages wait for a device.
+// On a hub of a tier the throttle of such messages may make the call wait for a
+// few seconds of the hub's clock, or refuse it.
 func (s *Server) SendToDevice(deviceID string, m DeviceMessage) error {
+	return s.send(s.running, deviceID, m)
+}
+
+// send is SendToDevice for those who may give up before the hub stops.
+func (s *Server) send(ctx context.Context, deviceID string, m DeviceMessage) error {
+	if err := s.limits.Admit(ctx, throttle.CommandSend, 1); err != nil {
+		return err
+	}
 	return s.store.SendCommand(deviceID, store.Command{
 		MessageID: m.MessageID, CorrelationID: m.CorrelationID, UserID: m.UserID,
 		ContentType: m.ContentType, ContentEncoding: m.ContentEncoding,
@@ -38,12 +50,12 @@ func (s *Server) SendToDevice(deviceID string, m DeviceMessage) error {
 }
 
 // sendDocument is SendToDevice for the admin API.
-func (s *Server) sendDocument(deviceID string, document []byte) error {
+func (s *Server) sendDocument(ctx context.Context, deviceID string, document []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.DisallowUnknownFields()
 	var message DeviceMessage
 	if err := decoder.Decode(&message); err != nil {
 		return fmt.Errorf("the message cannot be read: %w", err)
 	}
-	return s.SendToDevice(deviceID, message)
+	return s.send(ctx, deviceID, message)
 }

@@ -45,6 +45,7 @@ type Server struct {
 	admin     *http.Server
 	mqtt      mqttServer
 
+	running context.Context    // ends when the hub stops
 	cancel  context.CancelFunc // starts the stop, and drops requests that are held
 	serving sync.WaitGroup
 	stopErr error // set before serving is done
@@ -89,7 +90,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		cancel()
 		return nil, errors.Join(err, bound.close())
 	}
-	server.cancel = cancel
+	server.running, server.cancel = running, cancel
 	server.serve(running)
 	return server, nil
 }

@@ -24,7 +24,7 @@ type Config struct {
 	// Operations lists the names that a fault may use.
 	Operations []string
 	// SendToDevice takes a message for a device, as JSON.
-	SendToDevice func(deviceID string, document []byte) error
+	SendToDevice func(ctx context.Context, deviceID string, document []byte) error
 	// EvaluateConfigurations does so now, and returns what it came to.
 	EvaluateConfigurations func(ctx context.Context) (any, error)
 }

@@ -17,7 +17,7 @@ func (c Config) sendToDevice(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "the message cannot be read: "+err.Error())
 		return
 	}
-	if err := c.SendToDevice(r.PathValue("id"), document); err != nil {
+	if err := c.SendToDevice(r.Context(), r.PathValue("id"), document); err != nil {
 		status := http.StatusBadRequest
 		if refused, ok := errors.AsType[*store.Error](err); ok {
 			status = refused.Status

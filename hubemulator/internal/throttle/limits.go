@@ -16,6 +16,8 @@ const (
 	DeviceConnect = "DeviceConnect"
 	DeviceSend    = "DeviceToCloudSend"
 	DirectMethod  = "DirectMethod"
+	CommandSend   = "CloudToDeviceSend"
+	JobDevice     = "JobDeviceOperation"
 )
 
 // class is a group of operation types that share one throttle.
@@ -29,8 +31,10 @@ const (
 	registry
 	connections
 	deviceSends
+	commands
 	methods
 	jobs
+	jobDevices
 	configurations
 )
 
@@ -50,6 +54,10 @@ func classOf(operationType string) class {
 		return deviceSends
 	case DirectMethod:
 		return methods
+	case CommandSend:
+		return commands
+	case JobDevice:
+		return jobDevices
 	}
 	switch {
 	case strings.HasPrefix(operationType, "Registry"):
@@ -78,16 +86,17 @@ type tier struct {
 	// The daily quota, and what one message of it holds.
 	messagesPerUnit int64
 	messageSize     int
+	activeJobs      int // how many jobs may be scheduled or running
 	limits          func(units float64) map[class]limit
 }
 
-// The quotas, units and throttles are those that IoT Hub's documentation lists
+// The quotas, units, jobs and throttles are those that IoT Hub's documentation lists
 // per tier; a free hub has the throttles of one S1 unit.
 var tiers = [...]tier{
-	{"F1", 1, 8_000, 512, smallLimits},
-	{"S1", 200, 400_000, fullMessage, smallLimits},
-	{"S2", 200, 6_000_000, fullMessage, mediumLimits},
-	{"S3", 10, 300_000_000, fullMessage, largeLimits},
+	{"F1", 1, 8_000, 512, 1, smallLimits},
+	{"S1", 200, 400_000, fullMessage, 1, smallLimits},
+	{"S2", 200, 6_000_000, fullMessage, 5, mediumLimits},
+	{"S3", 10, 300_000_000, fullMessage, 10, largeLimits},
 }
 
 // fullMessage is how much payload one billed message holds on paid hubs, and
@@ -102,8 +111,10 @@ func smallLimits(units float64) map[class]limit {
 		registry:       perMinute(100 * units),
 		connections:    perSecond(max(100, 12*units)),
 		deviceSends:    perSecond(max(100, 12*units)),
+		commands:       perMinute(100 * units),
 		methods:        perSecond(40 * units), // 160 KB
 		jobs:           perMinute(100 * units),
+		jobDevices:     perSecond(10),
 		configurations: perMinute(20 * units),
 	}
 }
@@ -115,6 +126,7 @@ func mediumLimits(units float64) map[class]limit {
 	limits[connections] = perSecond(120 * units)
 	limits[deviceSends] = perSecond(120 * units)
 	limits[methods] = perSecond(120 * units) // 480 KB
+	limits[jobDevices] = perSecond(max(10, units))
 	return limits
 }
 
@@ -126,8 +138,10 @@ func largeLimits(units float64) map[class]limit {
 		registry:       perMinute(5000 * units),
 		connections:    perSecond(6000 * units),
 		deviceSends:    perSecond(6000 * units),
+		commands:       perMinute(5000 * units),
 		methods:        perSecond(6144 * units), // 24 MB
 		jobs:           perMinute(5000 * units),
+		jobDevices:     perSecond(50 * units),
 		configurations: perMinute(20 * units),
 	}
 }

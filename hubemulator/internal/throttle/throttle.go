@@ -30,6 +30,7 @@ type Limits struct {
 	clock   clock.Clock
 	buckets map[class]*rate.Limiter
 	meter   meter
+	jobs    int
 }
 
 // New returns the limits of a hub of so many units of a tier: F1, S1, S2, S3.
@@ -48,7 +49,7 @@ func New(tierName string, units int, clk clock.Clock) (*Limits, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Limits{clock: clk, buckets: map[class]*rate.Limiter{}, meter: meter{
+	l := &Limits{clock: clk, jobs: chosen.activeJobs, buckets: map[class]*rate.Limiter{}, meter: meter{
 		clock: clk, size: chosen.messageSize, limit: chosen.messagesPerUnit * int64(units),
 	}}
 	for name, allowed := range chosen.limits(float64(units)) {
@@ -63,6 +64,16 @@ func New(tierName string, units int, clk clock.Clock) (*Limits, error) {
 // limit's rate; what would have to wait too long is refused with a
 // *store.Error of status 429. Any other error is ctx's, which ended first.
 func (l *Limits) Admit(ctx context.Context, operationType string, n int) error {
+	return l.take(ctx, operationType, n, longestWait)
+}
+
+// Wait takes one share like Admit, for what the hub does by itself: it waits for
+// its turn however long that takes, and is never refused.
+func (l *Limits) Wait(ctx context.Context, operationType string) error {
+	return l.take(ctx, operationType, 1, rate.InfDuration)
+}
+
+func (l *Limits) take(ctx context.Context, operationType string, n int, patience time.Duration) error {
 	if l == nil || n <= 0 {
 		return nil
 	}
@@ -76,7 +87,7 @@ func (l *Limits) Admit(ctx context.Context, operationType string, n int) error {
 		return throttled(operationType)
 	}
 	wait := turn.DelayFrom(now)
-	if wait > longestWait {
+	if wait > patience {
 		turn.CancelAt(now)
 		return throttled(operationType)
 	}
@@ -99,6 +110,15 @@ func throttled(operationType string) *store.Error {
 		Status: http.StatusTooManyRequests, Number: 429003, Code: "ThrottlingBacklogTimeout",
 		Text: "The request has been throttled. Wait 10 seconds and try again. Operation type: " + operationType,
 	}
+}
+
+// ActiveJobs is how many jobs may be scheduled or running at the same time; 0
+// means any number.
+func (l *Limits) ActiveJobs() int {
+	if l == nil {
+		return 0
+	}
+	return l.jobs
 }
 
 // CheckQuota refuses what is billed, with a *store.Error of status 403, when

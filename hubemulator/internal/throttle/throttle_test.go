@@ -38,6 +38,28 @@ func burst(t *testing.T, limits *throttle.Limits, operationType string) int {
 	}
 }
 
+func TestWaitIsNeverRefused(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	limits, clock := newLimits(t, "F1", 1)
+	g.Expect(limits.Admit(t.Context(), throttle.JobDevice, 25)).To(Succeed())
+	ctx, cancel := context.WithCancelCause(t.Context())
+	waited := make(chan error)
+	for range 40 {
+		go func() { waited <- limits.Wait(ctx, throttle.JobDevice) }()
+	}
+	g.Eventually(clock.Waiters).Should(Equal(40))
+	for range 39 {
+		clock.Step(100 * time.Millisecond)
+		g.Eventually(waited).Should(Receive(Succeed()))
+	}
+	g.Expect(waited).NotTo(Receive(), "each has a turn of its own")
+	over := errors.New("over")
+	cancel(over)
+	g.Eventually(waited).Should(Receive(MatchError(over)))
+	g.Expect((*throttle.Limits)(nil).Wait(t.Context(), throttle.JobDevice)).To(Succeed())
+}
+
 func TestRates(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -55,6 +77,15 @@ func TestRates(t *testing.T) {
 		{"F1", 1, throttle.DeviceSend, 100, time.Second},
 		{"F1", 1, throttle.DirectMethod, 40, time.Second},
 		{"F1", 1, "JobWrite", 100, time.Minute},
+		{"F1", 1, throttle.CommandSend, 100, time.Minute},
+		{"F1", 1, throttle.JobDevice, 10, time.Second},
+		{"S1", 20, throttle.CommandSend, 2000, time.Minute},
+		{"S1", 20, throttle.JobDevice, 10, time.Second},
+		{"S2", 2, throttle.CommandSend, 200, time.Minute},
+		{"S2", 2, throttle.JobDevice, 10, time.Second},
+		{"S2", 30, throttle.JobDevice, 30, time.Second},
+		{"S3", 2, throttle.CommandSend, 10_000, time.Minute},
+		{"S3", 2, throttle.JobDevice, 100, time.Second},
 		{"F1", 1, "ConfigurationWrite", 20, time.Minute},
 		{"S1", 10, throttle.TwinRead, 100, time.Second},
 		{"S1", 10, throttle.QueryTwins, 200, time.Minute},
