@@ -1,6 +1,7 @@
 package hubemulator_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -45,6 +46,11 @@ func TestPolicyPermissions(t *testing.T) {
 		{http.MethodDelete, "/configurations/c1", ``, []string{"iothubowner"}},
 		{http.MethodPost, "/devices/e1/applyConfigurationContent", `{"modulesContent":{"$edgeAgent":{}}}`, []string{"iothubowner"}},
 		{http.MethodPut, "/devices/d1", `{}`, []string{"iothubowner", write}},
+		{http.MethodGet, "/jobs/v2/query", ``, []string{"iothubowner", read, write}},
+		{http.MethodGet, "/jobs/v2/j1", ``, []string{"iothubowner", read, write}},
+		{http.MethodPut, "/jobs/v2/j1", fmt.Sprintf(updateJob, `,"startTime":"2026-11-20T12:00:00Z"`), []string{"iothubowner", write}},
+		{http.MethodPost, "/jobs/v2/j1/cancel", ``, []string{"iothubowner", write}},
+		{http.MethodPost, "/devices/query", `{"query":"SELECT * FROM devices.jobs"}`, []string{"iothubowner", "service"}},
 		{http.MethodDelete, "/devices/d1", ``, []string{"iothubowner", write}},
 	}
 	for _, policy := range []string{"iothubowner", "service", "device", read, write} {

@@ -1,6 +1,7 @@
 package hubemulator
 
 import (
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/job"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
 )
 
@@ -26,6 +27,8 @@ var operations = [...]string{
 	service.GetDigitalTwin, service.UpdateDigitalTwin, service.InvokeCommand, service.InvokeComponentCommand,
 	service.ListConfigurations, service.GetConfiguration, service.PutConfiguration, service.DeleteConfiguration,
 	service.TestConfigurationQueries, service.ApplyConfigurationContent,
+	service.CreateJob, service.GetJob, service.CancelJob, service.QueryJobs,
+	job.UpdateDeviceTwin, job.InvokeDeviceMethod,
 	operationMQTTConnect, operationTwinGet, operationReported, operationNotification,
 	operationTelemetry, operationMethod, operationCommand,
 }
@@ -42,7 +45,9 @@ type Counters struct {
 	// invokeMethod, invokeModuleMethod, purgeCommands, getDigitalTwin,
 	// updateDigitalTwin, invokeCommand, invokeComponentCommand, listConfigurations,
 	// getConfiguration, putConfiguration, deleteConfiguration,
-	// testConfigurationQueries, applyConfigurationContent.
+	// testConfigurationQueries, applyConfigurationContent, createJob, getJob,
+	// cancelJob, queryJobs, jobUpdateTwin, jobInvokeMethod. The last two are what
+	// jobs do to each of their devices.
 	Operations map[string]OperationCounters `json:"operations"`
 	// Quota is the hub's daily quota; nil when the hub has none. It is not
 	// reset with the counters, but at 00:00 UTC.

@@ -37,6 +37,7 @@ func (s *Server) parts() []state.Part {
 		one("hub", s.store.Revision, s.store.SavedHub, s.store.RestoreHub),
 		each("configurations", s.store.Revision, s.store.SavedConfigurations, s.store.RestoreConfiguration),
 		each("devices", s.store.Revision, s.store.Saved, s.store.Restore),
+		each("jobs", s.jobs.Revision, s.jobs.Saved, s.jobs.Restore),
 	}
 }
 

@@ -20,9 +20,9 @@ type Options struct {
 	Hostname string
 	// DataDir, when set, receives ca.crt and connections.json, and keeps the
 	// hub: started again with the same directory, it has the same policies,
-	// certificates, devices, modules, twins, configurations and queues. It is
-	// saved when it stops, and at intervals of the hub's clock before, 2 seconds
-	// as long as saving is quick. Empty means that nothing is kept.
+	// certificates, devices, modules, twins, configurations, queues and jobs.
+	// It is saved when it stops, and at intervals of the hub's clock before, 2
+	// seconds as long as saving is quick. Empty means that nothing is kept.
 	DataDir string
 	// Ephemeral says to neither save nor restore the hub in DataDir.
 	Ephemeral bool
@@ -80,8 +80,8 @@ type Options struct {
 	// Choices say what the hub does where IoT Hub's own behaviour is not
 	// established.
 	Choices Choices
-	// Clock tells the time for tokens, timestamps, throttles, the daily quota
-	// and the delays of faults. Default: the real clock.
+	// Clock tells the time for tokens, timestamps, throttles, the daily quota,
+	// scheduled jobs and the delays of faults. Default: the real clock.
 	Clock clock.Clock
 	// Logger receives what is worth knowing about the server itself, never a
 	// credential. Default: discarded.

@@ -50,12 +50,11 @@ func TestUnknownRoutes(t *testing.T) {
 		{http.MethodPost, "/configurations/c1", http.StatusNotImplemented},
 		{http.MethodPatch, "/configurations/c1", http.StatusNotImplemented},
 		{http.MethodPut, "/jobs/create", http.StatusNotImplemented},
-		{http.MethodGet, "/jobs/v2/query", http.StatusNotImplemented},
-		{http.MethodPost, "/jobs/v2/j1/cancel", http.StatusNotImplemented},
+		{http.MethodDelete, "/jobs/v2/j1", http.StatusNotImplemented},
+		{http.MethodPost, "/jobs/v2/j1", http.StatusNotImplemented},
 		{http.MethodPut, "/digitaltwins/d1", http.StatusNotImplemented},
 		{http.MethodPost, "/digitaltwins/d1/components/c1", http.StatusNotImplemented},
 		{http.MethodGet, "/messages/serviceBound/feedback", http.StatusNotImplemented},
-		{http.MethodPut, "/jobs/v2/j1", http.StatusNotImplemented},
 	} {
 		answer := h.call(t, route.method, route.path, "{}")
 		switch route.status {

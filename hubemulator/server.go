@@ -23,6 +23,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/httpserver"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/job"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/mqttfront"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
@@ -33,6 +34,7 @@ import (
 type Server struct {
 	opts     Options
 	store    *store.Store
+	jobs     *job.Jobs
 	counters count.Set
 	faults   fault.Set
 	limits   *throttle.Limits
@@ -158,7 +160,7 @@ func assemble(running context.Context, opts Options, bound listeners) (*Server, 
 	return s, nil
 }
 
-// addStore makes the hub's registry.
+// addStore makes the hub's registry, and the jobs that work on it.
 func (s *Server) addStore(names []string) error {
 	if s.opts.QueryLag < 0 || s.opts.QueryGhosts < 0 {
 		return errors.New("the query lag and the time that queries find ghosts cannot be negative; use 0 for none")
@@ -179,6 +181,10 @@ func (s *Server) addStore(names []string) error {
 		MaxConfigurations: maxConfigurations(s.opts.Tier),
 	})
 	s.faults.Freeze = s.store.Freeze
+	s.jobs = job.New(job.Config{
+		Store: s.store, Counters: &s.counters, Faults: &s.faults, Limits: s.limits, Clock: s.opts.Clock,
+		Dialect: s.opts.Choices.service().Dialect,
+	})
 	return nil
 }
 
@@ -217,7 +223,7 @@ func (s *Server) offer(running context.Context, names []string) error {
 		return fmt.Errorf("preparing MQTT: %w", err)
 	}
 	s.https = httpserver.New(running, s.opts.Logger, withWebSocket(s.mqtt, service.New(service.Config{
-		Store: s.store, Entra: s.entra.authorizer, Counters: &s.counters, Faults: &s.faults, Limits: s.limits, Clock: s.opts.Clock,
+		Store: s.store, Jobs: s.jobs, Entra: s.entra.authorizer, Counters: &s.counters, Faults: &s.faults, Limits: s.limits, Clock: s.opts.Clock,
 		Choices: s.opts.Choices.service(),
 	})))
 	s.https.TLSConfig = s.identity.TLS.Clone()
@@ -245,9 +251,13 @@ func (s *Server) serve(running context.Context) {
 		s.serving.Go(func() { s.kept.keeper.Run(running) })
 	}
 	s.background("configurations", func() error { return s.keepEvaluating(running) })
+	var jobs sync.WaitGroup
+	jobs.Go(func() { s.jobs.Run(running) })
 	s.background("stop", func() error {
 		<-running.Done()
-		s.stopErr = errors.Join(s.mqtt.Close(), httpserver.Shutdown(s.https), httpserver.Shutdown(s.admin), s.listeners.close(), s.entra.close(), s.closeDataDir())
+		s.stopErr = errors.Join(s.mqtt.Close(), httpserver.Shutdown(s.https), httpserver.Shutdown(s.admin), s.listeners.close(), s.entra.close())
+		jobs.Wait() // what they did has to be saved
+		s.stopErr = errors.Join(s.stopErr, s.closeDataDir())
 		return s.stopErr
 	})
 }

@@ -40,7 +40,8 @@ When it is ready it writes two files to the data directory and prints one line:
 
 The hub itself is kept in the data directory:
   state.jsonl       keys, certificates, devices, modules, twins, configurations,
-                    messages that devices do not have yet (mode 0600); moved
+                    messages that devices do not have yet, scheduled jobs
+                    (mode 0600); moved
                     away, the next start is with an empty hub
 It is saved when the program stops, and within about 2 seconds of a change
 before, so that a hub that is killed comes back as well. Connections, counters,
@@ -106,12 +107,16 @@ A fault disturbs the requests that match it; the oldest match wins. Its fields:
                indexStall  query: find twins as they were when the fault was
                            added, until it is deleted
                mqttDrop    cut the device's MQTT connection
+               What jobs do to devices (jobUpdateTwin, jobInvokeMethod) has no
+               connection of its own: it can be made to wait or refused.
 
 With --tier the hub has the throttles and the daily quota of that tier. A burst
 of two and a half times a limit passes at once, then requests queue at the
 limit's rate, and who would wait over 3.5 seconds gets 429. Messages are
 metered in 4 KB (F1: 0.5 KB) and reset at 00:00 UTC; when they are used up,
-what costs messages gets 403 with IotHubQuotaExceeded.
+what costs messages gets 403 with IotHubQuotaExceeded. The tier also says how
+many scheduled jobs there may be at a time, and how many devices a second they
+work on; jobs wait for that as long as they have to.
 
 The service API takes access tokens of Entra ID from one issuer: the one that
 --entra-issuer and --entra-jwks name, or one of the hub's own, which

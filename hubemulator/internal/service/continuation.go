@@ -15,6 +15,7 @@ type position struct {
 	Device string `json:",omitempty"`
 	Module string `json:",omitempty"`
 	Group  []byte `json:",omitempty"` // instead of the others when rows are groups
+	Job    uint64 `json:",omitempty"` // the sequence number of a job
 	// Rows is how many rows the pages before had; TOP counts them.
 	Rows int
 }

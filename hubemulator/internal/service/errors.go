@@ -11,7 +11,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/directmethod"
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
@@ -36,37 +35,6 @@ func asRefusal(err error) *store.Error {
 		return refusal
 	}
 	return &store.Error{Status: http.StatusInternalServerError, Number: 500001, Code: "ServerError", Text: err.Error()}
-}
-
-// usualCodes are the codes that the hub gives most often with a status.
-var usualCodes = map[int]string{
-	http.StatusBadRequest:            "ArgumentInvalid",
-	http.StatusUnauthorized:          "IotHubUnauthorizedAccess",
-	http.StatusForbidden:             "IotHubQuotaExceeded",
-	http.StatusNotFound:              "DeviceNotFound",
-	http.StatusConflict:              "DeviceAlreadyExists",
-	http.StatusPreconditionFailed:    "PreconditionFailed",
-	http.StatusRequestEntityTooLarge: "MessageTooLarge",
-	http.StatusTooManyRequests:       "ThrottlingBacklogTimeout",
-	http.StatusInternalServerError:   "ServerError",
-	http.StatusServiceUnavailable:    "ServiceUnavailable",
-	http.StatusGatewayTimeout:        "GatewayTimeout",
-}
-
-// faultError words a fault as the hub words the same failure of its own.
-func faultError(verdict fault.Verdict, throttle string) *store.Error {
-	code := verdict.ErrorCode
-	if code == "" {
-		code = usualCodes[verdict.Status]
-	}
-	if code == "" {
-		code = "GenericError"
-	}
-	text := http.StatusText(verdict.Status)
-	if verdict.Status == http.StatusTooManyRequests {
-		text = "The request has been throttled. Wait 10 seconds and try again. Operation type: " + throttle
-	}
-	return &store.Error{Status: verdict.Status, Number: verdict.Status * 1000, Code: code, Text: text}
 }
 
 // errorWriter writes the service API's error envelope.

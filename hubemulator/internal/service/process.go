@@ -22,7 +22,7 @@ func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
 	}
 	switch verdict.Action {
 	case fault.Status:
-		return h.finish(w, c, answer{}, faultError(verdict, c.route.throttle))
+		return h.finish(w, c, answer{}, verdict.Refusal(c.route.throttle))
 	case fault.Reset:
 		h.abandon(c)
 		return reset(w)
@@ -65,8 +65,8 @@ func (h *handler) limit(ctx context.Context, c call) error {
 	if err := h.Limits.Admit(ctx, c.route.throttle, h.shares(c)); err != nil {
 		return err
 	}
-	if len(c.payloads(answer{})) == 0 {
-		return nil // costs no messages
+	if len(c.payloads(answer{})) == 0 || c.route.operation == Query {
+		return nil // it costs no messages, or depends on the query
 	}
 	return h.Limits.CheckQuota()
 }
@@ -99,7 +99,7 @@ func (c call) payloads(result answer) []int {
 	case throttle.TwinUpdate:
 		return []int{len(c.body)}
 	case throttle.QueryTwins:
-		if result.header["x-ms-item-type"] == "DeviceJob" {
+		if result.header["x-ms-item-type"] == itemDeviceJob {
 			return nil
 		}
 		return []int{len(result.text)}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/job"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
@@ -22,8 +23,14 @@ func (h *handler) runQuery(c call) (answer, error) {
 		return answer{}, errMissingQuery
 	}
 	parsed, err := h.Choices.Dialect.Parse(*body.Query)
-	if err != nil || parsed.Jobs() {
+	if err != nil {
 		return answer{}, errBadQuery // the service does not say where or why
+	}
+	if !parsed.Jobs() {
+		// Of all queries, only those over jobs cost no messages.
+		if err := h.Limits.CheckQuota(); err != nil {
+			return answer{}, err
+		}
 	}
 	size, err := pageSize(c.header.Get("x-ms-max-item-count"))
 	if err != nil {
@@ -36,16 +43,33 @@ func (h *handler) runQuery(c call) (answer, error) {
 	}
 	found, next := rows{}, &start
 	if token != "" || !h.Choices.EmptyFirstPage {
-		found, next = page(h.scanFor(c).find(parsed, start), start, parsed.Top(), size)
+		found, next = page(h.find(c, parsed, start), start, parsed.Top(), size)
 	}
-	result := answer{status: http.StatusOK, body: found, header: map[string]string{"x-ms-item-type": "Raw"}}
-	if parsed.SelectsTwins() {
-		result.header["x-ms-item-type"] = "Twin"
-	}
+	result := answer{status: http.StatusOK, body: found, header: map[string]string{"x-ms-item-type": itemType(parsed)}}
 	if next != nil {
 		result.header["x-ms-continuation"] = h.sealPosition(*next, *body.Query)
 	}
 	return result, nil
+}
+
+// The types of rows, as the service calls them.
+const (
+	itemRaw  = "Raw"
+	itemTwin = "Twin"
+	// itemDeviceJob is what one job did to one device.
+	itemDeviceJob = "DeviceJob"
+	// itemJob is a job.
+	itemJob = "JobResponse"
+)
+
+func itemType(q *query.Query) string {
+	switch {
+	case q.Jobs():
+		return itemDeviceJob
+	case q.SelectsTwins():
+		return itemTwin
+	}
+	return itemRaw
 }
 
 func pageSize(header string) (int, error) {
@@ -106,6 +130,14 @@ func (h *handler) scanFor(c call) scan {
 
 // find yields the rows that a query finds behind a position, with the position
 // of each.
+func (h *handler) find(c call, q *query.Query, start position) iter.Seq2[position, any] {
+	if q.Jobs() {
+		return h.jobRows(q, start)
+	}
+	return h.scanFor(c).find(q, start)
+}
+
+// find is for queries over twins.
 func (s scan) find(q *query.Query, start position) iter.Seq2[position, any] {
 	if q.Aggregates() {
 		return s.groups(q, start)
@@ -116,6 +148,18 @@ func (s scan) find(q *query.Query, start position) iter.Seq2[position, any] {
 				continue
 			}
 			if !yield(position{Device: id.Device, Module: id.Module}, rowOf(q, twin)) {
+				return
+			}
+		}
+	}
+}
+
+// jobRows yields what jobs did to devices.
+func (h *handler) jobRows(q *query.Query, start position) iter.Seq2[position, any] {
+	return func(yield func(position, any) bool) {
+		for row := range h.Jobs.Rows(job.Position{Sequence: start.Job, Device: start.Device}) {
+			document := row.Document()
+			if q.Selects(query.Object(document)) && !yield(position{Job: row.Sequence, Device: row.Device}, document) {
 				return
 			}
 		}

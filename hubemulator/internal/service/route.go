@@ -51,6 +51,10 @@ var routes = [...]route{
 	{http.MethodGet, "devices/{device}/modules/{module}", GetModule, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).getIdentity},
 	{http.MethodPut, "devices/{device}/modules/{module}", PutModule, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite}, (*handler).putIdentity},
 	{http.MethodDelete, "devices/{device}/modules/{module}", DeleteModule, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesDelete}, (*handler).deleteIdentity},
+	{http.MethodGet, "jobs/v2/query", QueryJobs, "JobRead", store.RegistryRead, actions{entra.JobsRead}, (*handler).queryJobs},
+	{http.MethodGet, "jobs/v2/{job}", GetJob, "JobRead", store.RegistryRead, actions{entra.JobsRead}, (*handler).getJob},
+	{http.MethodPut, "jobs/v2/{job}", CreateJob, "JobWrite", store.RegistryWrite, actions{entra.JobsWrite}, (*handler).createJob},
+	{http.MethodPost, "jobs/v2/{job}/cancel", CancelJob, "JobWrite", store.RegistryWrite, actions{entra.JobsDelete}, (*handler).cancelJob},
 	{http.MethodGet, "statistics/devices", DeviceStatistics, "RegistryRead", store.RegistryRead, actions{entra.StatisticsRead}, (*handler).deviceStatistics},
 	{http.MethodGet, "statistics/service", ServiceStatistics, "RegistryRead", store.ServiceConnect, actions{entra.StatisticsRead}, (*handler).serviceStatistics},
 	{http.MethodPost, "configurations/testQueries", TestConfigurationQueries, "ConfigurationRead", readConfigurations, actions{entra.ConfigurationsTestQueries}, (*handler).testConfigurationQueries},
@@ -67,6 +71,7 @@ const (
 	modulePlaceholder    = "{module}"
 	componentPlaceholder = "{component}"
 	commandPlaceholder   = "{command}"
+	jobPlaceholder       = "{job}"
 )
 
 // configurationPlaceholder stands for a configuration's id.

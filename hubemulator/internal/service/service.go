@@ -14,6 +14,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/entra"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/job"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
@@ -56,12 +57,18 @@ const (
 	DeleteConfiguration       = "deleteConfiguration"
 	TestConfigurationQueries  = "testConfigurationQueries"
 	ApplyConfigurationContent = "applyConfigurationContent"
+
+	CreateJob = "createJob"
+	GetJob    = "getJob"
+	CancelJob = "cancelJob"
+	QueryJobs = "queryJobs"
 )
 
 // Config is what the service API works on.
 type Config struct {
 	Store    *store.Store
 	Entra    *entra.Authorizer // nil for a hub that takes no Entra tokens
+	Jobs     *job.Jobs
 	Counters *count.Set
 	Faults   *fault.Set
 	Limits   *throttle.Limits // nil for a hub without any
@@ -98,6 +105,7 @@ type call struct {
 	// component and command are those in the path of a digital twin's command.
 	component, command string
 	configuration      string // the id of the one in the path
+	job                string // the id of the job in the path
 
 	host    string // that the client calls the hub
 	header  http.Header
@@ -139,6 +147,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		route: matched, header: r.Header, query: r.URL.Query().Get,
 		id:        store.ID{Device: parameters[devicePlaceholder], Module: parameters[modulePlaceholder]},
 		component: parameters[componentPlaceholder], command: parameters[commandPlaceholder],
+		job:           parameters[jobPlaceholder],
 		configuration: parameters[configurationPlaceholder],
 		host:          r.Host,
 		counted:       h.Counters.Begin(matched.operation),

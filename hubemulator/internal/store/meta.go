@@ -93,6 +93,10 @@ func (m *meta) appendJSON(text []byte) []byte {
 // never is how .NET, and with it the hub, writes a time that was not set.
 const never = "0001-01-01T00:00:00Z"
 
+// FormatTime writes a time that is not part of an identity or a twin as the hub
+// writes theirs.
+func FormatTime(t time.Time) string { return formatTime(t) }
+
 // formatTime writes a time as the hub does: UTC, up to seven digits of a
 // second, without trailing zeros.
 func formatTime(t time.Time) string { return string(appendTime(nil, t)) }

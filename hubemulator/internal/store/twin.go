@@ -43,6 +43,19 @@ func (s *Store) PatchTwin(id ID, ifMatch string, body []byte) (*Snapshot, error)
 	return s.write(id, ifMatch, wanted, patchTwin)
 }
 
+// CheckTwinPatch applies the rules on content to a partial twin that is to be
+// merged later, and wants it to have tags or desired properties.
+func (s *Store) CheckTwinPatch(body []byte) error {
+	wanted, err := s.choices.parseChange(body)
+	if err != nil {
+		return err
+	}
+	if wanted.tags == nil && wanted.desired == nil {
+		return invalidArgument("The partial twin should have 'tags' or 'properties.desired'")
+	}
+	return wanted.check()
+}
+
 // ReplaceTwin makes tags and desired properties exactly what body says: a
 // section that it leaves out is emptied. It returns the whole new twin.
 func (s *Store) ReplaceTwin(id ID, ifMatch string, body []byte) (*Snapshot, error) {

@@ -5,7 +5,7 @@
 
 const assert = require('node:assert/strict');
 const { ClientAssertionCredential } = require('@azure/identity');
-const { Client, Registry } = require('azure-iothub');
+const { Client, JobClient, Registry } = require('azure-iothub');
 const { test } = require('./hub');
 
 const host = process.env.HUB_HOST;
@@ -41,6 +41,18 @@ test('a contributor of data calls methods', async () => {
     client.invokeDeviceMethod(deviceId, { methodName: 'reboot' }),
     (err) => err.response.headers['iothub-errorcode'] === 'DeviceNotOnline',
   );
+});
+
+test('a contributor of data schedules, reads and cancels jobs, one of the registry does not', async () => {
+  const jobs = JobClient.fromTokenCredential(host, credentialOf('IoT Hub Data Contributor'));
+  const later = new Date(Date.now() + 3_600_000);
+  const { jobStatus } = await jobs.scheduleTwinUpdate('by-token', '*', { etag: '*', tags: { made: 'by token' } }, later, 60);
+  assert.equal(jobStatus.jobId, 'by-token');
+  await assert.rejects(
+    JobClient.fromTokenCredential(host, credentialOf('IoT Hub Registry Contributor')).getJob('by-token'),
+    unauthorized,
+  );
+  assert.equal((await jobs.cancelJob('by-token')).jobStatus.status, 'cancelled');
 });
 
 test('a contributor of the registry has no twins and calls no methods', async () => {
