@@ -17,9 +17,18 @@ func (s *Store) Freeze() *Frozen {
 	defer s.mu.Unlock()
 	at := s.clock.Now()
 	for _, source := range []Source{Devices, Modules} {
-		frozen.twins[source], _, _ = s.look(nil, source, ID{}, math.MaxInt, at)
+		room := make([]Snapshot, 0, s.inView(source))
+		frozen.twins[source], _, _ = s.look(room, source, ID{}, math.MaxInt, at)
 	}
 	return frozen
+}
+
+// inView is how many twins of a source queries see, at most.
+func (s *Store) inView(source Source) int {
+	if s.past == nil {
+		return s.index.len(source)
+	}
+	return s.past.histories.len(source)
 }
 
 // Scan is the Store's Scan at the moment of the freezing.

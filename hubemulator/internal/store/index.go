@@ -29,6 +29,8 @@ func (x index[T]) put(id ID, of T) { x.sources[id.source()].ReplaceOrInsert(inde
 
 func (x index[T]) remove(id ID) { x.sources[id.source()].Delete(indexed[T]{id: id}) }
 
+func (x index[T]) len(source Source) int { return x.sources[source].Len() }
+
 // get returns the zero value for an id that is not there.
 func (x index[T]) get(id ID) T {
 	found, _ := x.sources[id.source()].Get(indexed[T]{id: id})
