@@ -81,6 +81,13 @@ type Choices struct {
 	// by the "last" name in its path, such as plant, or by the whole "path",
 	// such as tags.location.plant.
 	ColumnName string
+	// JobPermission is what a shared access policy has to grant for scheduled
+	// jobs: to read or write the "registry", as IoT Hub's tutorial asks for;
+	// "service" for ServiceConnect; or "both".
+	JobPermission string
+	// ConfigurationPermission is the same for configurations: "both",
+	// "registry" or "service".
+	ConfigurationPermission string
 }
 
 // The values that choices have.
@@ -110,7 +117,9 @@ const (
 	choicePosition    = "position"
 	choiceQuery       = "query"
 	choiceRefused     = "refused"
+	choiceRegistry    = "registry"
 	choiceSQL         = "sql"
+	choiceService     = "service"
 	choiceTooLarge    = "413"
 )
 
@@ -163,6 +172,10 @@ func KnownChoices() []Choice {
 			[]string{choicePosition, choiceFunction}, func(c *Choices) *string { return &c.AggregateName }},
 		{"column-name", "what a property without AS is called: plant, or tags.location.plant",
 			[]string{choiceLast, choicePath}, func(c *Choices) *string { return &c.ColumnName }},
+		{"job-permission", "what a shared access policy has to grant for scheduled jobs",
+			[]string{choiceRegistry, choiceService, choiceBoth}, func(c *Choices) *string { return &c.JobPermission }},
+		{"configuration-permission", "what a shared access policy has to grant for configurations",
+			[]string{choiceBoth, choiceRegistry, choiceService}, func(c *Choices) *string { return &c.ConfigurationPermission }},
 	}
 }
 
@@ -231,6 +244,9 @@ func (c *Choices) mqtt() mqttfront.Choices {
 }
 
 func (c *Choices) service() service.Choices {
+	rights := map[string]service.Rights{
+		choiceRegistry: service.RegistryRights, choiceService: service.ServiceRights, choiceBoth: service.AllRights,
+	}
 	return service.Choices{
 		Dialect: query.Dialect{
 			Escape: map[string]query.Escape{
@@ -241,8 +257,10 @@ func (c *Choices) service() service.Choices {
 			NamedByFunction: c.AggregateName == choiceFunction,
 			NamedByPath:     c.ColumnName == choicePath,
 		},
-		EmptyFirstPage:     c.EmptyPage == choiceFirst,
-		ThrottleFirstPages: c.QueryThrottle == choiceQuery,
-		BillRejected:       c.RejectedCalls == choiceBilled,
+		JobRights:           rights[c.JobPermission],
+		ConfigurationRights: rights[c.ConfigurationPermission],
+		EmptyFirstPage:      c.EmptyPage == choiceFirst,
+		ThrottleFirstPages:  c.QueryThrottle == choiceQuery,
+		BillRejected:        c.RejectedCalls == choiceBilled,
 	}
 }

@@ -68,6 +68,16 @@ var probes = map[string]probe{
 		"backslash": "backslash 200, doubled 400",
 		"doubled":   "backslash 400, doubled 200",
 	}},
+	"job-permission": {probeJobPermission, map[string]string{
+		"registry": "read: registryRead registryReadWrite, write: registryReadWrite",
+		"service":  "read: service, write: service",
+		"both":     "read: , write: ",
+	}},
+	"configuration-permission": {probeConfigurationPermission, map[string]string{
+		"both":     "read: , write: ",
+		"registry": "read: registryRead registryReadWrite, write: registryReadWrite",
+		"service":  "read: service, write: service",
+	}},
 	"logic-order":    {probeLogicOrder, map[string]string{"sql": "d1 d2", "left-to-right": "d2"}},
 	"type-functions": {probeTypeFunctions, map[string]string{"refused": "400", "known": "200 d1"}},
 	"aggregate-name": {probeAggregateName, map[string]string{"position": "map[$1:2 n:2]", "function": "map[count:2 n:2]"}},

@@ -272,3 +272,32 @@ func probeColumnName(t *testing.T, h *hub) string {
 	rows, _ := h.query(t, `SELECT deviceId, tags.line FROM devices WHERE IS_DEFINED(tags.line)`)
 	return fmt.Sprint(rows[0])
 }
+
+// admits lists the policies, besides iothubowner, that may send a request.
+func (h *hub) admits(t *testing.T, method, path, body string) string {
+	t.Helper()
+	NewWithT(t).Expect(h.statusOf(t, method, path, body)).To(BeNumerically("<", 300))
+	var admitted []string
+	for _, policy := range []string{"service", "device", "registryRead", "registryReadWrite"} {
+		c := *h.client
+		c.token = h.policyToken(t, policy)
+		if c.call(t, method, path, body).status != http.StatusUnauthorized {
+			admitted = append(admitted, policy)
+		}
+	}
+	return strings.Join(admitted, " ")
+}
+
+func probeJobPermission(t *testing.T, h *hub) string {
+	t.Helper()
+	return fmt.Sprintf("read: %s, write: %s",
+		h.admits(t, http.MethodGet, "/jobs/v2/query", ""),
+		h.admits(t, http.MethodPut, "/jobs/v2/j1", fmt.Sprintf(updateJob, `,"startTime":"2026-11-20T12:00:00Z"`)))
+}
+
+func probeConfigurationPermission(t *testing.T, h *hub) string {
+	t.Helper()
+	return fmt.Sprintf("read: %s, write: %s",
+		h.admits(t, http.MethodGet, "/configurations", ""),
+		h.admits(t, http.MethodPut, "/configurations/c1", `{"content":{"deviceContent":{}}}`))
+}

@@ -16,4 +16,7 @@ type Choices struct {
 	// BillRejected bills calls that the hub refuses by what they brought. What
 	// it refuses since its throttles or its quota are used up is not billed.
 	BillRejected bool
+	// JobRights and ConfigurationRights are what a shared access policy has to
+	// grant for scheduled jobs, and for configurations.
+	JobRights, ConfigurationRights Rights
 }

@@ -197,7 +197,7 @@ func (h *handler) authorize(r *http.Request, matched route, path []string) error
 	credential := r.Header.Get("Authorization")
 	token, isBearer := entra.Bearer(credential)
 	if !isBearer {
-		return h.Store.AuthorizeService(credential, matched.permission, path...)
+		return h.Store.AuthorizeService(credential, h.Choices.need(matched), path...)
 	}
 	if !h.Entra.Allows(r.Context(), token, matched.actions...) {
 		return store.Unauthorized()

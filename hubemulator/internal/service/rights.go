@@ -1,0 +1,46 @@
+package service
+
+import (
+	"strings"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+)
+
+// Rights are the permissions that operations take whose own are not
+// established.
+type Rights int
+
+const (
+	// UsualRights are those that the operation has in the table of routes.
+	UsualRights Rights = iota
+	// RegistryRights is reading or writing the registry.
+	RegistryRights
+	// ServiceRights is connecting as a service.
+	ServiceRights
+	// AllRights are both.
+	AllRights
+)
+
+// need is what a shared access policy has to grant for an operation.
+func (c Choices) need(r route) store.Permission {
+	registry := r.permission &^ store.ServiceConnect
+	switch c.rightsOf(r) {
+	case RegistryRights:
+		return registry
+	case ServiceRights:
+		return store.ServiceConnect
+	case AllRights:
+		return registry | store.ServiceConnect
+	}
+	return r.permission
+}
+
+func (c Choices) rightsOf(r route) Rights {
+	switch {
+	case strings.HasPrefix(r.throttle, "Job"):
+		return c.JobRights
+	case strings.HasPrefix(r.throttle, "Configuration"):
+		return c.ConfigurationRights
+	}
+	return UsualRights
+}
