@@ -230,3 +230,19 @@ func TestCloseDoesNotWaitForSilentClients(t *testing.T) {
 	_, err = net.Dial("tcp", h.address)
 	h.Expect(err).To(HaveOccurred())
 }
+
+// A hub may be stopped before its MQTT side gets to serve.
+func TestServeAfterClose(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.Expect(h.server.Close()).To(Succeed())
+	for _, closed := range []bool{false, true} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		h.Expect(err).NotTo(HaveOccurred())
+		if closed {
+			h.Expect(listener.Close()).To(Succeed())
+		}
+		h.Expect(h.server.Serve(listener)).To(Succeed())
+		h.Expect(listener.Close()).To(MatchError(net.ErrClosed))
+	}
+}

@@ -87,7 +87,7 @@ func (s *Server) Serve(listener net.Listener) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return listener.Close()
+		return closeListener(listener)
 	}
 	s.listener = listener
 	s.mu.Unlock()
@@ -155,9 +155,7 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	var err error
 	if first && listener != nil {
-		if err = listener.Close(); errors.Is(err, net.ErrClosed) {
-			err = nil // whoever opened it may close it too
-		}
+		err = closeListener(listener)
 	}
 	for _, c := range conns {
 		c.stop(errServerClosed)
@@ -167,4 +165,12 @@ func (s *Server) Close() error {
 		err = errors.Join(err, s.broker.Close())
 	}
 	return err
+}
+
+// closeListener closes what whoever opened it may have closed already.
+func closeListener(listener net.Listener) error {
+	if err := listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
