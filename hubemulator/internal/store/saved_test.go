@@ -55,10 +55,10 @@ func TestRestoreIsWhatWasSaved(t *testing.T) {
 	h.step(time.Second + 123456789)
 	_, err := h.PatchTwin(store.ID{Device: "a", Module: "m1"}, "", []byte(`{"tags":{"a":[1.0,"<é>"]},"properties":{"desired":{"x":{"y":{}},"z":1e3}}}`))
 	g.Expect(err).NotTo(HaveOccurred())
-	for range 2 { // at the same time, and later
-		_, err = h.PatchTwin(store.ID{Device: "a", Module: "m1"}, "", []byte(`{"properties":{"desired":{"x":{"n":1}}}}`))
+	h.step(time.Second)
+	for _, name := range []string{"n", "o"} { // later, at one time
+		_, err = h.PatchTwin(store.ID{Device: "a", Module: "m1"}, "", fmt.Appendf(nil, `{"properties":{"desired":{"x":{%q:1}}}}`, name))
 		g.Expect(err).NotTo(HaveOccurred())
-		h.step(time.Second)
 	}
 	_, err = h.Report(store.ID{Device: "b"}, []byte(`{"r":{"s":true,"t":false}}`))
 	g.Expect(err).NotTo(HaveOccurred())
