@@ -16,7 +16,7 @@ func (c *conn) commandSender(filter string) func(store.Command) {
 		if !subscribed {
 			return
 		}
-		outgoing := message{
+		outgoing := &message{
 			topic: commandTopic(filter, m), payload: m.Body, qos: qos, operation: opCommand,
 			settled: func() { c.session.CompleteCommand(m) },
 		}

@@ -65,8 +65,9 @@ type conn struct {
 	sessionPresent bool
 	expiry         clock.Timer // nil when the credential does not expire
 
-	requests chan request
-	outgoing chan message
+	// Pointers keep the queues, which are mostly empty, small.
+	requests chan *request
+	outgoing chan *message
 
 	// sending is locked while nothing may go out but what the library sends:
 	// the answer to CONNECT or SUBSCRIBE comes before anything that it allows.
@@ -92,8 +93,8 @@ func newConn(s *Server, network net.Conn, state *tls.ConnectionState, serial int
 		server:   s,
 		serial:   serial,
 		idle:     connectTimeout,
-		requests: make(chan request, maxRequests),
-		outgoing: make(chan message, maxQueued),
+		requests: make(chan *request, maxRequests),
+		outgoing: make(chan *message, maxQueued),
 		granted:  map[string]byte{},
 		unacked:  map[uint16]func(){},
 		methods:  map[string]chan<- store.MethodResult{},

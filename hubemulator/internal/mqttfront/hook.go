@@ -107,7 +107,7 @@ func (h *hook) OnPublish(client *mqtt.Client, pk packets.Packet) (packets.Packet
 	if err != nil {
 		return pk, packets.ErrRejectPacket
 	}
-	r := request{topic: parseTopic(c.id, pk.TopicName), payload: pk.Payload}
+	r := &request{topic: parseTopic(c.id, pk.TopicName), payload: pk.Payload}
 	if r.topic.kind == topicForeign {
 		return pk, packets.CodeSuccessIgnore
 	}

@@ -37,7 +37,7 @@ func (c *conn) callMethod(ctx context.Context, name string, payload []byte) (sto
 	}
 	requestID, result := c.expectResult()
 	defer c.forgetResult(requestID)
-	m := message{topic: "$iothub/methods/POST/" + name + "/?$rid=" + requestID, payload: payload}
+	m := &message{topic: "$iothub/methods/POST/" + name + "/?$rid=" + requestID, payload: payload}
 	m.sending = func() { c.server.cfg.Counters.Add(opMethod, http.StatusOK) }
 	if cutsAfter(verdict) {
 		m.sent = func() { c.stop(errDropAnswer) }

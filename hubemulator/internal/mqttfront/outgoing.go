@@ -47,7 +47,7 @@ func (c *conn) writeLoop() {
 	}
 }
 
-func (c *conn) send(m message) error {
+func (c *conn) send(m *message) error {
 	if m.operation != "" {
 		verdict, err := c.obeyFault(m.operation)
 		if err != nil || verdict.Action == fault.Status {
@@ -61,7 +61,7 @@ func (c *conn) send(m message) error {
 	return c.publish(m)
 }
 
-func (c *conn) publish(m message) error {
+func (c *conn) publish(m *message) error {
 	pk := packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: m.qos},
 		TopicName:   m.topic,
@@ -136,7 +136,7 @@ func (c *conn) notify(version int64, patch map[string]any) {
 		c.stop(err)
 		return
 	}
-	m := message{
+	m := &message{
 		topic:     "$iothub/twin/PATCH/properties/desired/?$version=" + strconv.FormatInt(version, 10),
 		payload:   payload,
 		qos:       qos,

@@ -65,7 +65,7 @@ func (c *conn) requestLoop() {
 	for {
 		select {
 		case r := <-c.requests:
-			c.handle(r)
+			c.handle(*r)
 		case <-c.ctx.Done():
 			return
 		}
@@ -180,7 +180,7 @@ func (c *conn) sendAnswer(requestID string, reply answer) {
 		topic += "&$version=" + strconv.FormatInt(reply.version, 10)
 	}
 	select {
-	case c.outgoing <- message{topic: topic, payload: reply.body, qos: qos, truncated: reply.truncated}:
+	case c.outgoing <- &message{topic: topic, payload: reply.body, qos: qos, truncated: reply.truncated}:
 	case <-c.ctx.Done():
 	}
 }
