@@ -107,10 +107,7 @@ func appendArray(text []byte, array []any) []byte {
 // appendJSON is document as JSON. The hub's own members come where its
 // documents show them, at the end.
 func (s section) appendJSON(text []byte) []byte {
-	text = append(text, '{')
-	for _, name := range sortedNames(s.values) {
-		text = appendJSON(appendMember(text, name), s.values[name])
-	}
+	text = s.meta.appendValues(append(text, '{'), s.values)
 	text = s.metadata().appendJSON(appendMember(text, "$metadata"))
 	text = strconv.AppendInt(appendMember(text, "$version"), s.version, 10)
 	return append(text, '}')

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// meta says when a property, or anything below it, was last written. It is
-// never changed: whatever one write sets may share it.
+// meta says when a property, or anything below it, was last written. It mirrors
+// what it is about, and is never changed: whatever one write sets may share it.
 type meta struct {
 	*stamp
 	children []child // of an object, in the order of their names
@@ -88,6 +88,35 @@ func (m *meta) appendJSON(text []byte) []byte {
 		text = c.meta.appendJSON(appendMember(text, c.name))
 	}
 	return append(text, '}')
+}
+
+// appendValues appends the properties that it is the metadata of as JSON, in
+// the order that it knows already.
+func (m *meta) appendValues(text []byte, values map[string]any) []byte {
+	for _, c := range m.children {
+		text = appendMember(text, c.name)
+		if object, isObject := values[c.name].(map[string]any); isObject {
+			text = append(c.meta.appendValues(append(text, '{'), object), '}')
+		} else {
+			text = appendJSON(text, values[c.name])
+		}
+	}
+	return text
+}
+
+// mirrors reports whether it has a child for each property, and no other.
+func (m *meta) mirrors(values map[string]any) bool {
+	if len(m.children) != len(values) {
+		return false
+	}
+	for _, c := range m.children {
+		value, known := values[c.name]
+		object, _ := value.(map[string]any) // anything else has no properties
+		if !known || !c.meta.mirrors(object) {
+			return false
+		}
+	}
+	return true
 }
 
 // never is how .NET, and with it the hub, writes a time that was not set.

@@ -32,6 +32,9 @@ func (s *Store) Restore(saved SavedIdentity) error {
 		return fmt.Errorf("device %q, module %q: it is there twice", id.Device, id.Module)
 	}
 	restored := saved.entry(id)
+	if !restored.twin.desired.isMirrored() || !restored.twin.reported.isMirrored() {
+		return fmt.Errorf("device %q, module %q: the metadata is not that of the twin's properties", id.Device, id.Module)
+	}
 	if saved.Connected {
 		restored.identity.connectionUpdated = s.clock.Now()
 	}
@@ -102,6 +105,8 @@ func (saved savedSection) section() section {
 	}
 	return section{values: values, meta: saved.Meta.meta(newStamp(time.Time{}, 0)), version: saved.Version}
 }
+
+func (s section) isMirrored() bool { return s.meta.mirrors(s.values) }
 
 // meta shares the stamp of what is above where it is the same.
 func (saved *savedMeta) meta(above *stamp) *meta {

@@ -101,6 +101,18 @@ func TestRefusedRestore(t *testing.T) {
 	g.Expect(h.Restore(store.SavedIdentity{})).To(MatchError("a device without an id"))
 	g.Expect(h.Restore(store.SavedIdentity{DeviceID: "a"})).To(MatchError(`device "a", module "": it is there twice`))
 	g.Expect(h.Restore(store.SavedIdentity{DeviceID: "b", ModuleID: "m"})).To(MatchError(`device "b", module "m": the device is not there`))
+	for _, twin := range []string{
+		`{"desired":{"values":{"a":1}}}`,
+		`{"desired":{"values":{"a":1},"meta":{"c":{"b":{}}}}}`,
+		`{"reported":{"values":{"a":{"b":1}},"meta":{"c":{"a":{}}}}}`,
+		`{"reported":{"values":{"a":1},"meta":{"c":{"a":{"c":{"b":{}}}}}}}`,
+		`{"reported":{"meta":{"c":{"a":{}}}}}`,
+	} {
+		record := store.SavedIdentity{DeviceID: "c"}
+		g.Expect(json.Unmarshal([]byte(twin), &record.Twin)).To(Succeed())
+		g.Expect(h.Restore(record)).To(MatchError(`device "c", module "": the metadata is not that of the twin's properties`), twin)
+	}
+	g.Expect(h.Has(store.ID{Device: "c"})).To(BeFalse())
 }
 
 func TestConnectedDevicesAreRestoredDisconnected(t *testing.T) {
