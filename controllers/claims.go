@@ -43,9 +43,10 @@ func newClaims(reader client.Reader, hubs *connections) *claims {
 	}
 }
 
-// targetName is how a status names a twin. No host or id contains a slash.
+// targetName is how a status names a twin on a session's host, which is in lower
+// case. No host or id contains a slash.
 func targetName(obj *v1alpha1.DeviceTwin, host string) string {
-	return strings.ToLower(host) + "/" + idOf(obj).String()
+	return host + "/" + idOf(obj).String()
 }
 
 // take claims a twin for an object, or says who keeps it.
@@ -173,21 +174,21 @@ func (c *claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, targe
 	return recorded && out.reason == v1alpha1.ReasonHubNotReady, nil
 }
 
-// release gives up what an object keeps, and wakes whoever waits for it.
-func (c *claims) release(ctx context.Context, name types.NamespacedName) {
+// release gives up what an object keeps, and wakes whoever waits for it. It returns
+// the UID of the object that kept it, "" when none did.
+func (c *claims) release(ctx context.Context, name types.NamespacedName) types.UID {
 	c.mu.Lock()
 	target, kept := c.by[name]
+	holder := c.held[target]
 	delete(c.by, name)
 	delete(c.held, target)
 	c.mu.Unlock()
 	if !kept {
-		return
+		return ""
 	}
 	news := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 	_, id, _ := strings.Cut(target, "/")
 	news.Spec.DeviceID, news.Spec.ModuleID, _ = strings.Cut(id, "/")
-	select {
-	case c.released <- event.GenericEvent{Object: news}:
-	case <-ctx.Done():
-	}
+	send(ctx, c.released, news)
+	return holder.uid
 }

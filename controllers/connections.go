@@ -78,16 +78,11 @@ func (c *connections) forget(ctx context.Context, key types.NamespacedName) {
 }
 
 func (c *connections) tell(ctx context.Context, key types.NamespacedName) {
-	news := event.GenericEvent{Object: &v1alpha1.HubConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
-	}}
 	c.mu.RLock()
 	wake := c.wake
 	c.mu.RUnlock()
 	for _, channel := range wake {
-		select {
-		case channel <- news:
-		case <-ctx.Done():
+		if !send(ctx, channel, connectionNamed(key)) {
 			return
 		}
 	}

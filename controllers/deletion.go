@@ -22,10 +22,8 @@ import (
 // hangs: when the time is over, or there is no hub to clean up any more, it lets
 // the object go and says what was left behind.
 func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.DeviceTwin) (ctrl.Result, error) {
-	r.contention.forget(obj.UID)
-	r.guards.gone(obj.UID)
 	if !controllerutil.ContainsFinalizer(obj, v1alpha1.CleanupFinalizer) {
-		r.claims.release(ctx, client.ObjectKeyFromObject(obj))
+		r.forget(ctx, client.ObjectKeyFromObject(obj))
 		return ctrl.Result{}, nil
 	}
 	left, err := r.cleanUp(ctx, obj)
@@ -72,7 +70,7 @@ func (r *deviceTwinReconciler) letGo(ctx context.Context, obj *v1alpha1.DeviceTw
 	if client.IgnoreNotFound(err) != nil {
 		return r.report.next(ctx, outcomeOf(err), 0)
 	}
-	r.claims.release(ctx, client.ObjectKeyFromObject(obj))
+	r.forget(ctx, client.ObjectKeyFromObject(obj))
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
 		return ctrl.Result{}, nil // nothing was asked for
 	}

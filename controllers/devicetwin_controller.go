@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,7 +61,7 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	var obj v1alpha1.DeviceTwin
 	err := r.client.Get(ctx, req.NamespacedName, &obj)
 	if apierrors.IsNotFound(err) {
-		r.claims.release(ctx, req.NamespacedName)
+		r.forget(ctx, req.NamespacedName)
 	}
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -80,6 +81,14 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		return r.report.next(ctx, outcomeOf(err), interval)
 	}
 	return r.report.next(ctx, out, interval)
+}
+
+// forget drops what is remembered of an object that is gone, and passes its twin on.
+func (r *deviceTwinReconciler) forget(ctx context.Context, name types.NamespacedName) {
+	if uid := r.claims.release(ctx, name); uid != "" {
+		r.contention.forget(uid)
+		r.guards.gone(uid)
+	}
 }
 
 // sight is what a visit saw of a twin and did about it. Without a twin, the hub
@@ -139,7 +148,7 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 	}
 	if err != nil {
 		if outcomeOf(err).class == stalled {
-			r.claims.release(ctx, client.ObjectKeyFromObject(obj))
+			r.forget(ctx, client.ObjectKeyFromObject(obj))
 		}
 		return resolved{}, err
 	}

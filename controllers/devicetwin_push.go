@@ -61,7 +61,7 @@ type done struct {
 // run returns the twin as last seen, also with most errors.
 func (p *push) run(ctx context.Context) (*hub.Twin, error) {
 	held, err := p.attempts(ctx)
-	if held != nil {
+	if held != nil && (err != nil || p.done.plan.Withheld) {
 		p.done.pending = twin.Pending(p.input(ctx, held))
 	}
 	return held, err
@@ -240,9 +240,9 @@ func (p *push) store(ctx context.Context, record twin.Record) error {
 		return err
 	}
 	stored, ok := p.obj.Annotations[v1alpha1.OwnedAnnotation]
-	aligned := !alignFinalizer(p.obj.DeepCopy())
-	nothingOwned := !ok && record.Empty() && !controllerutil.ContainsFinalizer(p.obj, v1alpha1.CleanupFinalizer)
-	if nothingOwned || (aligned && stored == text) {
+	finalized := controllerutil.ContainsFinalizer(p.obj, v1alpha1.CleanupFinalizer)
+	nothingOwned := !ok && record.Empty() && !finalized
+	if nothingOwned || (finalized == cleansUp(p.obj) && stored == text) {
 		return nil
 	}
 	if len(text) > maxRecord {

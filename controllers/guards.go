@@ -159,11 +159,5 @@ func (g *guards) forget(key types.NamespacedName) {
 
 // tell wakes the HubConnection's reconciler.
 func (g *guards) tell(ctx context.Context, key types.NamespacedName) {
-	news := event.GenericEvent{Object: &v1alpha1.HubConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
-	}}
-	select {
-	case g.tripped <- news:
-	case <-ctx.Done():
-	}
+	send(ctx, g.tripped, connectionNamed(key))
 }

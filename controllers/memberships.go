@@ -59,9 +59,7 @@ func (m *memberships) wake(ctx context.Context, namespace string, hub types.Name
 		twin := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}
 		twin.Spec.HubRef = v1alpha1.HubReference{Namespace: hub.Namespace, Name: hub.Name}
 		twin.Spec.DeviceID, twin.Spec.ModuleID, _ = strings.Cut(device, "/")
-		select {
-		case m.changed <- event.GenericEvent{Object: twin}:
-		case <-ctx.Done():
+		if !send(ctx, m.changed, twin) {
 			return
 		}
 	}

@@ -229,6 +229,28 @@ func TestTheGuardStopsABadCommit(t *testing.T) {
 	w.Expect(conn.Status.Guard.LastHandledReset).To(Equal("now"))
 }
 
+func TestADeletedTwinDoesNotWaitForTheGuard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn := w.connect()
+	w.edit(conn, func() { conn.Spec.Guard = &v1alpha1.Guard{MaxChangesPerHour: 1} })
+	w.awaitReady(conn)
+	_, err := w.hub.AddDevice("d2")
+	w.Expect(err).NotTo(HaveOccurred())
+	first, second := w.twin("t1", "d1", `{"a":1}`, ""), w.twin("t2", "d2", `{"a":1}`, "")
+	w.create(first)
+	w.awaitReady(first)
+	w.create(second)
+	w.await(second, metav1.ConditionFalse, v1alpha1.ReasonHubPaused)
+	waiting := func() int32 {
+		w.Expect(w.condition(conn, v1alpha1.ConditionReady)).NotTo(BeNil())
+		return ptr.Deref(conn.Status.Guard, v1alpha1.GuardStatus{}).Waiting
+	}
+	w.Eventually(waiting, patience, "50ms").Should(BeEquivalentTo(1))
+	w.delete(second)
+	w.Eventually(waiting, patience, "50ms").Should(BeEquivalentTo(0))
+}
+
 func TestAcknowledgedFollowsTheDevice(t *testing.T) {
 	t.Parallel()
 	fake := clocktesting.NewFakePassiveClock(time.Now())

@@ -196,9 +196,15 @@ func annotate(ctx context.Context, c client.Client, obj *v1alpha1.DeviceTwin, ke
 }
 
 // alignFinalizer keeps the finalizer just where there is something to clean up.
-func alignFinalizer(obj *v1alpha1.DeviceTwin) (changed bool) {
-	if obj.Spec.DeletionPolicy == v1alpha1.DeletionClear || obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
-		return controllerutil.AddFinalizer(obj, v1alpha1.CleanupFinalizer)
+func alignFinalizer(obj *v1alpha1.DeviceTwin) {
+	if cleansUp(obj) {
+		controllerutil.AddFinalizer(obj, v1alpha1.CleanupFinalizer)
+	} else {
+		controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
 	}
-	return controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
+}
+
+// cleansUp tells whether the hub is to be cleaned up behind an object.
+func cleansUp(obj *v1alpha1.DeviceTwin) bool {
+	return obj.Spec.DeletionPolicy == v1alpha1.DeletionClear || obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete
 }

@@ -15,8 +15,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-
-	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
 
 // secretWatches follows exactly the Secrets that HubConnections name, one watch
@@ -157,11 +155,5 @@ func (w *secretWatches) note(secret types.NamespacedName, version string) []type
 }
 
 func (w *secretWatches) tell(ctx context.Context, conn types.NamespacedName) {
-	news := event.GenericEvent{Object: &v1alpha1.HubConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: conn.Namespace, Name: conn.Name},
-	}}
-	select {
-	case w.events <- news:
-	case <-ctx.Done():
-	}
+	send(ctx, w.events, connectionNamed(conn))
 }

@@ -77,17 +77,26 @@ func TestFaultHold(t *testing.T) {
 		hubemulator.OperationCounters{Calls: 1, Statuses: map[string]int64{"200": 1}, BilledMessages: 1, PeakConcurrency: 1}))
 }
 
-func TestFaultHoldDropsARequestWhoseClientLeft(t *testing.T) {
-	t.Parallel()
+// leftBehind starts a hub that keeps a twin update waiting, whose client then goes
+// away; it returns the id of the fault.
+func leftBehind(t *testing.T, action string) (*hub, string) {
+	t.Helper()
 	g := NewWithT(t)
 	h := startHub(t, "d1")
-	id, err := h.server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultHold})
+	id, err := h.server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: action})
 	g.Expect(err).NotTo(HaveOccurred())
 	ctx, leave := context.WithCancel(t.Context())
 	outcome := h.patchInBackground(ctx)
 	g.Eventually(func() any { return h.held(t) }).Should(Equal(json.Number("1")))
 	leave()
 	g.Eventually(outcome).Should(Receive(HaveOccurred()))
+	return h, id
+}
+
+func TestFaultHoldDropsARequestWhoseClientLeft(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h, id := leftBehind(t, hubemulator.FaultHold)
 	g.Eventually(func() any { return h.held(t) }).Should(Equal(json.Number("0")))
 	h.server.RemoveFault(id)
 	g.Eventually(func() any { return h.server.Counters().Operations["updateTwin"].Statuses }).Should(
@@ -98,44 +107,29 @@ func TestFaultHoldDropsARequestWhoseClientLeft(t *testing.T) {
 func TestFaultQueueAppliesWithoutItsClient(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	h := startHub(t, "d1")
-	id, err := h.server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultQueue})
-	g.Expect(err).NotTo(HaveOccurred())
-	ctx, leave := context.WithCancel(t.Context())
-	outcome := h.patchInBackground(ctx)
-	g.Eventually(func() any { return h.held(t) }).Should(Equal(json.Number("1")))
-	leave()
-	g.Eventually(outcome).Should(Receive(HaveOccurred()))
+	h, id := leftBehind(t, hubemulator.FaultQueue)
 	g.Consistently(func() any { return h.held(t) }, "100ms").Should(Equal(json.Number("1")))
 	g.Expect(h.etag(t)).To(Equal(untouched))
 	h.server.RemoveFault(id)
 	g.Eventually(func() any { return h.etag(t) }).ShouldNot(Equal(untouched))
 }
 
-func TestFaultQueueEndsWithTheServer(t *testing.T) {
+func TestWaitingRequestsEndWithTheServer(t *testing.T) {
 	t.Parallel()
-	g := NewWithT(t)
-	h := startHub(t, "d1")
-	_, err := h.server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultQueue})
-	g.Expect(err).NotTo(HaveOccurred())
-	outcome := h.patchInBackground(t.Context())
-	g.Eventually(func() any { return h.held(t) }).Should(Equal(json.Number("1")))
-	g.Expect(h.server.Close()).To(Succeed())
-	g.Eventually(outcome).Should(Receive(HaveOccurred()))
-	g.Expect(h.etag(t)).To(Equal(untouched))
-}
-
-func TestFaultHoldEndsWithTheServer(t *testing.T) {
-	t.Parallel()
-	g := NewWithT(t)
-	h := startHub(t, "d1")
-	_, err := h.server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultHold})
-	g.Expect(err).NotTo(HaveOccurred())
-	outcome := h.patchInBackground(t.Context())
-	g.Eventually(func() any { return h.held(t) }).Should(Equal(json.Number("1")))
-	g.Expect(h.server.Close()).To(Succeed())
-	g.Eventually(outcome).Should(Receive(HaveOccurred()))
-	g.Expect(h.etag(t)).To(Equal(untouched))
+	for _, action := range []string{hubemulator.FaultHold, hubemulator.FaultQueue} {
+		t.Run(action, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			h := startHub(t, "d1")
+			_, err := h.server.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: action})
+			g.Expect(err).NotTo(HaveOccurred())
+			outcome := h.patchInBackground(t.Context())
+			g.Eventually(func() any { return h.held(t) }).Should(Equal(json.Number("1")))
+			g.Expect(h.server.Close()).To(Succeed())
+			g.Eventually(outcome).Should(Receive(HaveOccurred()))
+			g.Expect(h.etag(t)).To(Equal(untouched))
+		})
+	}
 }
 
 func TestFaultDropAnswer(t *testing.T) {

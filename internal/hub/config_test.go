@@ -23,7 +23,7 @@ func TestConnectionStringsThatWork(t *testing.T) {
 		"GatewayHostName=g;" + connectionTo("127.0.0.1:65535"):                                                  "127.0.0.1:65535",
 		"HostName=h;SharedAccessKeyName=iothubowner;SharedAccessKey=" + "YQ==" + ";DeviceId=also-given-is-fine": "h",
 	} {
-		host, err := ParseHost(text)
+		host, err := hostOf(text)
 		g.Expect(err).NotTo(HaveOccurred(), text)
 		g.Expect(host).To(Equal(want))
 	}
@@ -48,7 +48,7 @@ func TestMalformedConnectionStrings(t *testing.T) {
 		own := asError(t, err)
 		g.Expect(own.Reason).To(Equal(ReasonMalformedConnectionString), text)
 		g.Expect(own.Error()).To(ContainSubstring(says))
-		_, err = ParseHost(text)
+		_, err = hostOf(text)
 		g.Expect(asError(t, err).Error()).To(Equal(own.Error()))
 	}
 }
@@ -80,7 +80,7 @@ func TestConnectionStringErrorsQuoteNothing(t *testing.T) {
 			"HostName", "SharedAccessKeyName", "SharedAccessKey", "DeviceId", "=", ";", secret, " ", "/", "@", ":", "h", "\n", "",
 		})
 		text := strings.Join(rapid.SliceOfN(piece, 0, 12).Draw(t, "pieces"), "")
-		if _, err := ParseHost(text); err != nil && strings.Contains(err.Error(), secret) {
+		if _, err := hostOf(text); err != nil && strings.Contains(err.Error(), secret) {
 			t.Fatalf("%q gives %v", text, err)
 		}
 	})

@@ -20,16 +20,6 @@ type connectionString struct {
 	key    string
 }
 
-// ParseHost returns the host of a service connection string in lower case, with its port unless that is 443. It makes
-// the same checks as Open, apart from whether the host is allowed.
-func ParseHost(connectionString string) (string, error) {
-	cs, err := parseConnectionString(connectionString)
-	if err != nil {
-		return "", err
-	}
-	return cs.host, nil
-}
-
 // parseConnectionString takes a connection string apart. Its errors name the part that is wrong, never a value.
 func parseConnectionString(text string) (connectionString, error) {
 	parts, err := splitConnectionString(text)

@@ -27,6 +27,12 @@ func connectionTo(host string) string {
 	return "HostName=" + host + ";SharedAccessKeyName=service;SharedAccessKey=" + testKey
 }
 
+// hostOf returns the host of a service connection string.
+func hostOf(connectionString string) (string, error) {
+	cs, err := parseConnectionString(connectionString)
+	return cs.host, err
+}
+
 // pretend serves handler over TLS as if it were a hub, and returns the configuration of a session with it.
 func pretend(t *testing.T, handler http.HandlerFunc) Config {
 	t.Helper()

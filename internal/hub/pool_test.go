@@ -82,7 +82,7 @@ func TestRateLimitsAreSharedByHostAndOutliveTheCredential(t *testing.T) {
 	_, err = first.GetTwin(t.Context(), ID{Device: "d1"})
 	g.Expect(err).NotTo(HaveOccurred())
 
-	host, err := ParseHost(cfg.ConnectionString)
+	host, err := hostOf(cfg.ConnectionString)
 	g.Expect(err).NotTo(HaveOccurred())
 	cfg.ConnectionString = "HostName=" + host + ";SharedAccessKeyName=service;SharedAccessKey=bmV3"
 	pool.Forget("one")

@@ -186,7 +186,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	g := NewWithT(t)
 	var reached atomic.Int32
 	elsewhere := pretend(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
-	host, err := ParseHost(elsewhere.ConnectionString)
+	host, err := hostOf(elsewhere.ConnectionString)
 	g.Expect(err).NotTo(HaveOccurred())
 	for _, status := range []int{301, 302, 303, 307, 308, 300, 304} {
 		for _, location := range []string{"https://" + host + "/twins/d1", "/other", "https://%zz", ""} {

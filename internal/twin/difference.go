@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // Difference is one declared leaf that the hub does not hold.
@@ -35,14 +34,7 @@ func show(value any) string {
 	if err != nil {
 		return "a value that is no JSON"
 	}
-	if len(text) <= maxShownValue {
-		return string(text)
-	}
-	cut := maxShownValue
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return string(text[:cut]) + "…"
+	return shorten(string(text), maxShownValue)
 }
 
 // Differences are several of them.

@@ -24,7 +24,7 @@ func ParsePath(text string) (Path, error) {
 	parts := strings.Split(text, ".")
 	section := Section(parts[0])
 	if section != Tags && section != Desired {
-		return Path{}, fmt.Errorf("begins with %q: it should begin with %s or %s", shorten(parts[0]), Tags, Desired)
+		return Path{}, fmt.Errorf("begins with %q: it should begin with %s or %s", shorten(parts[0], maxShownKey), Tags, Desired)
 	}
 	return Path{section: section, keys: parts[1:]}, nil
 }
@@ -55,7 +55,7 @@ func step(key string) string {
 	if plainKey(key) {
 		return "." + key
 	}
-	return "[" + strconv.Quote(shorten(key)) + "]"
+	return "[" + strconv.Quote(shorten(key, maxShownKey)) + "]"
 }
 
 func plainKey(key string) bool {
@@ -67,15 +67,15 @@ func plainKey(key string) bool {
 	})
 }
 
-func shorten(key string) string {
-	if len(key) <= maxShownKey {
-		return key
+// shorten cuts a text to at most so many bytes, between two characters.
+func shorten(text string, limit int) string {
+	if len(text) <= limit {
+		return text
 	}
-	cut := maxShownKey
-	for cut > 0 && !utf8.RuneStart(key[cut]) {
-		cut--
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
 	}
-	return key[:cut] + "…"
+	return text[:limit] + "…"
 }
 
 // Paths are several paths.

@@ -40,6 +40,9 @@ type Plan struct {
 	// Yielded, Observed and Postponed are declared leaves that the hub does not
 	// hold and that the patch leaves alone: by policy, and for now.
 	Yielded, Observed, Postponed Differences
+	// Withheld tells whether a policy, or waiting, kept anything from being
+	// written or deleted: only then Pending plans more than Make.
+	Withheld bool
 	// Conflicts are declared leaves that cannot be written without wiping
 	// somebody else's values. They are not in the patch.
 	Conflicts []Conflict

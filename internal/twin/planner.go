@@ -208,6 +208,7 @@ func (p *planner) removedLeaf(at Path, record *node, held any) (change, bool) {
 	case p.spared.declares(at):
 		return unchanged, false
 	case p.policies.of(at) == Observe:
+		p.plan.Withheld = true
 		p.keep(at, record, held)
 		return unchanged, false
 	case record.holds(held), emptied:
@@ -232,6 +233,7 @@ func (p *planner) write(differs Difference, record *node) change {
 		p.observe(differs, record)
 		return unchanged
 	case differs.Drift && p.postponed(differs.Path):
+		p.plan.Withheld = true
 		p.plan.Postponed = append(p.plan.Postponed, differs)
 		p.own(differs.Path, differs.Declared)
 		return unchanged
@@ -243,6 +245,7 @@ func (p *planner) write(differs Difference, record *node) change {
 
 // observe only notes a difference. What is ours there stays recorded.
 func (p *planner) observe(differs Difference, record *node) {
+	p.plan.Withheld = true
 	p.plan.Observed = append(p.plan.Observed, differs)
 	p.keep(differs.Path, record, differs.Held)
 }

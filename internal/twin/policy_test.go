@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -231,7 +232,14 @@ func TestPolicyProperties(t *testing.T) {
 		checkNothingLeftToDo(t, in, plan, after)
 		checkRecordGrows(t, in.Record, plan.Record, after)
 		checkPoliciesAreKept(t, in, after)
+		if pending := Pending(in); !plan.Withheld && !samePatch(pending.Patch, plan.Patch) {
+			t.Fatalf("nothing is withheld, and %v is pending beyond %v", pending.Patch, plan.Patch)
+		}
 	})
+}
+
+func samePatch(a, b Document) bool {
+	return reflect.DeepEqual(a.Tags, b.Tags) && reflect.DeepEqual(a.Desired, b.Desired)
 }
 
 // checkPoliciesAreKept: what is observed does not change, and what is there is
