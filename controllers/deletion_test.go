@@ -155,7 +155,7 @@ func TestALostWriteLeavesNoOrphan(t *testing.T) {
 	w.delete(obj)
 	deleting := w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonDeleting)
 	w.Expect(deleting.Message).To(ContainSubstring("may still be on its way"))
-	w.hub.RemoveFault(fault)
+	w.letArrive(fault, "updateTwin")
 	fake.SetTime(fake.Now().Add(3 * time.Minute))
 	w.awaitGone(obj)
 	w.Expect(w.tags("d1")).To(Equal("{}"))

@@ -147,6 +147,14 @@ func (w *world) awaitHeld(n int) {
 	}, patience, "10ms").Should(Equal(n))
 }
 
+// letArrive ends a fault that queued a request, and waits until the hub is through with it.
+func (w *world) letArrive(fault, operation string) {
+	w.Helper()
+	before := w.calls(operation) // what is held is not counted yet
+	w.hub.RemoveFault(fault)
+	w.Eventually(func() int { return w.calls(operation) }, patience, "10ms").Should(BeNumerically(">", before))
+}
+
 func TestALostAnswerIsNotWrittenTwice(t *testing.T) {
 	t.Parallel()
 	fake := clocktesting.NewFakePassiveClock(time.Now())

@@ -188,7 +188,7 @@ func TestARegistrationThatMayStillArriveIsWaitedFor(t *testing.T) {
 	w.startManager()
 	w.delete(obj)
 	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonDeleting)
-	w.hub.RemoveFault(fault)
+	w.letArrive(fault, "putDevice")
 	fake.SetTime(fake.Now().Add(3 * time.Minute))
 	w.awaitGone(obj)
 	w.Expect(w.registered("new-1")).To(BeFalse())
