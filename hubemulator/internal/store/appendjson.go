@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // appendJSON appends a value of a document as JSON, with the names of each
@@ -30,6 +31,10 @@ func appendJSON(text []byte, value any) []byte {
 		return value.appendJSON(text)
 	case section:
 		return value.appendJSON(text)
+	case *tree:
+		return value.appendJSON(text)
+	case time.Time:
+		return append(appendTime(append(text, '"'), value), '"')
 	case nil:
 		return append(text, "null"...)
 	}
@@ -107,8 +112,8 @@ func appendArray(text []byte, array []any) []byte {
 // appendJSON is document as JSON. The hub's own members come where its
 // documents show them, at the end.
 func (s section) appendJSON(text []byte) []byte {
-	text = s.meta.appendValues(append(text, '{'), s.values)
-	text = s.metadata().appendJSON(appendMember(text, "$metadata"))
+	text = s.root.appendProperties(append(text, '{'))
+	text = s.metadata().appendMetadata(appendMember(text, "$metadata"))
 	text = strconv.AppendInt(appendMember(text, "$version"), s.version, 10)
 	return append(text, '}')
 }

@@ -93,14 +93,14 @@ func (c Choices) checkTwinSizes(t twin) error {
 	if c.sizeOf(t.tags) > maxTagsSize {
 		return c.oversize("Tags", maxTagsSize)
 	}
-	if c.sizeOf(t.desired.values) > maxPropertiesSize {
+	if c.sizeOf(t.desired.root) > maxPropertiesSize {
 		return c.oversize("Properties.Desired", maxPropertiesSize)
 	}
 	return nil
 }
 
 func (c Choices) checkReportedSize(reported section) error {
-	if c.sizeOf(reported.values) > maxPropertiesSize {
+	if c.sizeOf(reported.root) > maxPropertiesSize {
 		return tooLarge("Properties.Reported", maxPropertiesSize)
 	}
 	return nil
@@ -128,6 +128,10 @@ func (c Choices) sizeOf(value any) int {
 		size = 8
 	case bool:
 		size = 4
+	case *tree:
+		for _, property := range value.properties() {
+			size += sizeOfText(property.name.Value()) + c.sizeOf(property.value)
+		}
 	case map[string]any:
 		for key, child := range value {
 			size += sizeOfText(key) + c.sizeOf(child)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"reflect"
 	"slices"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
@@ -52,15 +51,15 @@ func (s *Store) planDesired(current twin, desired configuration.Desired) (desire
 	next, err := s.nextTwin(current, wanted, apply)
 	return desiredWrite{
 		next: next, wanted: wanted,
-		differs: !reflect.DeepEqual(next.desired.values, current.desired.values),
+		differs: !next.desired.root.equal(current.desired.root),
 	}, err
 }
 
 // replaceDesired makes desired properties exactly what is wanted, and leaves
 // tags alone.
-func replaceDesired(t twin, wanted change, at *stamp) twin {
+func replaceDesired(t twin, wanted change, w writing) twin {
 	t.writes++
-	t.desired = t.desired.replaced(wanted.desired, at, at.version)
+	t.desired = t.desired.replaced(wanted.desired, w, w.version)
 	return t
 }
 
@@ -92,8 +91,9 @@ func (s *Store) planModules(device *entry, contents map[string]configuration.Des
 			agent = write.next
 		}
 	}
-	runs, _ := agent.desired.values["modules"].(map[string]any)
-	for _, name := range slices.Sorted(maps.Keys(runs)) {
+	runs := agent.desired.root.object("modules")
+	for _, c := range runs.properties() {
+		name := c.name.Value()
 		if _, written := contents[name]; !written && device.modules[name] == nil {
 			plan.created = append(plan.created, name)
 		}
@@ -101,7 +101,7 @@ func (s *Store) planModules(device *entry, contents map[string]configuration.Des
 	for _, name := range slices.Sorted(maps.Keys(device.modules)) {
 		module := device.modules[name]
 		_, written := contents[name]
-		_, stays := runs[name]
+		stays := runs.child(name) != nil
 		isManaged := module.identity.managedBy == managedByEdge && !module.identity.id.isSystemModule()
 		if isManaged && !written && !stays {
 			plan.dropped = append(plan.dropped, module)

@@ -80,13 +80,14 @@ func (s *Store) freshTwin(id ID, with creation, now time.Time) (twin, error) {
 	if err := with.content.check(); err != nil {
 		return twin{}, err
 	}
-	fresh.tags = mergeValues(nil, with.content.tags)
+	version := fresh.desired.version
+	w := s.writing(desired, version)
+	fresh.tags = fresh.tags.merged(with.content.tags, w)
 	if with.content.desired != nil {
-		version := fresh.desired.version
-		fresh.desired = fresh.desired.merged(with.content.desired, newStamp(desired, version), version)
+		fresh.desired = fresh.desired.merged(with.content.desired, w, version)
 	}
 	if with.reported != nil {
-		fresh.reported = fresh.reported.merged(with.reported, newStamp(reported, 0), fresh.reported.version)
+		fresh.reported = fresh.reported.merged(with.reported, s.writing(reported, 0), fresh.reported.version)
 	}
 	if err := s.choices.checkReportedSize(fresh.reported); err != nil {
 		return twin{}, err

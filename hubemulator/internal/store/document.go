@@ -1,7 +1,9 @@
 package store
 
+import "time"
+
 // object is a JSON object whose fields are in the order that the hub writes
-// them in. Sections may be among the values, at any depth.
+// them in. Sections, trees and times may be among the values, at any depth.
 type object []field
 
 type field struct {
@@ -18,8 +20,10 @@ func (o object) values() map[string]any {
 			values[m.name] = value.values()
 		case section:
 			values[m.name] = value.document()
+		case time.Time:
+			values[m.name] = formatTime(value)
 		default:
-			values[m.name] = value
+			values[m.name] = plain(value)
 		}
 	}
 	return values
@@ -44,9 +48,9 @@ func (x *Snapshot) document() object {
 		document = append(document, field{"statusReason", i.statusReason})
 	}
 	document = append(document,
-		field{"statusUpdateTime", formatTime(i.statusUpdated)},
+		field{"statusUpdateTime", i.statusUpdated},
 		field{"connectionState", i.connectionState()},
-		field{"lastActivityTime", formatTime(i.lastActivity)},
+		field{"lastActivityTime", i.lastActivity},
 		field{"cloudToDeviceMessageCount", i.pendingCommands},
 		field{"authenticationType", i.auth.Type},
 		field{"x509Thumbprint", object{
@@ -56,7 +60,7 @@ func (x *Snapshot) document() object {
 		field{"modelId", i.modelID},
 		field{"version", int64(t.writes) + t.reported.version}, //nolint:gosec // nobody writes 2^63 times
 	)
-	if len(t.tags) > 0 {
+	if !t.tags.empty() {
 		document = append(document, field{"tags", t.tags})
 	}
 	document = append(document, field{"properties", object{{"desired", t.desired}, {"reported", t.reported}}})

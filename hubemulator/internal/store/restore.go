@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unique"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
 )
@@ -31,9 +32,9 @@ func (s *Store) Restore(saved SavedIdentity) error {
 	if s.lookup(id) != nil {
 		return fmt.Errorf("device %q, module %q: it is there twice", id.Device, id.Module)
 	}
-	restored := saved.entry(id)
-	if !restored.twin.desired.isMirrored() || !restored.twin.reported.isMirrored() {
-		return fmt.Errorf("device %q, module %q: the metadata is not that of the twin's properties", id.Device, id.Module)
+	restored, err := saved.entry(id, s.common)
+	if err != nil {
+		return fmt.Errorf("device %q, module %q: %w", id.Device, id.Module, err)
 	}
 	if saved.Connected {
 		restored.identity.connectionUpdated = s.clock.Now()
@@ -70,7 +71,15 @@ func (s *Store) RestoreConfiguration(saved configuration.Configuration) error {
 	return nil
 }
 
-func (saved SavedIdentity) entry(id ID) *entry {
+func (saved SavedIdentity) entry(id ID, common *common) (*entry, error) {
+	desired, err := saved.Twin.Desired.section(common)
+	if err != nil {
+		return nil, err
+	}
+	reported, err := saved.Twin.Reported.section(common)
+	if err != nil {
+		return nil, err
+	}
 	restored := &entry{
 		identity: identity{
 			id: id, generationID: saved.GenerationID, writes: saved.Writes,
@@ -80,9 +89,8 @@ func (saved SavedIdentity) entry(id ID) *entry {
 			statusUpdated: saved.StatusUpdated, lastActivity: saved.LastActivity,
 		},
 		twin: twin{
-			writes: saved.Twin.Writes, tags: saved.Twin.Tags,
-			desired: saved.Twin.Desired.section(), reported: saved.Twin.Reported.section(),
-			configurations: saved.Twin.Configurations,
+			writes: saved.Twin.Writes, tags: (*tree)(nil).merged(saved.Twin.Tags, writing{desired.root.stamp, common}),
+			desired: desired, reported: reported, configurations: saved.Twin.Configurations,
 		},
 		subscriptions: saved.Subscriptions,
 	}
@@ -95,32 +103,55 @@ func (saved SavedIdentity) entry(id ID) *entry {
 		}
 		restored.identity.pendingCommands = len(queue.Pending)
 	}
-	return restored
+	return restored, nil
 }
 
-func (saved savedSection) section() section {
-	values := saved.Values
-	if values == nil {
-		values = map[string]any{}
+func (saved savedSection) section(common *common) (section, error) {
+	root, err := saved.Meta.tree(saved.Values, writing{newStamp(time.Time{}, 0), common})
+	return section{root: root, version: saved.Version}, err
+}
+
+var errNotMirrored = errors.New("the metadata is not that of the twin's properties")
+
+// tree makes an object of its values, with their metadata.
+func (saved *savedMeta) tree(values map[string]any, above writing) (*tree, error) {
+	t := &tree{stamp: saved.stamp(above.stamp)}
+	if len(saved.children()) != len(values) {
+		return nil, errNotMirrored
 	}
-	return section{values: values, meta: saved.Meta.meta(newStamp(time.Time{}, 0)), version: saved.Version}
+	for _, name := range sortedNames(values) {
+		meta, known := saved.Children[name]
+		if !known {
+			return nil, errNotMirrored
+		}
+		next := child{name: unique.Make(name), value: above.common.share(values[name])}
+		if object, isObject := next.value.(map[string]any); isObject {
+			inside, err := meta.tree(object, writing{t.stamp, above.common})
+			if err != nil {
+				return nil, err
+			}
+			next.value, next.stamp = inside, inside.stamp
+		} else if next.stamp = meta.stamp(t.stamp); len(meta.children()) > 0 {
+			return nil, errNotMirrored
+		}
+		t.children = append(t.children, next)
+	}
+	return t, nil
 }
 
-func (s section) isMirrored() bool { return s.meta.mirrors(s.values) }
+// stamp shares that of what is above where it is the same.
+func (saved *savedMeta) stamp(above *stamp) *stamp {
+	if saved == nil || saved.Updated.Equal(above.updated) && saved.Version == above.version {
+		return above
+	}
+	return newStamp(saved.Updated, saved.Version)
+}
 
-// meta shares the stamp of what is above where it is the same.
-func (saved *savedMeta) meta(above *stamp) *meta {
-	m := &meta{stamp: above}
+func (saved *savedMeta) children() map[string]*savedMeta {
 	if saved == nil {
-		return m
+		return nil
 	}
-	if !saved.Updated.Equal(above.updated) || saved.Version != above.version {
-		m.stamp = newStamp(saved.Updated, saved.Version)
-	}
-	for _, name := range sortedNames(saved.Children) {
-		m.children = append(m.children, child{name, saved.Children[name].meta(m.stamp)})
-	}
-	return m
+	return saved.Children
 }
 
 // Has reports whether there is such a device or module.

@@ -181,7 +181,7 @@ func (t taken) saved() SavedIdentity {
 		Connected: i.connected, ConnectionUpdated: i.connectionUpdated,
 		StatusUpdated: i.statusUpdated, LastActivity: i.lastActivity,
 		Twin: savedTwin{
-			Writes: t.twin.writes, Tags: t.twin.tags,
+			Writes: t.twin.writes, Tags: t.twin.tags.values(),
 			Desired: t.twin.desired.saved(), Reported: t.twin.reported.saved(),
 			Configurations: t.twin.configurations,
 		},
@@ -190,15 +190,18 @@ func (t taken) saved() SavedIdentity {
 }
 
 func (s section) saved() savedSection {
-	return savedSection{Values: s.values, Meta: s.meta.saved(), Version: s.version}
+	root := child{value: s.root, stamp: s.root.stamp}
+	return savedSection{Values: s.root.values(), Meta: root.saved(), Version: s.version}
 }
 
-func (m *meta) saved() *savedMeta {
-	saved := &savedMeta{Updated: m.updated, Version: m.version}
-	if len(m.children) > 0 {
-		saved.Children = make(map[string]*savedMeta, len(m.children))
-		for _, c := range m.children {
-			saved.Children[c.name] = c.meta.saved()
+func (c *child) saved() *savedMeta {
+	saved := &savedMeta{Updated: c.updated, Version: c.version}
+	object, _ := c.value.(*tree) // anything else has nothing inside
+	if !object.empty() {
+		saved.Children = make(map[string]*savedMeta, len(object.children))
+		for i := range object.children {
+			inside := &object.children[i]
+			saved.Children[inside.name.Value()] = inside.saved()
 		}
 	}
 	return saved

@@ -1,77 +1,46 @@
 package store
 
-import (
-	"maps"
-	"time"
-)
+import "time"
 
-// section is one of a twin's documents, with the metadata that mirrors it.
-// Values are never changed in place once they are in a section, so that
-// readers may keep what they were given.
+// section is one of a twin's documents.
 type section struct {
-	values  map[string]any
-	meta    *meta
+	root    *tree
 	version int64
 }
 
 func newSection(now time.Time) section {
-	return section{values: map[string]any{}, meta: &meta{stamp: newStamp(now, 0)}, version: 1}
+	return section{root: &tree{stamp: newStamp(now, 0)}, version: 1}
 }
 
-// merged returns the section after a merge patch: objects merge, null deletes,
-// anything else replaces. Equal values get a new stamp too.
-func (s section) merged(patch map[string]any, at *stamp, version int64) section {
-	return section{
-		values:  mergeValues(s.values, patch),
-		meta:    s.meta.merged(patch, &meta{stamp: at}),
-		version: version,
-	}
+// merged returns the section after a merge patch.
+func (s section) merged(patch map[string]any, w writing, version int64) section {
+	return section{root: s.root.merged(patch, w), version: version}
 }
 
 // replaced returns the section after a full replacement.
-func (s section) replaced(content map[string]any, at *stamp, version int64) section {
-	return section{values: map[string]any{}, meta: &meta{}}.merged(content, at, version)
-}
-
-func mergeValues(values, patch map[string]any) map[string]any {
-	merged := maps.Clone(values)
-	if merged == nil {
-		merged = make(map[string]any, len(patch))
-	}
-	for key, value := range patch {
-		switch value := value.(type) {
-		case nil:
-			delete(merged, key)
-		case map[string]any:
-			below, _ := merged[key].(map[string]any) // anything else gives way
-			merged[key] = mergeValues(below, value)
-		default:
-			merged[key] = value
-		}
-	}
-	return merged
+func (s section) replaced(content map[string]any, w writing, version int64) section {
+	return section{version: version}.merged(content, w, version)
 }
 
 // document renders the section as the service API shows it.
 func (s section) document() map[string]any {
-	document := maps.Clone(s.values)
-	document["$metadata"] = s.metadata().document()
-	document["$version"] = s.version
+	document := s.deviceView()
+	document["$metadata"] = s.metadata().metadata()
 	return document
 }
 
 // deviceView renders the section as a device sees it: without $metadata.
 func (s section) deviceView() map[string]any {
-	document := maps.Clone(s.values)
+	document := s.root.values()
 	document["$version"] = s.version
 	return document
 }
 
-// metadata is what is shown of the metadata: an empty section has no version
-// of its own there.
-func (s section) metadata() *meta {
-	if len(s.values) == 0 {
-		return &meta{stamp: newStamp(s.meta.updated, 0)}
+// metadata is the section as if it were a property, for what is shown of its
+// metadata: an empty one has no version of its own there.
+func (s section) metadata() *child {
+	if s.root.empty() {
+		return &child{stamp: newStamp(s.root.updated, 0)}
 	}
-	return s.meta
+	return &child{value: s.root, stamp: s.root.stamp}
 }

@@ -173,7 +173,7 @@ func (s *Store) report(d *entry, content map[string]any, ifVersion *int64) (int6
 	if ifVersion != nil && *ifVersion != current.version {
 		return 0, preconditionFailed("Reported properties version mismatch")
 	}
-	next := current.merged(content, newStamp(now, 0), current.version+1)
+	next := current.merged(content, s.writing(now, 0), current.version+1)
 	if err := s.choices.checkReportedSize(next); err != nil {
 		return 0, err
 	}

@@ -41,7 +41,7 @@ func (x *Snapshot) Property(path []string) (any, bool) {
 	case "lastActivityTime":
 		return below(formatTime(x.identity.lastActivity), path[1:])
 	case "tags":
-		if len(x.twin.tags) == 0 {
+		if x.twin.tags.empty() {
 			return nil, false
 		}
 		return below(x.twin.tags, path[1:])
@@ -68,17 +68,24 @@ func (x *Snapshot) section(name string, path []string) (any, bool) {
 // below walks down from a value.
 func below(value any, path []string) (any, bool) {
 	for _, name := range path {
-		object, isObject := value.(map[string]any)
-		if !isObject {
+		switch object := value.(type) {
+		case *tree:
+			c := object.child(name)
+			if c == nil {
+				return nil, false
+			}
+			value = c.value
+		case map[string]any:
+			deeper, present := object[name]
+			if !present {
+				return nil, false
+			}
+			value = deeper
+		default:
 			return nil, false
 		}
-		deeper, present := object[name]
-		if !present {
-			return nil, false
-		}
-		value = deeper
 	}
-	return value, true
+	return plain(value), true
 }
 
 // property is the part of document() at a path.
@@ -91,20 +98,22 @@ func (s section) property(path []string) (any, bool) {
 	case path[0] == "$metadata":
 		return s.metadata().property(path[1:])
 	}
-	return below(s.values, path)
+	return below(s.root, path)
 }
 
-func (m *meta) property(path []string) (any, bool) {
+// property is the part of metadata() at a path.
+func (c *child) property(path []string) (any, bool) {
 	for i, name := range path {
 		switch {
 		case name == "$lastUpdated":
-			return below(formatTime(m.updated), path[i+1:])
-		case name == "$lastUpdatedVersion" && m.version != 0:
-			return below(m.version, path[i+1:])
+			return below(formatTime(c.updated), path[i+1:])
+		case name == "$lastUpdatedVersion" && c.version != 0:
+			return below(c.version, path[i+1:])
 		}
-		if m = m.child(name); m == nil {
+		object, _ := c.value.(*tree) // anything else has nothing inside
+		if c = object.child(name); c == nil {
 			return nil, false
 		}
 	}
-	return m.document(), true
+	return c.metadata(), true
 }

@@ -48,6 +48,7 @@ type Store struct {
 	policies  []Policy
 	deviceCAs *x509.CertPool
 	choices   Choices
+	common    *common
 	keyless   bool // whether the policies' keys are good for nothing
 
 	maxConfigurations     int
@@ -91,6 +92,7 @@ func New(opts Options) *Store {
 		policies:  defaultPolicies(),
 		deviceCAs: opts.DeviceCAs,
 		choices:   opts.Choices,
+		common:    newCommon(),
 		keyless:   opts.DisableLocalAuth,
 		devices:   map[string]*entry{},
 		index:     newIndex[*entry](),

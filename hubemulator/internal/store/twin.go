@@ -8,7 +8,7 @@ import (
 // twin is the twin of a device or a module, apart from what it mirrors of the identity.
 type twin struct {
 	writes   uint64 // back-end writes, the creation included; the etag in the open
-	tags     map[string]any
+	tags     *tree
 	desired  section
 	reported section
 	before   *twin // what the last write found; nil when there was none
@@ -81,12 +81,12 @@ func (s *Store) ChangeDesired(
 	})
 }
 
-func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, change, *stamp) twin) (*Snapshot, error) {
+func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, change, writing) twin) (*Snapshot, error) {
 	return s.writeFrom(id, ifMatch, apply, func(*entry) (change, error) { return wanted, nil })
 }
 
 func (s *Store) writeFrom(
-	id ID, ifMatch string, apply func(twin, change, *stamp) twin, wanted func(*entry) (change, error),
+	id ID, ifMatch string, apply func(twin, change, writing) twin, wanted func(*entry) (change, error),
 ) (*Snapshot, error) {
 	var written *Snapshot
 	err := s.locked(func() error {
@@ -110,7 +110,7 @@ func (s *Store) writeFrom(
 	return written, err
 }
 
-func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, *stamp) twin) error {
+func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, writing) twin) error {
 	next, err := s.nextTwin(d.twin, wanted, apply)
 	if err != nil {
 		return err
@@ -120,14 +120,14 @@ func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, *sta
 }
 
 // nextTwin is what a write makes of a twin.
-func (s *Store) nextTwin(current twin, wanted change, apply func(twin, change, *stamp) twin) (twin, error) {
+func (s *Store) nextTwin(current twin, wanted change, apply func(twin, change, writing) twin) (twin, error) {
 	if err := wanted.check(); err != nil {
 		return twin{}, err
 	}
 	if err := s.choices.checkVersion(wanted, current.desired); err != nil {
 		return twin{}, err
 	}
-	next := apply(current, wanted, newStamp(s.clock.Now(), current.desired.version+1))
+	next := apply(current, wanted, s.writing(s.clock.Now(), current.desired.version+1))
 	return next, s.choices.checkTwinSizes(next)
 }
 
@@ -141,7 +141,7 @@ func (s *Store) setTwin(d *entry, next twin, wanted change) {
 	}
 }
 
-func patchTwin(t twin, wanted change, at *stamp) twin {
+func patchTwin(t twin, wanted change, w writing) twin {
 	if wanted.tags == nil && wanted.desired == nil && !wanted.clearTags {
 		return t
 	}
@@ -150,17 +150,17 @@ func patchTwin(t twin, wanted change, at *stamp) twin {
 	case wanted.clearTags:
 		t.tags = nil
 	case wanted.tags != nil:
-		t.tags = mergeValues(t.tags, wanted.tags)
+		t.tags = t.tags.merged(wanted.tags, w)
 	}
 	if wanted.desired != nil {
-		t.desired = t.desired.merged(wanted.desired, at, at.version)
+		t.desired = t.desired.merged(wanted.desired, w, w.version)
 	}
 	return t
 }
 
-func replaceTwin(t twin, wanted change, at *stamp) twin {
+func replaceTwin(t twin, wanted change, w writing) twin {
 	t.writes++
-	t.tags = mergeValues(nil, wanted.tags)
-	t.desired = t.desired.replaced(wanted.desired, at, at.version)
+	t.tags = (*tree)(nil).merged(wanted.tags, w)
+	t.desired = t.desired.replaced(wanted.desired, w, w.version)
 	return t
 }

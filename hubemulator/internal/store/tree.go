@@ -1,0 +1,200 @@
+package store
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+	"unique"
+)
+
+// tree is an object in a twin's document: its properties in the order of their
+// names, and when it, or anything in it, was last written. It is never changed:
+// a write makes another one, which shares with it all that it left alone. The
+// nil tree is an empty one.
+type tree struct {
+	*stamp
+	children []child
+}
+
+// child is a property. Its value is a *tree, or what JSON decodes to; objects
+// within an array have no metadata and are maps.
+type child struct {
+	// name is shared by all twins: most of them have the same ones.
+	name  unique.Handle[string]
+	value any
+	*stamp
+}
+
+// stamp is what one write leaves in the metadata of everything it touches.
+type stamp struct {
+	updated time.Time
+	version int64  // 0 where the hub keeps no $lastUpdatedVersion
+	fields  string // both as the fields of a JSON object
+}
+
+func newStamp(updated time.Time, version int64) *stamp {
+	fields := append(appendTime([]byte(`"$lastUpdated":"`), updated), '"')
+	if version != 0 {
+		fields = strconv.AppendInt(append(fields, `,"$lastUpdatedVersion":`...), version, 10)
+	}
+	return &stamp{updated: updated, version: version, fields: string(fields)}
+}
+
+// writing is one write: what it leaves, and which values it need not keep itself.
+type writing struct {
+	*stamp
+	common *common
+}
+
+func (s *Store) writing(now time.Time, version int64) writing {
+	return writing{stamp: newStamp(now, version), common: s.common}
+}
+
+// merged returns the tree after a merge patch: objects merge, null deletes,
+// anything else replaces. Equal values get the new stamp too.
+func (t *tree) merged(patch map[string]any, w writing) *tree {
+	rest := t.properties()
+	children := make([]child, 0, max(len(rest), len(patch)))
+	for _, name := range sortedNames(patch) {
+		before, found := search(rest, name)
+		children = append(children, rest[:before]...)
+		next := child{stamp: w.stamp, value: w.common.share(patch[name])}
+		var below *tree // anything else gives way to an object
+		if rest = rest[before:]; found {
+			next.name = rest[0].name
+			below, _ = rest[0].value.(*tree)
+			rest = rest[1:]
+		} else {
+			next.name = unique.Make(name)
+		}
+		if object, isObject := next.value.(map[string]any); isObject {
+			next.value = below.merged(object, w)
+		}
+		if next.value != nil {
+			children = append(children, next)
+		}
+	}
+	return &tree{stamp: w.stamp, children: append(children, rest...)}
+}
+
+func search(children []child, name string) (at int, found bool) {
+	return slices.BinarySearchFunc(children, name, func(c child, name string) int { return cmp.Compare(c.name.Value(), name) })
+}
+
+func (t *tree) properties() []child {
+	if t == nil {
+		return nil
+	}
+	return t.children
+}
+
+func (t *tree) empty() bool { return len(t.properties()) == 0 }
+
+// child returns nil when there is none of that name.
+func (t *tree) child(name string) *child {
+	children := t.properties()
+	if at, found := search(children, name); found {
+		return &children[at]
+	}
+	return nil
+}
+
+// object is the object of that name, nil when there is none.
+func (t *tree) object(name string) *tree {
+	if c := t.child(name); c != nil {
+		object, _ := c.value.(*tree) // anything else is none
+		return object
+	}
+	return nil
+}
+
+// equal compares values, whenever they were written.
+func (t *tree) equal(other *tree) bool {
+	return slices.EqualFunc(t.properties(), other.properties(), func(a, b child) bool {
+		if a.name != b.name {
+			return false
+		}
+		object, isObject := a.value.(*tree)
+		beside, besideIsObject := b.value.(*tree)
+		if isObject && besideIsObject {
+			return object.equal(beside)
+		}
+		return reflect.DeepEqual(a.value, b.value)
+	})
+}
+
+// values is the tree as encoding/json would decode it.
+func (t *tree) values() map[string]any {
+	values := make(map[string]any, len(t.properties())+2) // with room for what a section adds
+	for _, c := range t.properties() {
+		values[c.name.Value()] = plain(c.value)
+	}
+	return values
+}
+
+// plain is a value as encoding/json would decode it.
+func plain(value any) any {
+	if object, isObject := value.(*tree); isObject {
+		return object.values()
+	}
+	return value
+}
+
+// appendJSON is values as JSON.
+func (t *tree) appendJSON(text []byte) []byte {
+	return append(t.appendProperties(append(text, '{')), '}')
+}
+
+func (t *tree) appendProperties(text []byte) []byte {
+	for _, c := range t.properties() {
+		text = appendJSON(appendMember(text, c.name.Value()), c.value)
+	}
+	return text
+}
+
+// metadata is when the property and what is inside were last written, as a
+// twin's document shows it.
+func (c *child) metadata() map[string]any {
+	object, _ := c.value.(*tree) // anything else has nothing inside
+	document := make(map[string]any, len(object.properties())+2)
+	for i := range object.properties() {
+		inside := &object.children[i]
+		document[inside.name.Value()] = inside.metadata()
+	}
+	document["$lastUpdated"] = formatTime(c.updated)
+	if c.version != 0 {
+		document["$lastUpdatedVersion"] = c.version
+	}
+	return document
+}
+
+// appendMetadata is metadata as JSON, the hub's own fields first.
+func (c *child) appendMetadata(text []byte) []byte {
+	text = append(append(text, '{'), c.fields...)
+	object, _ := c.value.(*tree) // as above
+	for i := range object.properties() {
+		inside := &object.children[i]
+		text = inside.appendMetadata(appendMember(text, inside.name.Value()))
+	}
+	return append(text, '}')
+}
+
+// never is how .NET, and with it the hub, writes a time that was not set.
+const never = "0001-01-01T00:00:00Z"
+
+// FormatTime writes a time that is not part of an identity or a twin as the hub
+// writes theirs.
+func FormatTime(t time.Time) string { return formatTime(t) }
+
+// formatTime writes a time as the hub does: UTC, up to seven digits of a
+// second, without trailing zeros.
+func formatTime(t time.Time) string { return string(appendTime(nil, t)) }
+
+func appendTime(text []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(text, never...)
+	}
+	return t.UTC().Truncate(100*time.Nanosecond).AppendFormat(text, time.RFC3339Nano)
+}
