@@ -57,6 +57,16 @@ controlplane: ## Fetch or build kube-apiserver, etcd and kubectl, once per user.
 clean: ## Remove what was built here; caches in the home folder stay.
 	rm -rf bin
 
+##@ Measure
+
+# BENCHFLAGS goes to the program: make bench-emulator BENCHFLAGS='--rounds 3 --fleet 1000'
+BENCHFLAGS ?=
+
+.PHONY: bench-emulator
+bench-emulator: ## Measure the emulator against its bounds, in some four minutes; writes docs/benchmarks.
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench-emulator ./hack/bench/emulator
+	@bin/bench-emulator --out docs/benchmarks $(BENCHFLAGS)
+
 ##@ Develop
 
 .PHONY: generate

@@ -12,6 +12,8 @@ import (
 	"maps"
 	"net/http"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/sas"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 
 // hubClient speaks to the hub's REST API as a service application would.
 type hubClient struct {
-	credentials credentials
+	credentials sas.Credentials
 	http        *http.Client
 }
 
@@ -50,7 +52,7 @@ func (e *statusError) Error() string {
 }
 
 func newHubClient(connectionString string, caPEM []byte) (*hubClient, error) {
-	credentials, err := parseConnectionString(connectionString)
+	credentials, err := sas.Parse(connectionString)
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +92,11 @@ func (h *hubClient) queryIDs(ctx context.Context, where string) ([]string, error
 }
 
 func (h *hubClient) call(ctx context.Context, method, path string, body, into any) error {
-	request, err := newRequest(ctx, method, "https://"+h.credentials.host+path+"?api-version="+apiVersion, body)
+	request, err := newRequest(ctx, method, "https://"+h.credentials.Host+path+"?api-version="+apiVersion, body)
 	if err != nil {
 		return err
 	}
-	request.Header.Set("Authorization", h.credentials.token(time.Now().Add(time.Hour)))
+	request.Header.Set("Authorization", h.credentials.Token(time.Now().Add(time.Hour)))
 	return exchange(h.http, request, into)
 }
 

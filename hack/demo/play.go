@@ -22,12 +22,12 @@ const tokenLife = 24 * time.Hour
 func (s *story) writeHubScript() (string, error) {
 	config := s.dirs.in("hub-headers")
 	headers := fmt.Sprintf("header = \"Authorization: %s\"\nheader = \"Content-Type: application/json\"\n",
-		s.hub.credentials.token(time.Now().Add(tokenLife)))
+		s.hub.credentials.Token(time.Now().Add(tokenLife)))
 	if err := os.WriteFile(config, []byte(headers), 0o600); err != nil {
 		return "", err
 	}
 	path := s.dirs.in("hub")
-	script := fmt.Sprintf(hubScript, s.emulator.caFile(), config, s.hub.credentials.host, apiVersion)
+	script := fmt.Sprintf(hubScript, s.emulator.caFile(), config, s.hub.credentials.Host, apiVersion)
 	return path, os.WriteFile(path, []byte(script), 0o700)
 }
 

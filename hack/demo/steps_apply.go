@@ -44,7 +44,7 @@ func (s *story) start(ctx context.Context) error {
 		return err
 	}
 	s.out.note("API server  %s", c.server)
-	s.out.note("hub         https://%s", s.hub.credentials.host)
+	s.out.note("hub         https://%s", s.hub.credentials.Host)
 	s.out.note("manager     runs as %s", user)
 	return nil
 }

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	sizes       []int // numbers of devices, ascending
+	rounds      int
+	duration    time.Duration // of each side of a round
+	connections int
+	pages       int // first pages of each kind
+	starts      int
+	fleet       int // devices over MQTT
+	changes     int // desired changes for each of them
+	out         string
+	parts       []string
+	serve       string
+}
+
+const usage = `Usage: emulator [flags]
+
+Measures hubemulator: requests per second and latency beside a bare Go HTTPS
+handler that reads, decodes and answers the same bytes; memory per device; the
+first page of queries; the time to the first answer; and devices over MQTT.
+Rates are measured in rounds, emulator and bare handler in turns; ratios are
+those of one round each, and their median counts. It prints a table, writes
+emulator.md and emulator.json, and exits with 1 when a bound was missed.
+
+Flags:
+`
+
+func parseOptions(args []string, help io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("emulator", flag.ContinueOnError)
+	flags.SetOutput(help)
+	sizes := flags.String("devices", "10000,100000", "`numbers` of devices to measure with, ascending")
+	flags.IntVar(&o.rounds, "rounds", 7, "`number` of rounds for each operation and number of devices")
+	flags.DurationVar(&o.duration, "duration", 2*time.Second, "`time` that either side of a round takes")
+	flags.IntVar(&o.connections, "connections", 32, "`number` of clients, each with a connection that it keeps")
+	flags.IntVar(&o.pages, "pages", 11, "`number` of first pages of each kind")
+	flags.IntVar(&o.starts, "starts", 21, "`number` of starts")
+	flags.IntVar(&o.fleet, "fleet", 5000, "`number` of devices over MQTT")
+	flags.IntVar(&o.changes, "changes", 10, "`number` of desired changes for each of them")
+	flags.StringVar(&o.out, "out", "", "`folder` for emulator.md and emulator.json; they are written when all parts were measured")
+	wanted := flags.String("parts", "start,http,mqtt", "`names` of the parts to measure")
+	flags.StringVar(&o.serve, "serve", "", "run as one of the `servers`, emulator or bare, that the program starts")
+	flags.Usage = func() {
+		_, _ = io.WriteString(help, usage) // the flags follow; there is nobody to tell
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	if flags.NArg() > 0 {
+		return options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	o.parts = strings.Split(*wanted, ",")
+	var err error
+	if o.sizes, err = parseSizes(*sizes); err != nil {
+		return options{}, err
+	}
+	return o, o.validate()
+}
+
+func parseSizes(text string) ([]int, error) {
+	var sizes []int
+	for field := range strings.SplitSeq(text, ",") {
+		size, err := strconv.Atoi(field)
+		if err != nil || size < 1 || len(sizes) > 0 && size <= sizes[len(sizes)-1] {
+			return nil, fmt.Errorf("--devices %q: give numbers above 0, ascending, separated by commas", text)
+		}
+		sizes = append(sizes, size)
+	}
+	return sizes, nil
+}
+
+func (o options) validate() error {
+	for _, number := range []struct {
+		flag  string
+		value int
+	}{
+		{"rounds", o.rounds}, {"connections", o.connections}, {"pages", o.pages},
+		{"starts", o.starts}, {"fleet", o.fleet}, {"changes", o.changes},
+	} {
+		if number.value < 1 {
+			return fmt.Errorf("--%s %d: give a number above 0", number.flag, number.value)
+		}
+	}
+	if o.duration <= 0 {
+		return errors.New("--duration: give a time above 0")
+	}
+	for _, name := range o.parts {
+		if !slices.ContainsFunc(parts[:], func(p part) bool { return p.name == name }) {
+			return fmt.Errorf("--parts: there is no part %q", name)
+		}
+	}
+	return nil
+}
+
+func (o options) wants(part string) bool { return slices.Contains(o.parts, part) }
+
+func (o options) wantsAll() bool {
+	return !slices.ContainsFunc(parts[:], func(p part) bool { return !o.wants(p.name) })
+}
