@@ -113,14 +113,15 @@ test: ## Run every test; ends with "N passed, N failed, N skipped".
 	$(GO) build -o bin/testsummary ./hack/testsummary; \
 	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) | bin/testsummary
 
-# FUZZTIME is for each target. Minimising is cut short: it may take a minute for each new input.
+# FUZZTIME is for each target: a time, or a number of inputs as in 2000x. Minimising is cut short: it may take a
+# minute for each new input.
 FUZZTIME ?= 5s
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZTIME each.
-	@for package in $$($(GO) list ./internal/... ./hubemulator/...); do \
-		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' internal hubemulator | xargs -n 1 dirname | sort -u); do \
+		for target in $$($(GO) test -list '^Fuzz' "./$$package" | grep '^Fuzz'); do \
 			echo "$$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "./$$package"; \
 		done; \
 	done
