@@ -44,6 +44,10 @@ func TestEntraRoles(t *testing.T) {
 		invoke    = prefix + "directMethods/invoke/action"
 		purge     = prefix + "cloudToDeviceMessages/queue/purge/action"
 		statistic = prefix + "statistics/read"
+		jobs      = prefix + "jobs/write"
+
+		configurations = prefix + "configurations/write"
+		tests          = prefix + "configurations/testQueries/action"
 	)
 	operations := []struct {
 		method, path, body string
@@ -73,9 +77,15 @@ func TestEntraRoles(t *testing.T) {
 		{http.MethodGet, "/devices/d1", ``, []string{all, reader, registry}},
 		{http.MethodGet, "/devices", ``, []string{all, reader, registry}},
 		{http.MethodPut, "/devices/d1", `{}`, []string{all, registry, write}},
+		{http.MethodPut, "/jobs/v2/j1", `{"type":"scheduleUpdateTwin","queryCondition":"deviceId = 'none'","updateTwin":{"etag":"*","tags":{"a":1}}}`, []string{all, jobs}},
+		{http.MethodGet, "/jobs/v2/j1", ``, []string{all, reader}},
+		{http.MethodGet, "/jobs/v2/query", ``, []string{all, reader}},
+		{http.MethodGet, "/configurations", ``, []string{all, reader}},
+		{http.MethodPut, "/configurations/none", `{"id":"none","content":{"deviceContent":{"properties.desired.a":1}},"targetCondition":"","priority":1}`, []string{all, configurations}},
+		{http.MethodPost, "/configurations/testQueries", `{"targetCondition":"tags.a = 1"}`, []string{all, tests}},
 		{http.MethodDelete, "/devices/d1", ``, []string{all, registry, deletion}},
 	}
-	for _, role := range []string{all, reader, registry, twins, write, deletion, invoke, purge, statistic, "Owner", "Contributor", "Reader"} {
+	for _, role := range []string{all, reader, registry, twins, write, deletion, invoke, purge, statistic, jobs, configurations, tests, "Owner", "Contributor", "Reader"} {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
 			h := startHubWith(t, hubemulator.Options{
@@ -92,8 +102,8 @@ func TestEntraRoles(t *testing.T) {
 					continue
 				}
 				wanted := BeNumerically("<", 300)
-				if strings.HasSuffix(operation.path, "/methods") {
-					wanted = Equal(http.StatusNotFound) // nobody is connected
+				if strings.HasSuffix(operation.path, "/methods") || strings.HasSuffix(operation.path, "/none") {
+					wanted = Equal(http.StatusNotFound) // nobody is connected, and there is none to update
 				}
 				NewWithT(t).Expect(answer.status).To(wanted, "%s %s: %s", operation.method, operation.path, answer.text)
 			}
