@@ -81,8 +81,7 @@ func (n negative) evaluate(doc Document) any {
 
 func (b binary) evaluate(doc Document) any {
 	left, right := b.left.evaluate(doc), b.right.evaluate(doc)
-	switch b.operator {
-	case "+", "-", "*", "/", "%":
+	if isArithmetic(b.operator) {
 		return calculate(b.operator, left, right)
 	}
 	return compare(b.operator, left, right)

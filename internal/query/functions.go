@@ -25,6 +25,9 @@ func (p *parser) function() (expression, error) {
 		return typeTest{function: upper, operand: operand}, p.expectSymbol(")", "after the argument of "+upper)
 	}
 	if !slices.Contains(functions[:], upper) {
+		if spelling := strings.ReplaceAll(upper, "_", ""); slices.Contains(functions[:], spelling) {
+			return nil, errorAt(p.text, name.offset, "unknown function %q; in queries it is spelled %s", name.text, spelling)
+		}
 		return nil, errorAt(p.text, name.offset, "unknown function %q; conditions on twins know %s", name.text, strings.Join(functions[:], ", "))
 	}
 	if upper == "IS_DEFINED" {

@@ -161,6 +161,10 @@ var (
 	multiplications = [...]string{"*", "/", "%"}
 )
 
+func isArithmetic(operator string) bool {
+	return slices.Contains(additions[:], operator) || slices.Contains(multiplications[:], operator)
+}
+
 func (p *parser) predicate() (expression, error) {
 	left, err := p.sum()
 	if err != nil {
