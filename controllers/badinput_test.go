@@ -167,7 +167,23 @@ func TestAHubThatCannotBeUsedSaysWhyAndRecovers(t *testing.T) {
 			spoil:   func(_ *world, s *setup) { s.conn.Spec.CABundle = []byte("none") },
 			mend:    func(w *world, s setup) { w.edit(s.conn, func() { s.conn.Spec.CABundle = w.hub.CACertificatePEM() }) },
 			reason:  v1alpha1.ReasonInvalidCABundle,
-			message: "caBundle",
+			message: "spec.caBundle: Invalid value: it holds no PEM block",
+		},
+		{
+			name: "selector with an operator that does not exist",
+			spoil: func(_ *world, s *setup) {
+				s.conn.Spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{
+					From: v1alpha1.NamespacesFromSelector,
+					Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+						{Key: "plant", Operator: "Equals", Values: []string{"Redmond43"}},
+					}},
+				}
+			},
+			mend: func(w *world, s setup) {
+				w.edit(s.conn, func() { s.conn.Spec.AllowedNamespaces.Selector.MatchExpressions[0].Operator = metav1.LabelSelectorOpIn })
+			},
+			reason:  v1alpha1.ReasonInvalidSelector,
+			message: "spec.allowedNamespaces.selector.matchExpressions[0].operator: Invalid value: not a valid selector operator",
 		},
 	}
 	for _, tt := range tests {

@@ -147,7 +147,7 @@ func (c *connections) admits(ctx context.Context, found *v1alpha1.HubConnection,
 func (c *connections) selects(ctx context.Context, by *metav1.LabelSelector, namespace string) (bool, error) {
 	selector, err := metav1.LabelSelectorAsSelector(by)
 	if err != nil {
-		// The API server checks operators and values; what it let pass selects nothing.
+		// The HubConnection says so itself; a broken selector selects nothing.
 		return false, nil
 	}
 	found := &metav1.PartialObjectMetadata{}

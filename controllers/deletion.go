@@ -166,8 +166,8 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, obj *v1alpha1.Dev
 func (r *deviceTwinReconciler) clear(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved, successor *v1alpha1.DeviceTwin) (left string, err error) {
 	var spared twin.Document
 	if successor != nil {
-		if spared, err = declaredBy(successor); err != nil {
-			spared = twin.Document{} // what it cannot have it does not take over
+		if declared, err := declaredBy(successor); err == nil {
+			spared = declared.Document // what it cannot have it does not take over
 		}
 	}
 	record := recordOf(ctx, obj, targetOf(obj, found.session.Host()))

@@ -3,12 +3,10 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -19,6 +17,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
 // deviceTwinReconciler keeps the declared leaves of one twin on the hub, and
@@ -111,23 +110,19 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 	if err != nil {
 		return resolved{}, sight{}, err
 	}
-	policies, err := policiesOf(obj)
-	if err != nil {
-		return resolved{}, sight{}, err
-	}
 	found, err := r.claimed(ctx, obj)
 	if err != nil {
 		return found, sight{}, err
 	}
 	owner := found.spec.OwnerTag
-	if err := owned(&declared, owner); err != nil {
+	if err := owned(&declared.Document, owner); err != nil {
 		return found, sight{}, err
 	}
 	push := push{
 		owner:     owner,
 		registrar: r.registrar(obj, found.session),
 		client:    r.client, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
-		declared: declared, policies: policies, id: idOf(obj), target: targetOf(obj, found.session.Host()),
+		declared: declared.Document, policies: declared.Policies, id: idOf(obj), target: targetOf(obj, found.session.Host()),
 		admit: func(ctx context.Context) error { return r.admit(ctx, found, obj) },
 	}
 	before := obj.DeepCopy()
@@ -136,7 +131,7 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 		r.guards.settled(found.key, obj.UID)
 	}
 	r.tell(before, obj, push.done)
-	return found, sight{twin: seen, done: push.done, declared: declared}, err
+	return found, sight{twin: seen, done: push.done, declared: declared.Document}, err
 }
 
 // claimed finds the hub of an object that may use its device there and keeps its
@@ -208,30 +203,11 @@ func wasSynced(obj *v1alpha1.DeviceTwin) bool {
 	return false
 }
 
-// declaredBy reads the declaration and holds it against the twin format's rules.
-func declaredBy(obj *v1alpha1.DeviceTwin) (twin.Document, error) {
-	var declared twin.Document
-	for _, section := range []struct {
-		name string
-		raw  *runtime.RawExtension
-		into *map[string]any
-	}{{"tags", obj.Spec.Tags, &declared.Tags}, {"desired", obj.Spec.Desired, &declared.Desired}} {
-		var raw []byte
-		if section.raw != nil {
-			raw = section.raw.Raw
-		}
-		parsed, err := twin.ParseSection(raw)
-		if err != nil {
-			return declared, invalidTwin(fmt.Sprintf("spec.%s: %v", section.name, err))
-		}
-		*section.into = parsed
-	}
-	if broken := twin.Validate(declared); len(broken) > 0 {
-		rules := make([]string, len(broken))
-		for i, violation := range broken {
-			rules[i] = violation.String()
-		}
-		return declared, invalidTwin(strings.Join(rules, "; "))
+// declaredBy reads the declaration and holds it against the rules.
+func declaredBy(obj *v1alpha1.DeviceTwin) (validation.Declaration, error) {
+	declared, errs := validation.DeviceTwin(obj)
+	if len(errs) > 0 {
+		return declared, invalidTwin(validation.Text(errs))
 	}
 	return declared, nil
 }

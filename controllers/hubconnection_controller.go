@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
 // hubConnectionReconciler opens a session for each HubConnection and proves it
@@ -108,9 +110,12 @@ func (r *hubConnectionReconciler) forget(ctx context.Context, key types.Namespac
 	r.connections.forget(ctx, key)
 }
 
-// connect returns a session once the credential is there and can be used; with
-// an error as well when the hub did not prove it.
+// connect returns a session once the declaration and the credential can be used;
+// with an error as well when the hub did not prove it.
 func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.HubConnection) (hub.Session, error) {
+	if err := checkConnection(conn); err != nil {
+		return nil, err
+	}
 	key := client.ObjectKeyFromObject(conn)
 	config := hub.Config{CABundle: conn.Spec.CABundle, AllowedHostSuffixes: r.suffixes}
 	if conn.Spec.Auth.WorkloadIdentity != nil {
@@ -127,6 +132,23 @@ func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.Hu
 		return nil, err
 	}
 	return session, r.prove(ctx, key, session)
+}
+
+// checkConnection holds a declaration against the rules.
+func checkConnection(conn *v1alpha1.HubConnection) error {
+	for _, rule := range []struct {
+		reason string
+		check  func(*v1alpha1.HubConnection) field.ErrorList
+	}{
+		{v1alpha1.ReasonInvalidHostName, validation.HostName},
+		{v1alpha1.ReasonInvalidCABundle, validation.CABundle},
+		{v1alpha1.ReasonInvalidSelector, validation.NamespaceSelector},
+	} {
+		if errs := rule.check(conn); len(errs) > 0 {
+			return stopStalled(rule.reason, validation.Text(errs))
+		}
+	}
+	return nil
 }
 
 // credential reads the connection string from the HubConnection's own namespace.

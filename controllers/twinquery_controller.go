@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
-	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
 const (
@@ -100,9 +99,9 @@ func void(out outcome) bool {
 
 // ask returns the ids of the devices that the hub says the query selects, sorted.
 func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) ([]string, error) {
-	condition, err := query.ParseCondition(obj.Spec.Where)
-	if err != nil {
-		return nil, stopStalled(v1alpha1.ReasonInvalidQuery, fmt.Sprintf("spec.where: %v. The hub was not asked", err))
+	condition, errs := validation.TwinQuery(obj)
+	if len(errs) > 0 {
+		return nil, stopStalled(v1alpha1.ReasonInvalidQuery, validation.Text(errs)+". The hub was not asked")
 	}
 	found, err := r.connections.resolve(ctx, obj.Namespace, obj.Spec.HubRef)
 	if err != nil {

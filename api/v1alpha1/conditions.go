@@ -63,8 +63,13 @@ const (
 	// ReasonHostNotAllowed: the host named in the connection string is not under
 	// the manager's --allowed-host-suffixes; no token was made for it.
 	ReasonHostNotAllowed = "HostNotAllowed"
-	// ReasonInvalidCABundle: spec.caBundle holds no PEM certificate.
+	// ReasonInvalidHostName: spec.hostName is not a plain host name.
+	ReasonInvalidHostName = "InvalidHostName"
+	// ReasonInvalidCABundle: spec.caBundle is not a list of PEM certificates.
 	ReasonInvalidCABundle = "InvalidCABundle"
+	// ReasonInvalidSelector: spec.allowedNamespaces.selector can select nothing;
+	// the message names the part that is wrong.
+	ReasonInvalidSelector = "InvalidSelector"
 )
 
 // Reasons that speak of the way to the hub and of its answers.

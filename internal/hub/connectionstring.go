@@ -32,7 +32,7 @@ func parseConnectionString(text string) (connectionString, error) {
 		}
 		return connectionString{}, malformed("it lacks " + strings.Join(missing, " and ") + "; copy it again from the hub's shared access policies")
 	}
-	host, err := parseHost(parts[strings.ToLower(partHostName)])
+	host, err := ParseHostName(parts[strings.ToLower(partHostName)])
 	if err != nil {
 		return connectionString{}, malformed(partHostName + " " + err.Error())
 	}

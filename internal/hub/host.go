@@ -14,11 +14,11 @@ func DefaultAllowedHostSuffixes() []string {
 	return []string{".azure-devices.net", ".azure-devices.cn", ".azure-devices.us"}
 }
 
-// parseHost checks that text is a host name with an optional port and nothing else: whatever else a URL may hold could
+// ParseHostName checks that text is a host name with an optional port and nothing else: whatever else a URL may hold could
 // lead a credential elsewhere. It returns it in lower case, without the port when that is the one of https.
-func parseHost(text string) (string, error) {
+func ParseHostName(text string) (string, error) {
 	name, port, hasPort := strings.Cut(strings.ToLower(text), ":")
-	if !validName(name) {
+	if !validName(name) || strings.Contains(port, "/") {
 		return "", errors.New("is not a plain host name; it looks like my-hub.azure-devices.net, without a scheme or a path")
 	}
 	if !hasPort {

@@ -160,7 +160,7 @@ func (cfg Config) target() (connectionString, error) {
 	if cfg.WorkloadIdentity == nil {
 		return parseConnectionString(cfg.ConnectionString)
 	}
-	host, err := parseHost(cfg.HostName)
+	host, err := ParseHostName(cfg.HostName)
 	if err != nil {
 		return connectionString{}, malformed("hostName " + err.Error())
 	}

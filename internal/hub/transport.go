@@ -27,7 +27,7 @@ const (
 // newTransport returns the connections to a host: TLS 1.2 or later, the proxy that the environment names, and the given
 // roots or the system's.
 func newTransport(host string, caBundle []byte) (*http.Transport, error) {
-	roots, err := parseCABundle(caBundle)
+	roots, err := ParseCABundle(caBundle)
 	if err != nil {
 		return nil, &Error{Reason: ReasonInvalidCABundle, Host: host, detail: err.Error()}
 	}
@@ -56,8 +56,9 @@ func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, answer *http
 	}
 }
 
-// parseCABundle reads PEM certificates; none at all means the system's roots.
-func parseCABundle(bundle []byte) (*x509.CertPool, error) {
+// ParseCABundle reads PEM certificates. No bytes at all give nil: the system's roots. An error says which block cannot
+// be used, and quotes nothing.
+func ParseCABundle(bundle []byte) (*x509.CertPool, error) {
 	if len(bundle) == 0 {
 		return nil, nil
 	}

@@ -29,11 +29,9 @@ const (
 type Violation struct {
 	// Field is the path below spec: tags.location.plant.
 	Field string
-	// Rule says what is wrong, and the limit.
+	// Rule says what is there and should not be, and the limit.
 	Rule string
 }
-
-func (v Violation) String() string { return "spec." + v.Field + ": " + v.Rule }
 
 // Validate checks a declaration against the rules that IoT Hub documents for
 // twins. It returns nothing when the hub has no reason to refuse it, and the
@@ -56,7 +54,7 @@ func (vs *violations) add(field, format string, args ...any) {
 func (vs *violations) section(name Section, section map[string]any, limit int) {
 	vs.object(string(name), section, 0)
 	if size := sizeOf(section); size > limit {
-		vs.add(string(name), "has a size of %d by IoT Hub's accounting; at most %d is allowed", size, limit)
+		vs.add(string(name), "a size of %d by IoT Hub's accounting; at most %d is allowed", size, limit)
 	}
 }
 
@@ -65,10 +63,10 @@ func (vs *violations) section(name Section, section map[string]any, limit int) {
 func (vs *violations) value(field string, value any, level int) {
 	switch value := value.(type) {
 	case nil:
-		vs.add(field, "is null; IoT Hub stores no null: leave the key out")
+		vs.add(field, "null; IoT Hub stores no null: leave the key out")
 	case string:
 		if len(value) > maxStringBytes {
-			vs.add(field, "is a string of %d bytes; at most %d are allowed", len(value), maxStringBytes)
+			vs.add(field, "a string of %d bytes; at most %d are allowed", len(value), maxStringBytes)
 		}
 	case map[string]any:
 		if vs.tooDeep(field, level) {
@@ -92,7 +90,7 @@ func (vs *violations) tooDeep(field string, level int) bool {
 	if level <= maxLevel {
 		return false
 	}
-	vs.add(field, "is an object or array at level %d; at most %d levels are allowed below the section", level, maxLevel)
+	vs.add(field, "an object or array at level %d; at most %d levels are allowed below the section", level, maxLevel)
 	return true
 }
 
@@ -106,11 +104,11 @@ func (vs *violations) object(field string, object map[string]any, level int) {
 
 func (vs *violations) key(field, key string) {
 	if len(key) > maxKeyBytes {
-		vs.add(field, "has a key of %d bytes; at most %d are allowed", len(key), maxKeyBytes)
+		vs.add(field, "a key of %d bytes; at most %d are allowed", len(key), maxKeyBytes)
 	}
 	if i := strings.IndexFunc(key, forbiddenInKey); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(key[i:])
-		vs.add(field, "has a key with the character %q; IoT Hub allows no control character, '.', '$', '#' or space in keys", r)
+		vs.add(field, "a key with the character %q; IoT Hub allows no control character, '.', '$', '#' or space in keys", r)
 	}
 }
 
@@ -125,7 +123,7 @@ func (vs *violations) number(field string, value any) {
 	f, ok := number(value)
 	integer := !ok || math.IsInf(f, 0) || f == math.Trunc(f)
 	if integer && (!ok || f > maxInteger || f < minInteger) {
-		vs.add(field, "is an integer outside %d to %d", minInteger, maxInteger)
+		vs.add(field, "an integer outside %d to %d", minInteger, maxInteger)
 	}
 }
 

@@ -1,0 +1,54 @@
+package validation
+
+import (
+	"slices"
+	"strings"
+
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// HubConnection checks what can be known of a HubConnection without its Secret
+// and without the hub.
+func HubConnection(obj *v1alpha1.HubConnection) field.ErrorList {
+	return slices.Concat(HostName(obj), CABundle(obj), NamespaceSelector(obj))
+}
+
+// HostName checks that spec.hostName is a host name with an optional port and
+// nothing else, if it is there.
+func HostName(obj *v1alpha1.HubConnection) field.ErrorList {
+	if obj.Spec.HostName == "" {
+		return nil
+	}
+	if _, err := hub.ParseHostName(obj.Spec.HostName); err != nil {
+		return field.ErrorList{invalid(specPath().Child("hostName"), err.Error())}
+	}
+	return nil
+}
+
+// CABundle checks that spec.caBundle is a list of PEM certificates, if it is
+// there.
+func CABundle(obj *v1alpha1.HubConnection) field.ErrorList {
+	if _, err := hub.ParseCABundle(obj.Spec.CABundle); err != nil {
+		rule := err.Error() + "; put PEM certificates there and nothing else"
+		return field.ErrorList{invalid(specPath().Child("caBundle"), rule)}
+	}
+	return nil
+}
+
+// NamespaceSelector checks that spec.allowedNamespaces.selector can select
+// anything, if it is there: the schema leaves its operators and labels open.
+func NamespaceSelector(obj *v1alpha1.HubConnection) field.ErrorList {
+	errs := metav1validation.ValidateLabelSelector(obj.Spec.AllowedNamespaces.Selector,
+		metav1validation.LabelSelectorValidationOptions{}, specPath().Child("allowedNamespaces", "selector"))
+	for _, err := range errs {
+		err.BadValue = field.OmitValueType{}
+	}
+	// The labels come from a map: without an order of their own the errors would
+	// read differently each time.
+	slices.SortStableFunc(errs, func(a, b *field.Error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errs
+}

@@ -1,0 +1,28 @@
+package validation
+
+import (
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+)
+
+// TwinQuery reads the condition of a TwinQuery. An error says at which position
+// the text stops being a condition, and why.
+func TwinQuery(obj *v1alpha1.TwinQuery) (*query.Condition, field.ErrorList) {
+	condition, err := query.ParseCondition(obj.Spec.Where)
+	if err != nil {
+		return nil, field.ErrorList{invalid(specPath().Child("where"), err.Error())}
+	}
+	return condition, nil
+}
+
+// TwinQueryDoubts says what a valid TwinQuery probably does not mean. None of it
+// is a reason to refuse the object.
+func TwinQueryDoubts(condition *query.Condition) []string {
+	doubts := condition.Doubts()
+	for i, doubt := range doubts {
+		doubts[i] = specPath().Child("where").String() + ": " + doubt
+	}
+	return doubts
+}
