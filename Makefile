@@ -74,9 +74,11 @@ generate: ## Generate the API types' deep copies.
 	$(TOOL) controller-gen object paths=./api/...
 
 .PHONY: manifests
-manifests: ## Generate the custom resource definitions and the manager's role.
-	$(TOOL) controller-gen crd rbac:roleName=manager-role paths=./api/... paths=./controllers/... \
-		output:crd:artifacts:config=config/crd/bases output:rbac:artifacts:config=config/rbac
+manifests: ## Generate the custom resource definitions, the manager's role and the webhooks.
+	$(TOOL) controller-gen crd rbac:roleName=manager-role webhook \
+		paths=./api/... paths=./controllers/... paths=./internal/admission \
+		output:crd:artifacts:config=config/crd/bases output:rbac:artifacts:config=config/rbac \
+		output:webhook:artifacts:config=config/webhook
 	@test -s config/rbac/role.yaml || { \
 		echo "no role came out: +kubebuilder:rbac markers must not stand in a type's doc comment"; exit 1; }
 

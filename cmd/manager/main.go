@@ -23,9 +23,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
+	"github.com/devicetwin-io/devicetwin-operator/internal/admission"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
@@ -39,6 +41,8 @@ type options struct {
 	metricsAddress  string
 	secureMetrics   bool
 	probeAddress    string
+	webhookAddress  string
+	webhookCertDir  string
 	leaderElect     bool
 	hostSuffixes    string
 	workers         int
@@ -65,6 +69,9 @@ func parse() (options, zap.Options) {
 		"serve metrics over HTTPS to clients that the API server authenticates and authorizes; false serves plain HTTP to anybody who reaches the address")
 	flag.StringVar(&opts.probeAddress, "health-probe-bind-address", ":8081",
 		"address to serve /healthz and /readyz on; 0 serves none")
+	flag.StringVar(&opts.webhookCertDir, "webhook-cert-dir", "",
+		"folder with tls.crt and tls.key to serve the admission webhooks with; renewed files are taken up; empty serves no webhooks")
+	flag.StringVar(&opts.webhookAddress, "webhook-bind-address", ":9443", "address to serve the admission webhooks on")
 	flag.BoolVar(&opts.leaderElect, "leader-elect", false,
 		"act only while holding a Lease, so that several managers can stand by")
 	flag.StringVar(&opts.hostSuffixes, "allowed-host-suffixes", strings.Join(hub.DefaultAllowedHostSuffixes(), ","),
@@ -109,9 +116,14 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("finding a cluster (name one with --kubeconfig): %w", err)
 	}
+	webhooks, err := webhookServer(opts)
+	if err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       metricsOptions(opts),
+		WebhookServer:                 webhooks,
 		HealthProbeBindAddress:        opts.probeAddress,
 		LeaderElection:                opts.leaderElect,
 		LeaderElectionID:              leaderElectionID,
@@ -124,6 +136,11 @@ func run(ctx context.Context, opts options) error {
 	}
 	if err := addProbes(mgr); err != nil {
 		return err
+	}
+	if webhooks != nil {
+		if err := addWebhooks(mgr); err != nil {
+			return err
+		}
 	}
 	entra, err := entraOptions(opts)
 	if err != nil {
@@ -192,6 +209,23 @@ func addProbes(mgr ctrl.Manager) error {
 		}
 		return nil
 	})
+}
+
+// webhookServer is nil where no webhooks are wanted.
+func webhookServer(opts options) (webhook.Server, error) {
+	if opts.webhookCertDir == "" {
+		return nil, nil
+	}
+	return admission.NewServer(opts.webhookAddress, opts.webhookCertDir)
+}
+
+// addWebhooks serves admission; readiness waits for it, so that the Service does
+// not lead the API server to a manager that does not answer yet.
+func addWebhooks(mgr ctrl.Manager) error {
+	if err := admission.Setup(mgr); err != nil {
+		return err
+	}
+	return mgr.AddReadyzCheck("webhooks", mgr.GetWebhookServer().StartedChecker())
 }
 
 func split(list string) []string {

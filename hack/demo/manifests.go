@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -159,43 +158,4 @@ func parentOf(tree map[string]any, path []string) (map[string]any, error) {
 		return nil, missing
 	}
 	return tree, nil
-}
-
-// workload says as whom the manager is meant to run.
-type workload struct{ namespace, serviceAccount string }
-
-// splitInstallation separates what `kubectl kustomize config/default` prints
-// into the objects to apply and the manager's Deployment, which stays out: here
-// the manager is a process beside the API server.
-func splitInstallation(rendered string) (objects string, manager workload, err error) {
-	var kept strings.Builder
-	for _, document := range splitDocuments([]byte(rendered)) {
-		var object struct {
-			Kind     string `json:"kind"`
-			Metadata struct {
-				Namespace string `json:"namespace"`
-			} `json:"metadata"`
-			Spec struct {
-				Template struct {
-					Spec struct {
-						ServiceAccountName string `json:"serviceAccountName"`
-					} `json:"spec"`
-				} `json:"template"`
-			} `json:"spec"`
-		}
-		if err := yaml.Unmarshal(document, &object); err != nil {
-			return "", workload{}, fmt.Errorf("config/default: %w", err)
-		}
-		if object.Kind == "Deployment" {
-			manager = workload{object.Metadata.Namespace, object.Spec.Template.Spec.ServiceAccountName}
-			continue
-		}
-		kept.WriteString("---\n")
-		kept.Write(document)
-		kept.WriteByte('\n')
-	}
-	if manager.namespace == "" || manager.serviceAccount == "" {
-		return "", workload{}, errors.New("config/default has no Deployment with a namespace and a service account")
-	}
-	return kept.String(), manager, nil
 }

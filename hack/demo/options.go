@@ -9,7 +9,7 @@ import (
 )
 
 // letters name the steps of the story, in order.
-const letters = "abcdefgh"
+const letters = "abcdefghi"
 
 // options are the command line.
 type options struct {
@@ -30,7 +30,7 @@ type options struct {
 const usage = `Usage: demo --bin DIR --assets DIR [flags]
 
 Starts etcd, kube-apiserver, hubemulator, the manager and devicesim on free
-loopback ports and tells the tutorial in steps a to h. Then it stays up until
+loopback ports and tells the tutorial in steps a to i. Then it stays up until
 Ctrl-C; with --check it leaves, and exits non-zero when a step did not hold.
 
 --break removes the cause of one step, which must then fail:
@@ -42,6 +42,7 @@ Ctrl-C; with --check it leaves, and exits non-zero when a step did not hold.
   f  the manager is frozen (SIGSTOP) before somebody else changes the twin
   g  the edit of power_level is not applied
   h  the removal of the region is not applied
+  i  the API server is no longer told of the webhooks
 
 --kill-after kills the manager with SIGKILL after that step and starts it
 again; b is done twice: between the ownership record and the write to the hub,
@@ -59,8 +60,8 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	flags.StringVar(&o.root, "root", ".", "the repository's `folder`")
 	flags.StringVar(&o.keepLogs, "keep-logs", "", "`folder` in which logs are kept")
 	flags.BoolVar(&o.check, "check", false, "leave after the story; the exit status says whether it held")
-	flags.StringVar(&o.killAfter, "kill-after", "", "kill the manager after this `step`, a to h")
-	flags.StringVar(&o.breakStep, "break", "", "remove the cause of this `step`, a to h")
+	flags.StringVar(&o.killAfter, "kill-after", "", "kill the manager after this `step`, a to i")
+	flags.StringVar(&o.breakStep, "break", "", "remove the cause of this `step`, a to i")
 	flags.BoolVar(&o.idle, "idle", false, "end with the idle proof, 60 s in which nothing may be written (default: with --check, unless something is killed or broken)")
 	flags.Usage = func() {
 		_, _ = io.WriteString(help, usage) // the flags follow; there is nobody to tell
@@ -86,7 +87,7 @@ func (o options) validate() error {
 	}
 	for name, value := range map[string]string{"--kill-after": o.killAfter, "--break": o.breakStep} {
 		if value != "" && (len(value) != 1 || !strings.Contains(letters, value)) {
-			return fmt.Errorf("%s %q: give one letter, a to h", name, value)
+			return fmt.Errorf("%s %q: give one letter, a to i", name, value)
 		}
 	}
 	if o.killAfter != "" && o.breakStep != "" {

@@ -47,7 +47,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		complaint string
 	}{
 		"no assets":        {nil, "--assets"},
-		"a letter too far": {[]string{"--assets=x", "--kill-after=i"}, "--kill-after"},
+		"a letter too far": {[]string{"--assets=x", "--kill-after=j"}, "--kill-after"},
 		"two letters":      {[]string{"--assets=x", "--break=ab"}, "--break"},
 		"both":             {[]string{"--assets=x", "--break=a", "--kill-after=a"}, "separate"},
 		"an argument":      {[]string{"--assets=x", "more"}, "more"},

@@ -74,6 +74,17 @@ func (a *authority) server(name string, more ...string) (keyPair, error) {
 	})
 }
 
+// serverDir issues a certificate as server does, into a folder of its own: tls.crt
+// and tls.key, as a Secret is mounted.
+func (a *authority) serverDir(name string) (string, error) {
+	dir := filepath.Join(a.dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	_, err := a.server(filepath.Join(name, "tls"))
+	return dir, err
+}
+
 // client issues a certificate that authenticates as user, in groups.
 func (a *authority) client(user string, groups ...string) (keyPair, error) {
 	return a.issue(user, &x509.Certificate{

@@ -30,13 +30,7 @@ func (s *story) start(ctx context.Context) error {
 		return err
 	}
 	s.out.note("CRDs and RBAC, and the manager as its own service account ...")
-	kubeconfig := s.dirs.in("manager.kubeconfig")
-	user, err := installOperator(ctx, s.kubectl, c, s.opts.root, kubeconfig)
-	if err != nil {
-		return err
-	}
-	s.operator = &operator{sup: s.sup, path: filepath.Join(s.opts.bin, "manager"), kubeconfig: kubeconfig, user: user}
-	if err := s.operator.start(); err != nil {
+	if err := s.installOperator(ctx); err != nil {
 		return err
 	}
 	s.manifests, err = copyManifests(filepath.Join(s.opts.root, "config", "samples", "tutorial"), s.dirs.in("manifests"))
@@ -45,7 +39,7 @@ func (s *story) start(ctx context.Context) error {
 	}
 	s.out.note("API server  %s", c.server)
 	s.out.note("hub         https://%s", s.hub.credentials.Host)
-	s.out.note("manager     runs as %s", user)
+	s.out.note("manager     runs as %s", s.operator.user)
 	return nil
 }
 

@@ -87,6 +87,7 @@ func (s *story) steps() []step {
 		{"f", "Somebody else changes the twin behind our back", s.foreignChange, 2},
 		{"g", "An edit of the manifest reaches the device", s.editReaches, 1},
 		{"h", "A key that leaves the manifest leaves the hub", s.removal, 1},
+		{"i", "A manifest that breaks IoT Hub's rules is refused at once", s.refusal, 0},
 	}
 	if s.opts.killAfter != "" {
 		steps = append(steps, step{"end", "After the kill the story ended as told", s.endAsTold, 0})

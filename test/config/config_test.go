@@ -34,12 +34,16 @@ const (
 // toolTimeout covers building kustomize on a slow machine with empty caches.
 const toolTimeout = 5 * time.Minute
 
-// cluster is an API server without any custom resource definition: those come
+// certManager holds the definitions of cert-manager's kinds, which a cluster has
+// before the operator comes. Nothing here issues certificates.
+const certManager = "testdata/cert-manager"
+
+// cluster is an API server with no other custom resource definition: ours come
 // from config/crd here. TestMain sets it.
 var cluster *testenv.Env
 
 func TestMain(m *testing.M) {
-	os.Exit(testenv.Run(m, testenv.Options{CRDDirs: []string{}}, func(e *testenv.Env) { cluster = e }))
+	os.Exit(testenv.Run(m, testenv.Options{CRDDirs: []string{certManager}}, func(e *testenv.Env) { cluster = e }))
 }
 
 func newClient(t *testing.T) client.Client {
@@ -130,7 +134,8 @@ func names(objects []*unstructured.Unstructured) []string {
 }
 
 // TestEveryKustomizationApplies goes through the folders in the order in which
-// one needs the other.
+// one needs the other. The samples come before the webhooks, which nobody serves
+// here: the API server would try to ask them.
 func TestEveryKustomizationApplies(t *testing.T) {
 	for _, tc := range []struct {
 		dir  string
@@ -141,22 +146,27 @@ func TestEveryKustomizationApplies(t *testing.T) {
 			"CustomResourceDefinition devicetwins.iothub.devicetwin.io",
 			"CustomResourceDefinition twinqueries.iothub.devicetwin.io",
 		}},
+		{dir: "config/samples", want: []string{"HubConnection factory-hub", "DeviceTwin press-07", "TwinQuery building-43-pressing"}},
+		{dir: "config/samples/tutorial", want: []string{
+			"HubConnection hub", "DeviceTwin thermostat-1", "TwinQuery redmond43", "TwinQuery redmond43-cellular",
+		}},
 		{dir: "config/rbac", want: []string{
 			"ServiceAccount manager", "ClusterRole manager-role", "ClusterRoleBinding manager-rolebinding",
 			"Role leader-election-role", "RoleBinding leader-election-rolebinding", "ClusterRole metrics-auth-role",
 			"ClusterRole devicetwin-viewer-role", "ClusterRole hubconnection-editor-role", "ClusterRole twinquery-admin-role",
 		}},
 		{dir: "config/manager", want: []string{"Deployment manager"}},
+		{dir: "config/webhook", want: []string{"ValidatingWebhookConfiguration validation", "Service webhook"}},
+		{dir: "config/certmanager", want: []string{"Issuer webhook", "Certificate webhook"}},
 		{dir: "config/default", want: []string{
 			"Namespace devicetwin-system", "CustomResourceDefinition devicetwins.iothub.devicetwin.io",
 			"ServiceAccount devicetwin-manager", "ClusterRole devicetwin-manager-role",
 			"Deployment devicetwin-manager", "Service devicetwin-manager-metrics",
-		}},
-		{dir: "config/samples", want: []string{"HubConnection factory-hub", "DeviceTwin press-07", "TwinQuery building-43-pressing"}},
-		{dir: "config/samples/tutorial", want: []string{
-			"HubConnection hub", "DeviceTwin thermostat-1", "TwinQuery redmond43", "TwinQuery redmond43-cellular",
+			"ValidatingWebhookConfiguration devicetwin-validation", "Service devicetwin-webhook",
+			"Issuer devicetwin-webhook", "Certificate devicetwin-webhook",
 		}},
 		{dir: "test/config/testdata/overlay", want: []string{"Namespace plant-operations", "Deployment devicetwin-manager"}},
+		{dir: "test/config/testdata/without-webhook", want: []string{"Deployment devicetwin-manager", "Service devicetwin-manager-metrics"}},
 	} {
 		t.Run(tc.dir, func(t *testing.T) {
 			g := NewWithT(t)
@@ -181,7 +191,10 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 		return err
 	})).To(Succeed())
 	g.Expect(found).To(ConsistOf(
-		"config/crd", "config/rbac", "config/manager", "config/default", "config/samples", "config/samples/tutorial",
+		"config/crd", "config/rbac", "config/manager", "config/webhook", "config/certmanager", "config/default",
+		"config/samples", "config/samples/tutorial",
+		"config/certmanager/names",            // a transformer, used by config/default
 		"config/components/devicesim-sidecar", // through test/config/testdata/overlay
+		"config/components/without-webhook",   // through test/config/testdata/without-webhook
 	))
 }

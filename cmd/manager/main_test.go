@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+)
+
+// certificate writes a certificate that signs itself, as tls.crt and tls.key.
+func certificate(t *testing.T) (dir string) {
+	t.Helper()
+	g := NewWithT(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	g.Expect(err).NotTo(HaveOccurred())
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	g.Expect(err).NotTo(HaveOccurred())
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	g.Expect(err).NotTo(HaveOccurred())
+	dir = t.TempDir()
+	for name, block := range map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: der}, "tls.key": {Type: "EC PRIVATE KEY", Bytes: keyDER},
+	} {
+		g.Expect(os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600)).To(Succeed())
+	}
+	return dir
+}
+
+// freeAddress is an address of this machine that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func TestWebhooksAreOffWithoutACertificate(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	server, err := webhookServer(options{webhookAddress: ":9443"})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(server).To(BeNil())
+
+	dir := t.TempDir()
+	_, err = webhookServer(options{webhookAddress: ":9443", webhookCertDir: dir})
+	g.Expect(err).To(MatchError(ContainSubstring(filepath.Join(dir, "tls.crt"))), "not off by mistake")
+}
+
+// TestReadinessWaitsForTheWebhooks needs no cluster: this manager watches nothing.
+func TestReadinessWaitsForTheWebhooks(t *testing.T) {
+	t.Parallel()
+	for name, certDir := range map[string]string{"on": certificate(t), "off": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			scheme, err := newScheme()
+			g.Expect(err).NotTo(HaveOccurred())
+			probes := freeAddress(t)
+			opts := options{webhookAddress: freeAddress(t), webhookCertDir: certDir}
+			server, err := webhookServer(opts)
+			g.Expect(err).NotTo(HaveOccurred())
+			mgr, err := ctrl.NewManager(&rest.Config{Host: "https://127.0.0.1:1"}, ctrl.Options{
+				Scheme: scheme, WebhookServer: server, HealthProbeBindAddress: probes,
+				Metrics: metricsserver.Options{BindAddress: "0"},
+			})
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(addProbes(mgr)).To(Succeed())
+			if server != nil {
+				g.Expect(addWebhooks(mgr)).To(Succeed())
+				g.Expect(server.StartedChecker()(nil)).To(MatchError(ContainSubstring("not been started")))
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- mgr.Start(ctx) }()
+			defer func() {
+				cancel()
+				g.Expect(<-ended).To(Succeed())
+			}()
+			status := func(path string) func() (int, error) {
+				return func() (int, error) {
+					answer, err := http.Get(fmt.Sprintf("http://%s%s", probes, path))
+					if err != nil {
+						return 0, err
+					}
+					return answer.StatusCode, answer.Body.Close()
+				}
+			}
+			g.Eventually(status("/readyz"), "30s").Should(Equal(http.StatusOK))
+			if server == nil {
+				g.Expect(status("/readyz/webhooks")()).To(Equal(http.StatusNotFound))
+				return
+			}
+			g.Expect(status("/readyz/webhooks")()).To(Equal(http.StatusOK))
+		})
+	}
+}

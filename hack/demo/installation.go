@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// workload says as whom the manager is meant to run.
+type workload struct{ namespace, serviceAccount string }
+
+// installation is what `kubectl kustomize config/default` prints, taken apart.
+type installation struct {
+	// objects are applied as they are.
+	objects string
+	// webhooks is applied when the manager serves, with its address.
+	webhooks map[string]any
+	manager  workload
+}
+
+// leftOut is done in another way here: the manager is a process beside the API
+// server, and gets its certificate from the demo.
+var leftOut = []string{"Deployment", "Issuer", "Certificate"}
+
+const webhooksKind = "ValidatingWebhookConfiguration"
+
+func takeApart(rendered string) (installation, error) {
+	var out installation
+	var kept strings.Builder
+	for _, document := range splitDocuments([]byte(rendered)) {
+		var object map[string]any
+		if err := yaml.Unmarshal(document, &object); err != nil {
+			return out, fmt.Errorf("config/default: %w", err)
+		}
+		kind, _ := object["kind"].(string)
+		switch {
+		case kind == webhooksKind:
+			out.webhooks = object
+		case slices.Contains(leftOut, kind):
+			if err := out.manager.read(document, kind); err != nil {
+				return out, err
+			}
+		default:
+			kept.WriteString("---\n")
+			kept.Write(document)
+			kept.WriteByte('\n')
+		}
+	}
+	out.objects = kept.String()
+	if out.manager.namespace == "" || out.manager.serviceAccount == "" {
+		return out, errors.New("config/default has no Deployment with a namespace and a service account")
+	}
+	if out.webhooks == nil {
+		return out, errors.New("config/default has no " + webhooksKind)
+	}
+	return out, nil
+}
+
+// read takes the account from the Deployment.
+func (w *workload) read(document []byte, kind string) error {
+	if kind != "Deployment" {
+		return nil
+	}
+	var deployment struct {
+		Metadata struct {
+			Namespace string `json:"namespace"`
+		} `json:"metadata"`
+		Spec struct {
+			Template struct {
+				Spec struct {
+					ServiceAccountName string `json:"serviceAccountName"`
+				} `json:"spec"`
+			} `json:"template"`
+		} `json:"spec"`
+	}
+	if err := yaml.Unmarshal(document, &deployment); err != nil {
+		return fmt.Errorf("config/default: %w", err)
+	}
+	*w = workload{deployment.Metadata.Namespace, deployment.Spec.Template.Spec.ServiceAccountName}
+	return nil
+}
+
+// webhooksAt is the webhook configuration with an address of this machine in place
+// of the Service, which leads nowhere where nothing runs pods.
+func (i installation) webhooksAt(base string, caPEM []byte) ([]byte, error) {
+	webhooks, _ := i.webhooks["webhooks"].([]any)
+	for _, entry := range webhooks {
+		webhook, _ := entry.(map[string]any)
+		client, _ := webhook["clientConfig"].(map[string]any)
+		service, _ := client["service"].(map[string]any)
+		path, _ := service["path"].(string)
+		if path == "" {
+			return nil, fmt.Errorf("config/default: a webhook of the %s names no path of a Service", webhooksKind)
+		}
+		webhook["clientConfig"] = map[string]any{"url": base + path, "caBundle": caPEM}
+	}
+	return yaml.Marshal(i.webhooks)
+}
