@@ -187,7 +187,7 @@ func TestAnotherClustersDeviceIsRefused(t *testing.T) {
 
 	w.edit(mine, func() { mine.Spec.Tags = raw(`{"a":1,"managedBy":"me"}`) })
 	ready = w.await(mine, metav1.ConditionFalse, v1alpha1.ReasonInvalidTwin)
-	w.Expect(ready.Message).To(HavePrefix("spec.tags.managedBy: is the owner tag"))
+	w.Expect(ready.Message).To(HavePrefix("spec.tags.managedBy: Invalid value: the owner tag"))
 	w.somebodyElse("d2", map[string]any{"managedBy": nil})
 	w.awaitReady(foreign)
 	w.edit(conn, func() { conn.Spec.OwnerTag = nil })

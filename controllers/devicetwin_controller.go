@@ -95,7 +95,7 @@ func (r *deviceTwinReconciler) forget(ctx context.Context, name types.Namespaced
 type sight struct {
 	twin *hub.Twin
 	done
-	declared twin.Document
+	declared validation.Declaration
 }
 
 // visit does all that reads or writes the hub.
@@ -115,8 +115,8 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 		return found, sight{}, err
 	}
 	owner := found.spec.OwnerTag
-	if err := owned(&declared.Document, owner); err != nil {
-		return found, sight{}, err
+	if errs := validation.WithOwner(&declared, owner); len(errs) > 0 {
+		return found, sight{}, invalidTwin(validation.Text(errs))
 	}
 	push := push{
 		owner:     owner,
@@ -131,7 +131,7 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 		r.guards.settled(found.key, obj.UID)
 	}
 	r.tell(before, obj, push.done)
-	return found, sight{twin: seen, done: push.done, declared: declared.Document}, err
+	return found, sight{twin: seen, done: push.done, declared: declared}, err
 }
 
 // claimed finds the hub of an object that may use its device there and keeps its

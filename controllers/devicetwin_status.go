@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -33,7 +34,7 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	r.report.set(obj, v1alpha1.ConditionSynced, synced(out), out)
 	if seen.twin != nil {
 		now := r.report.clock.Now().Truncate(time.Second)
-		mirror(&obj.Status, obj.Spec.Mirror, seen.twin, now)
+		mirror(&obj.Status, seen.declared.Mirror, ptr.Deref(obj.Spec.Mirror.MaxBytes, defaultMirror), seen.twin, now)
 		obj.Status.Plan = plannedChange(seen.pending)
 		r.drifted(obj, seen)
 		r.contended(obj)

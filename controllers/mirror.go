@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -12,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/json"
-	"k8s.io/utils/ptr"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
@@ -29,8 +27,9 @@ const (
 	connectivityKey = "connectivity"
 )
 
-// mirror copies what was seen of a twin into a status. now is when it was seen.
-func mirror(status *v1alpha1.DeviceTwinStatus, wanted v1alpha1.Mirror, seen *hub.Twin, now time.Time) {
+// mirror copies what was seen of a twin into a status: of the reported properties
+// those at paths, up to so many bytes. now is when it was seen.
+func mirror(status *v1alpha1.DeviceTwinStatus, paths [][]string, maxBytes int32, seen *hub.Twin, now time.Time) {
 	status.ETag = seen.ETag
 	status.DesiredVersion = seen.DesiredVersion
 	text, _ := seen.Reported[connectivityKey].(string)
@@ -42,17 +41,16 @@ func mirror(status *v1alpha1.DeviceTwinStatus, wanted v1alpha1.Mirror, seen *hub
 	case status.Connection == nil || status.Connection.State != state:
 		status.Connection = &v1alpha1.DeviceConnection{State: state, Since: metav1.NewTime(now)}
 	}
-	status.Reported, status.ReportedTruncated = mirrorReported(selected(seen.Reported, wanted.Paths), int(ptr.Deref(wanted.MaxBytes, defaultMirror)))
+	status.Reported, status.ReportedTruncated = mirrorReported(selected(seen.Reported, paths), int(maxBytes))
 }
 
 // selected is what is to be mirrored of the reported properties.
-func selected(reported map[string]any, paths []string) map[string]any {
+func selected(reported map[string]any, paths [][]string) map[string]any {
 	if len(paths) == 0 {
 		return reported
 	}
 	out := map[string]any{}
-	for _, path := range paths {
-		keys := strings.Split(path, ".")
+	for _, keys := range paths {
 		value, found, err := unstructured.NestedFieldNoCopy(reported, keys...)
 		if !found || err != nil {
 			continue // not reported, or a scalar stands where the path goes on

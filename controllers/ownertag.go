@@ -5,20 +5,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
-	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
-
-// owned adds the owner tag to a declaration, which must not name it itself.
-func owned(declared *twin.Document, owner *v1alpha1.OwnerTag) error {
-	if owner == nil {
-		return nil
-	}
-	if _, ok := declared.Tags[owner.Name]; ok {
-		return invalidTwin(fmt.Sprintf("spec.tags.%s: is the owner tag of the HubConnection, spec.ownerTag.name; leave it out", owner.Name))
-	}
-	declared.Tags[owner.Name] = owner.Value
-	return nil
-}
 
 // foreign refuses a twin that carries somebody else's owner tag.
 func foreign(held *hub.Twin, owner *v1alpha1.OwnerTag) error {

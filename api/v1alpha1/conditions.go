@@ -130,8 +130,8 @@ const (
 	ReasonRegisteredElsewhere = "RegisteredElsewhere"
 	// ReasonDeleting: the object is being deleted and the hub is not cleaned up yet.
 	ReasonDeleting = "Deleting"
-	// ReasonInvalidTwin: tags or desired break a rule of IoT Hub's twin format;
-	// the message names field, rule and limit. Nothing was sent.
+	// ReasonInvalidTwin: the declaration breaks a rule, such as one of IoT Hub's twin
+	// format; the message names field, rule and limit. Nothing was sent.
 	ReasonInvalidTwin = "InvalidTwin"
 	// ReasonRefusedByHub: the hub refused the change (HTTP 400).
 	ReasonRefusedByHub = "RefusedByHub"

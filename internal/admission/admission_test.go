@@ -36,6 +36,22 @@ func badTwin(name, tags, desired string, causes ...string) bad {
 	}
 }
 
+func badPart(name string, spoil func(*v1alpha1.DeviceTwinSpec), causes ...string) bad {
+	return bad{
+		name: name,
+		make: func(w *world, namespace string) conditioned {
+			obj := w.twin(namespace, "bad", `{"a":1}`, "")
+			spoil(&obj.Spec)
+			return obj
+		},
+		mend: func(obj conditioned) {
+			spec := &obj.(*v1alpha1.DeviceTwin).Spec
+			spec.Policies, spec.Mirror, spec.ConnectionSecretName = nil, v1alpha1.Mirror{}, ""
+		},
+		reason: v1alpha1.ReasonInvalidTwin, causes: causes,
+	}
+}
+
 func badQuery(name, where, cause string) bad {
 	return bad{
 		name:   name,
@@ -84,6 +100,21 @@ func badObjects() []bad {
 			"spec.tags"+strings.Repeat(".o", 11)+": Invalid value: an object or array at level 11; at most 10 levels are allowed below the section"),
 		badTwin("size", `{"aa":"`+strings.Repeat("v", 4095)+`","bb":"`+strings.Repeat("v", 4094)+`"}`, "",
 			"spec.tags: Invalid value: a size of 8193 by IoT Hub's accounting; at most 8192 is allowed"),
+		badPart("policy path",
+			func(spec *v1alpha1.DeviceTwinSpec) {
+				spec.Policies = []v1alpha1.PathPolicy{{Path: "tags.a", Policy: v1alpha1.PolicyYield}, {Path: "tags.a.$version", Policy: v1alpha1.PolicyYield}}
+			},
+			`spec.policies[1].path: Invalid value: a key with the character '$'`+keys),
+		badPart("mirror path",
+			func(spec *v1alpha1.DeviceTwinSpec) { spec.Mirror.Paths = []string{"firmware", "a b"} },
+			`spec.mirror.paths[1]: Invalid value: a key with the character ' '`+keys),
+		badPart("Secret's name",
+			func(spec *v1alpha1.DeviceTwinSpec) {
+				spec.Registration, spec.ConnectionSecretName = v1alpha1.RegistrationCreate, "a..b"
+			},
+			"spec.connectionSecretName: Invalid value: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "+
+				"and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "+
+				"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"),
 		badQuery("syntax", "tags.plant = 'a' AND",
 			"spec.where: Invalid value: column 21: expected a property, a constant or a function, found the end of the text"),
 		badQuery("clause", "tags.plant = 'a'\nORDER BY deviceId",
@@ -208,9 +239,36 @@ func TestDoubtsAreWarnings(t *testing.T) {
 	w.Expect(w.warnings.taken()).To(Equal([]string{
 		"spec.where: connectionState may be minutes late: IoT Hub documents it for development and debugging, and advises against queries on it",
 	}))
+	patch = client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"where":"capabilities.iotEdge = true"}}`))
+	w.Expect(w.client.Patch(t.Context(), obj, patch)).To(Succeed())
+	w.Expect(w.warnings.taken()).To(BeEmpty())
+	patch = client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"from":"devices.modules"}}`))
+	w.Expect(w.client.Patch(t.Context(), obj, patch)).To(Succeed())
+	w.Expect(w.warnings.taken()).To(Equal([]string{"spec.where: capabilities is in no twin of a module; twins of devices have it"}))
 	patch = client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"where":"tags.location.plant = 'Redmond43'"}}`))
 	w.Expect(w.client.Patch(t.Context(), obj, patch)).To(Succeed())
 	w.Expect(w.warnings.taken()).To(BeEmpty())
+}
+
+// TestDoubtsAboutPaths: what leads nowhere is let pass, for a template may well be
+// shared by objects that declare more.
+func TestDoubtsAboutPaths(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.startManager(true)
+	w.warnings.taken()
+	twin := w.twin(w.on, "doubtful", `{"a":1}`, "")
+	twin.Spec.Policies = []v1alpha1.PathPolicy{{Path: "tags.b", Policy: v1alpha1.PolicyYield}}
+	twin.Spec.Mirror.Paths = []string{"reported.firmware"}
+	w.create(twin)
+	w.Expect(w.warnings.taken()).To(Equal([]string{
+		"spec.policies[0].path: nothing is declared at or below it",
+		"spec.mirror.paths[0]: begins with reported; paths begin below it",
+	}))
+	conn := w.connection(w.on, "doubtful")
+	conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: "Plant A", DeviceIDPrefix: "a"}}
+	w.create(conn)
+	w.Expect(w.warnings.taken()).To(Equal([]string{"spec.deviceScopes[0].namespace: no namespace can have this name"}))
 }
 
 // TestKubectlApply shows what a person sees.

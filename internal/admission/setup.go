@@ -63,18 +63,21 @@ func NewServer(address, certDir string) (webhook.Server, error) {
 func Setup(mgr ctrl.Manager) error {
 	return errors.Join(
 		add(mgr, &v1alpha1.DeviceTwin{}, "DeviceTwin", func(obj *v1alpha1.DeviceTwin) ([]string, field.ErrorList) {
-			_, errs := validation.DeviceTwin(obj)
-			return nil, errs
+			declared, errs := validation.DeviceTwin(obj)
+			if len(errs) > 0 {
+				return nil, errs
+			}
+			return validation.DeviceTwinDoubts(declared), nil
 		}),
 		add(mgr, &v1alpha1.HubConnection{}, "HubConnection", func(obj *v1alpha1.HubConnection) ([]string, field.ErrorList) {
-			return nil, validation.HubConnection(obj)
+			return validation.HubConnectionDoubts(obj), validation.HubConnection(obj)
 		}),
 		add(mgr, &v1alpha1.TwinQuery{}, "TwinQuery", func(obj *v1alpha1.TwinQuery) ([]string, field.ErrorList) {
 			condition, errs := validation.TwinQuery(obj)
 			if len(errs) > 0 {
 				return nil, errs
 			}
-			return validation.TwinQueryDoubts(condition), nil
+			return validation.TwinQueryDoubts(obj, condition), nil
 		}),
 	)
 }

@@ -18,9 +18,10 @@ const (
 // five: properties that no twin has, comparisons that are never true, fields
 // that IoT Hub advises against, and twins that a negation leaves out without
 // saying so. A condition without doubts may still be wrong. No constant is
-// quoted.
-func (c *Condition) Doubts() []string {
-	d := &doubter{tested: map[string]bool{}}
+// quoted. modules tells that the condition is about the twins of modules, not of
+// devices.
+func (c *Condition) Doubts(modules bool) []string {
+	d := &doubter{modules: modules, tested: map[string]bool{}}
 	walkPaths(c.root, d.path)
 	d.condition(c.root, false)
 	d.leftOut()
@@ -29,7 +30,8 @@ func (c *Condition) Doubts() []string {
 
 // doubter goes through a condition once.
 type doubter struct {
-	found []string
+	modules bool
+	found   []string
 	// denied are the paths of comparisons that hold where a value differs.
 	denied []path
 	// tested are the paths whose absence was thought of: they are in IS_DEFINED,
@@ -48,6 +50,10 @@ func (d *doubter) path(p path) {
 	switch field := p.names[0]; {
 	case field == "connectionState", field == "lastActivityTime":
 		d.add("%s may be minutes late: IoT Hub documents it for development and debugging, and advises against queries on it", field)
+	case d.modules && slices.Contains(deviceFields[:], field):
+		d.add("%s is in no twin of a module; twins of devices have it", field)
+	case !d.modules && field == moduleField:
+		d.add("%s is in no twin of a device; twins of modules have it, which are in devices.modules", field)
 	case kindsOf(p) > 0:
 	case strings.EqualFold(field, "desired"), strings.EqualFold(field, "reported"):
 		d.add("%s is in no twin: write properties.%s", shown(p), strings.ToLower(field))
@@ -118,6 +124,13 @@ func (d *doubter) leftOut() {
 		}
 	}
 }
+
+// moduleField is at the root of module twins only.
+const moduleField = "moduleId"
+
+// deviceFields are at the root of device twins only: what a module's twin has is
+// in IoT Hub's own documentation of module twins.
+var deviceFields = [...]string{"statusReason", "capabilities", "deviceScope", "parentScopes"}
 
 // canBeMissing tells the paths of a twin that one twin has and another has not.
 func canBeMissing(p path) bool {

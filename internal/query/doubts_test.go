@@ -100,10 +100,37 @@ func TestDoubts(t *testing.T) {
 			condition, err := query.ParseCondition(where)
 			g.Expect(err).NotTo(HaveOccurred())
 			if want == nil {
-				g.Expect(condition.Doubts()).To(BeEmpty())
+				g.Expect(condition.Doubts(false)).To(BeEmpty())
 				return
 			}
-			g.Expect(condition.Doubts()).To(Equal(want))
+			g.Expect(condition.Doubts(false)).To(Equal(want))
+		})
+	}
+}
+
+func TestDoubtsTellDevicesFromModules(t *testing.T) {
+	t.Parallel()
+	for where, want := range map[string]struct{ devices, modules []string }{
+		`tags.role = 'gateway' AND deviceId = 'a' AND status = 'enabled'`: {},
+		`moduleId = 'filter'`: {devices: []string{
+			"moduleId is in no twin of a device; twins of modules have it, which are in devices.modules"}},
+		`devices.modules.ModuleId != 'filter'`: {devices: []string{
+			"moduleId is in no twin of a device; twins of modules have it, which are in devices.modules"}},
+		`capabilities.iotEdge = true`: {modules: []string{
+			"capabilities is in no twin of a module; twins of devices have it"}},
+		`DEVICESCOPE = 'a' OR IS_DEFINED(parentScopes) OR statusReason = 'x'`: {modules: []string{
+			"deviceScope is in no twin of a module; twins of devices have it",
+			"parentScopes is in no twin of a module; twins of devices have it",
+			"statusReason is in no twin of a module; twins of devices have it"}},
+		`tags.moduleId = 'a' AND tags.capabilities = 'b'`: {},
+	} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			condition, err := query.ParseCondition(where)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(condition.Doubts(false)).To(HaveExactElements(want.devices))
+			g.Expect(condition.Doubts(true)).To(HaveExactElements(want.modules))
 		})
 	}
 }
@@ -117,7 +144,7 @@ func TestDoubtsAreBounded(t *testing.T) {
 	}
 	condition, err := query.ParseCondition(strings.Join(parts, " OR "))
 	g.Expect(err).NotTo(HaveOccurred())
-	doubts := condition.Doubts()
+	doubts := condition.Doubts(false)
 	g.Expect(doubts).To(HaveLen(1), "names that differ after what is shown give the same line")
 	g.Expect([]rune(doubts[0])).To(HaveLen(60 + 1 + len(" is in no twin: there is no ") + 60 + 1 +
 		len(" at its root; tags are under tags, properties under properties.desired and properties.reported")))
@@ -127,7 +154,7 @@ func TestDoubtsAreBounded(t *testing.T) {
 	}
 	condition, err = query.ParseCondition(strings.Join(parts, " OR "))
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(condition.Doubts()).To(HaveLen(5))
+	g.Expect(condition.Doubts(false)).To(HaveLen(5))
 }
 
 // possibleTwin draws a twin that IoT Hub could hold, over few names.
@@ -175,7 +202,7 @@ func TestNeverMeansNever(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		said := strings.Join(condition.Doubts(), "\n")
+		said := strings.Join(condition.Doubts(false), "\n")
 		isFalse := strings.Contains(said, "compared with none of them") || strings.Contains(said, "IN is never true")
 		if !isFalse && !strings.Contains(said, "never true") {
 			return

@@ -103,13 +103,22 @@ func (vs *violations) object(field string, object map[string]any, level int) {
 }
 
 func (vs *violations) key(field, key string) {
+	for _, rule := range brokenByKey(key) {
+		vs.add(field, "%s", rule)
+	}
+}
+
+// brokenByKey says what is wrong with a key on its own.
+func brokenByKey(key string) []string {
+	var broken []string
 	if len(key) > maxKeyBytes {
-		vs.add(field, "a key of %d bytes; at most %d are allowed", len(key), maxKeyBytes)
+		broken = append(broken, fmt.Sprintf("a key of %d bytes; at most %d are allowed", len(key), maxKeyBytes))
 	}
 	if i := strings.IndexFunc(key, forbiddenInKey); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(key[i:])
-		vs.add(field, "a key with the character %q; IoT Hub allows no control character, '.', '$', '#' or space in keys", r)
+		broken = append(broken, fmt.Sprintf("a key with the character %q; IoT Hub allows no control character, '.', '$', '#' or space in keys", r))
 	}
+	return broken
 }
 
 func forbiddenInKey(r rune) bool {

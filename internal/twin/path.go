@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,14 +20,47 @@ type Path struct {
 }
 
 // ParsePath reads a path as a person writes it: a section and keys, joined by
-// dots. No key of a legal twin holds a dot.
+// dots.
 func ParsePath(text string) (Path, error) {
-	parts := strings.Split(text, ".")
-	section := Section(parts[0])
+	first, rest, below := strings.Cut(text, ".")
+	section := Section(first)
 	if section != Tags && section != Desired {
-		return Path{}, fmt.Errorf("begins with %q: it should begin with %s or %s", shorten(parts[0], maxShownKey), Tags, Desired)
+		return Path{}, fmt.Errorf("begins with %q: it should begin with %s or %s", shorten(first, maxShownKey), Tags, Desired)
 	}
-	return Path{section: section, keys: parts[1:]}, nil
+	if !below {
+		return Path{section: section}, nil
+	}
+	keys, err := ParseKeys(rest)
+	return Path{section: section, keys: keys}, err
+}
+
+// ParseKeys reads keys joined by dots: no key of a legal twin holds a dot. A key
+// that no twin can hold is an error.
+func ParseKeys(text string) ([]string, error) {
+	keys := strings.Split(text, ".")
+	for _, key := range keys {
+		if broken := brokenByKey(key); len(broken) > 0 {
+			return nil, errors.New(strings.Join(broken, "; "))
+		}
+	}
+	return keys, nil
+}
+
+// LeadsInto tells whether anything that is declared stands at the path or below it.
+func (p Path) LeadsInto(declared Document) bool {
+	var value any = declared.Tags
+	if p.section == Desired {
+		value = declared.Desired
+	}
+	for _, key := range p.keys {
+		object, _ := asObject(value)
+		below, there := object[key]
+		if !there {
+			return false
+		}
+		value = below
+	}
+	return true
 }
 
 // leadsTo tells whether p is other or an ancestor of it.

@@ -2,6 +2,7 @@ package twin
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -196,7 +197,7 @@ func TestParsePath(t *testing.T) {
 			t.Errorf("%s: %s, %v", text, path, err)
 		}
 	}
-	for _, text := range []string{"", "reported.a", "Tags.a", ".tags"} {
+	for _, text := range []string{"", "reported.a", "Tags.a", ".tags", "tags.a.$b", "desired.a b", "tags." + strings.Repeat("k", maxKeyBytes+1)} {
 		if path, err := ParsePath(text); err == nil {
 			t.Errorf("%q: read as %s", text, path)
 		}

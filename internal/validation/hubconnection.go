@@ -1,9 +1,11 @@
 package validation
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -51,4 +53,17 @@ func NamespaceSelector(obj *v1alpha1.HubConnection) field.ErrorList {
 	// read differently each time.
 	slices.SortStableFunc(errs, func(a, b *field.Error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errs
+}
+
+// HubConnectionDoubts says what a valid HubConnection probably does not mean. None
+// of it is a reason to refuse the object.
+func HubConnectionDoubts(obj *v1alpha1.HubConnection) []string {
+	var doubts []string
+	for i, scope := range obj.Spec.DeviceScopes {
+		if len(apivalidation.ValidateNamespaceName(scope.Namespace, false)) > 0 {
+			at := specPath().Child("deviceScopes").Index(i).Child("namespace")
+			doubts = append(doubts, fmt.Sprintf("%s: no namespace can have this name", at))
+		}
+	}
+	return doubts
 }

@@ -2,6 +2,7 @@ package validation_test
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,7 +32,7 @@ func TestSamplesAreBeyondDoubt(t *testing.T) {
 			documents := utilyaml.NewYAMLReader(bufio.NewReader(text))
 			for {
 				document, err := documents.Read()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					break
 				}
 				g.Expect(err).NotTo(HaveOccurred())
@@ -55,18 +56,21 @@ func judge(g *WithT, document []byte) (kind string, errs field.ErrorList, doubts
 	case "DeviceTwin":
 		var obj v1alpha1.DeviceTwin
 		g.Expect(yaml.UnmarshalStrict(document, &obj)).To(Succeed())
-		_, errs = validation.DeviceTwin(&obj)
+		declared, invalid := validation.DeviceTwin(&obj)
+		if errs = invalid; len(errs) == 0 {
+			doubts = validation.DeviceTwinDoubts(declared)
+		}
 	case "TwinQuery":
 		var obj v1alpha1.TwinQuery
 		g.Expect(yaml.UnmarshalStrict(document, &obj)).To(Succeed())
 		condition, invalid := validation.TwinQuery(&obj)
 		if errs = invalid; len(errs) == 0 {
-			doubts = validation.TwinQueryDoubts(condition)
+			doubts = validation.TwinQueryDoubts(&obj, condition)
 		}
 	case "HubConnection":
 		var obj v1alpha1.HubConnection
 		g.Expect(yaml.UnmarshalStrict(document, &obj)).To(Succeed())
-		errs = validation.HubConnection(&obj)
+		errs, doubts = validation.HubConnection(&obj), validation.HubConnectionDoubts(&obj)
 	}
 	return meta.Kind, errs, doubts
 }

@@ -4,6 +4,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
 
@@ -19,8 +20,8 @@ func TwinQuery(obj *v1alpha1.TwinQuery) (*query.Condition, field.ErrorList) {
 
 // TwinQueryDoubts says what a valid TwinQuery probably does not mean. None of it
 // is a reason to refuse the object.
-func TwinQueryDoubts(condition *query.Condition) []string {
-	doubts := condition.Doubts()
+func TwinQueryDoubts(obj *v1alpha1.TwinQuery, condition *query.Condition) []string {
+	doubts := condition.Doubts(obj.Spec.From == string(hub.Modules))
 	for i, doubt := range doubts {
 		doubts[i] = specPath().Child("where").String() + ": " + doubt
 	}

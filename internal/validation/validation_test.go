@@ -78,6 +78,80 @@ func TestDeviceTwinPolicies(t *testing.T) {
 	g.Expect(declared.Policies.Paths[0].Policy).To(Equal(twin.Observe))
 }
 
+// TestDeviceTwinPaths: paths are spelled by keys that a twin can hold, and the name
+// of a Secret as Kubernetes has it.
+func TestDeviceTwinPaths(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	const keys = "; IoT Hub allows no control character, '.', '$', '#' or space in keys"
+	obj := &v1alpha1.DeviceTwin{}
+	obj.Spec.Desired = raw(`{"schedule":{"start":7}}`)
+	obj.Spec.Policies = []v1alpha1.PathPolicy{{Path: "desired.schedule.$version"}, {Path: "tags. a." + strings.Repeat("k", 1025)}}
+	obj.Spec.Mirror.Paths = []string{"firmware.version", "$metadata.firmware", "a.b c"}
+	obj.Spec.ConnectionSecretName = "My_Secret"
+	_, errs := validation.DeviceTwin(obj)
+	g.Expect(validation.Text(errs)).To(HavePrefix(strings.Join([]string{
+		"spec.policies[0].path: Invalid value: a key with the character '$'" + keys,
+		"spec.policies[1].path: Invalid value: a key with the character ' '" + keys,
+		"spec.mirror.paths[1]: Invalid value: a key with the character '$'" + keys,
+		"spec.mirror.paths[2]: Invalid value: a key with the character ' '" + keys,
+		"spec.connectionSecretName: Invalid value: a lowercase RFC 1123 subdomain must consist of",
+	}, "; ")))
+
+	obj.Spec.Policies = []v1alpha1.PathPolicy{
+		{Path: "desired"}, {Path: "desired.schedule.start"}, {Path: "desired.schedule.start.hour"}, {Path: "tags.schedule"},
+	}
+	obj.Spec.Mirror.Paths = []string{"firmware.version", "reported", "reported.firmware"}
+	obj.Spec.ConnectionSecretName = "my-secret"
+	declared, errs := validation.DeviceTwin(obj)
+	g.Expect(errs).To(BeEmpty())
+	g.Expect(declared.Mirror).To(Equal([][]string{{"firmware", "version"}, {"reported"}, {"reported", "firmware"}}))
+	g.Expect(validation.DeviceTwinDoubts(declared)).To(Equal([]string{
+		"spec.policies[2].path: nothing is declared at or below it",
+		"spec.policies[3].path: nothing is declared at or below it",
+		"spec.mirror.paths[2]: begins with reported; paths begin below it",
+	}))
+}
+
+func TestWithOwner(t *testing.T) {
+	t.Parallel()
+	read := func(g *WithT, tags string) validation.Declaration {
+		obj := &v1alpha1.DeviceTwin{}
+		obj.Spec.Tags = raw(tags)
+		declared, errs := validation.DeviceTwin(obj)
+		g.Expect(errs).To(BeEmpty())
+		return declared
+	}
+	owner := &v1alpha1.OwnerTag{Name: "managedBy", Value: "plant-a"}
+	full := func(size int) string { // by the hub's accounting
+		return `{"aa":"` + strings.Repeat("v", 4094) + `","bb":"` + strings.Repeat("v", size-4098) + `"}`
+	}
+	room := 8192 - len("managedBy") - len("plant-a")
+	for name, tt := range map[string]struct {
+		tags  string
+		owner *v1alpha1.OwnerTag
+		want  string
+	}{
+		"none":  {tags: `{"managedBy":"me"}`},
+		"added": {tags: full(room), owner: owner},
+		"taken": {tags: `{"managedBy":"me"}`, owner: owner,
+			want: "spec.tags.managedBy: Invalid value: the owner tag of the HubConnection, spec.ownerTag.name; leave it out"},
+		"no room": {tags: full(room + 1), owner: owner,
+			want: "spec.tags: Invalid value: a size of 8193 by IoT Hub's accounting; at most 8192 is allowed; " +
+				"that includes the owner tag of the HubConnection, spec.ownerTag"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			declared := read(g, tt.tags)
+			g.Expect(validation.Text(validation.WithOwner(&declared, tt.owner))).To(Equal(tt.want))
+			if name == "added" {
+				g.Expect(declared.Tags).To(HaveKeyWithValue("managedBy", "plant-a"))
+			}
+		})
+	}
+}
+
 func TestTwinQuery(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
@@ -96,10 +170,37 @@ func TestTwinQuery(t *testing.T) {
 	condition, errs := validation.TwinQuery(obj)
 	g.Expect(errs).To(BeEmpty())
 	g.Expect(condition.String()).To(Equal("tag.plant = '" + secret + "' AND version = '3'"))
-	g.Expect(validation.TwinQueryDoubts(condition)).To(Equal([]string{
+	g.Expect(validation.TwinQueryDoubts(obj, condition)).To(Equal([]string{
 		"spec.where: tag.plant is in no twin: there is no tag at its root; tags are under tags, properties under properties.desired and properties.reported",
 		"spec.where: a comparison of version (a number) with a string is never true: they have different types",
 	}))
+}
+
+// TestTwinQueryOfModules: what a twin has depends on whose it is.
+func TestTwinQueryOfModules(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	obj := &v1alpha1.TwinQuery{}
+	obj.Spec.Where = "moduleId = 'filter'"
+	for from, want := range map[string][]string{
+		"":                {"spec.where: moduleId is in no twin of a device; twins of modules have it, which are in devices.modules"},
+		"devices":         {"spec.where: moduleId is in no twin of a device; twins of modules have it, which are in devices.modules"},
+		"devices.modules": nil,
+	} {
+		obj.Spec.From = from
+		condition, errs := validation.TwinQuery(obj)
+		g.Expect(errs).To(BeEmpty())
+		g.Expect(validation.TwinQueryDoubts(obj, condition)).To(HaveExactElements(want), from)
+	}
+}
+
+func TestHubConnectionDoubts(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	obj := &v1alpha1.HubConnection{}
+	obj.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: "team-a", DeviceIDPrefix: "a-"}, {Namespace: "Team B", DeviceIDPrefix: "b-"}}
+	g.Expect(validation.HubConnection(obj)).To(BeEmpty())
+	g.Expect(validation.HubConnectionDoubts(obj)).To(Equal([]string{"spec.deviceScopes[1].namespace: no namespace can have this name"}))
 }
 
 func TestHubConnection(t *testing.T) {
