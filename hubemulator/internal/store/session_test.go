@@ -249,12 +249,16 @@ func TestCredentialOfAnEarlierDevice(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	h := newHub(t, "d1")
+	key, err := h.Key(store.ID{Device: "d1"})
+	g.Expect(err).NotTo(HaveOccurred())
 	credential, err := h.AuthenticateDevice("d1", h.deviceToken(t, "d1", host))
 	g.Expect(err).NotTo(HaveOccurred())
 	session, err := h.Connect(credential, func(store.DropReason) {})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(h.DeleteIdentity(store.ID{Device: "d1"}, "*")).To(Succeed())
-	_, err = h.PutIdentity(store.ID{Device: "d1"}, "", []byte("{}"))
+	// Made again with the same keys, it is another device all the same.
+	_, err = h.PutIdentity(store.ID{Device: "d1"}, "", fmt.Appendf(nil,
+		`{"authentication":{"symmetricKey":{"primaryKey":%q,"secondaryKey":%q}}}`, key, key))
 	g.Expect(err).NotTo(HaveOccurred())
 
 	_, err = h.Connect(credential, func(store.DropReason) {})
