@@ -18,7 +18,7 @@ type creation struct {
 
 // create registers a device or module with its twin.
 func (s *Store) create(wanted identity, with creation) (*entry, error) {
-	siblings, err := s.roomFor(wanted.id)
+	device, err := s.roomFor(wanted.id)
 	if err != nil {
 		return nil, err
 	}
@@ -33,10 +33,9 @@ func (s *Store) create(wanted identity, with creation) (*entry, error) {
 	}
 	created := &entry{identity: wanted, twin: fresh}
 	if wanted.id.Module == "" {
-		created.modules = map[string]*entry{}
 		s.devices[wanted.id.Device] = created
 	} else {
-		siblings[wanted.id.Module] = created
+		device.addModule(created)
 	}
 	s.added(created)
 	if wanted.id.Module == "" {
@@ -46,9 +45,9 @@ func (s *Store) create(wanted identity, with creation) (*entry, error) {
 }
 
 // roomFor checks that there is room for a new device or module; it returns a
-// new module's siblings.
-func (s *Store) roomFor(id ID) (siblings map[string]*entry, err error) {
-	device := s.devices[id.Device]
+// new module's device.
+func (s *Store) roomFor(id ID) (device *entry, err error) {
+	device = s.devices[id.Device]
 	switch {
 	case id.Module == "" && device != nil:
 		return nil, deviceExists(id.Device)
@@ -63,7 +62,7 @@ func (s *Store) roomFor(id ID) (siblings map[string]*entry, err error) {
 	case device.ownModules() >= maxModules:
 		return nil, tooManyModules(id.Device)
 	}
-	return device.modules, nil
+	return device, nil
 }
 
 // freshTwin is a twin at its creation. The hub leaves the time of the first

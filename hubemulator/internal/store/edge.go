@@ -41,7 +41,7 @@ func (s *Store) addEdgeModule(device *entry, name string) *entry {
 		},
 		twin: freshModuleTwin(),
 	}
-	device.modules[name] = added
+	device.addModule(added)
 	s.added(added)
 	return added
 }

@@ -40,14 +40,13 @@ func (s *Store) Restore(saved SavedIdentity) error {
 		restored.identity.connectionUpdated = s.clock.Now()
 	}
 	if id.Module == "" {
-		restored.modules = map[string]*entry{}
 		s.devices[id.Device] = restored
 	} else {
 		device := s.devices[id.Device]
 		if device == nil {
 			return fmt.Errorf("device %q, module %q: the device is not there", id.Device, id.Module)
 		}
-		device.modules[id.Module] = restored
+		device.addModule(restored)
 	}
 	s.index.put(id, restored)
 	if s.past != nil {
@@ -141,7 +140,7 @@ func (saved *savedMeta) tree(values map[string]any, above writing) (*tree, error
 
 // stamp shares that of what is above where it is the same.
 func (saved *savedMeta) stamp(above *stamp) *stamp {
-	if saved == nil || saved.Updated.Equal(above.updated) && saved.Version == above.version {
+	if saved == nil || ticksOf(saved.Updated) == above.ticks && saved.Version == above.version {
 		return above
 	}
 	return newStamp(saved.Updated, saved.Version)

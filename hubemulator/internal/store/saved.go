@@ -195,7 +195,7 @@ func (s section) saved() savedSection {
 }
 
 func (c *child) saved() *savedMeta {
-	saved := &savedMeta{Updated: c.updated, Version: c.version}
+	saved := &savedMeta{Updated: c.updated(), Version: c.version}
 	object, _ := c.value.(*tree) // anything else has nothing inside
 	if !object.empty() {
 		saved.Children = make(map[string]*savedMeta, len(object.children))

@@ -40,7 +40,7 @@ func (s section) deviceView() map[string]any {
 // metadata: an empty one has no version of its own there.
 func (s section) metadata() *child {
 	if s.root.empty() {
-		return &child{stamp: newStamp(s.root.updated, 0)}
+		return &child{stamp: &stamp{ticks: s.root.ticks}}
 	}
 	return &child{value: s.root, stamp: s.root.stamp}
 }

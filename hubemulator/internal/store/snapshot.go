@@ -106,7 +106,7 @@ func (c *child) property(path []string) (any, bool) {
 	for i, name := range path {
 		switch {
 		case name == "$lastUpdated":
-			return below(formatTime(c.updated), path[i+1:])
+			return below(formatTime(c.updated()), path[i+1:])
 		case name == "$lastUpdatedVersion" && c.version != 0:
 			return below(c.version, path[i+1:])
 		}

@@ -79,6 +79,13 @@ type entry struct {
 	methodsServed chan struct{}   // closed when direct methods can be called; nil when nobody waits
 }
 
+func (d *entry) addModule(module *entry) {
+	if d.modules == nil {
+		d.modules = map[string]*entry{}
+	}
+	d.modules[module.identity.id.Module] = module
+}
+
 // New returns an empty hub with the five policies every IoT Hub starts with.
 func New(opts Options) *Store {
 	hostNames := make([]string, 0, len(opts.HostNames))
@@ -135,14 +142,33 @@ func (s *Store) lookup(id ID) *entry {
 	return device.modules[id.Module]
 }
 
-// ticksAtUnixEpoch is the number of 100 ns intervals from the year 1 to 1970.
-const ticksAtUnixEpoch = 621355968000000000
+const (
+	// ticksAtUnixEpoch is the number of 100 ns intervals from the year 1 to 1970.
+	ticksAtUnixEpoch = 621355968000000000
+	ticksPerSecond   = 10_000_000
+)
+
+// ticksOf is a time in ticks of 100 ns, which is as fine as the hub tells it; 0
+// for a time that was not set, as for .NET.
+func ticksOf(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()*ticksPerSecond + int64(t.Nanosecond())/100 + ticksAtUnixEpoch
+}
+
+func timeOf(ticks int64) time.Time {
+	if ticks == 0 {
+		return time.Time{}
+	}
+	ticks -= ticksAtUnixEpoch
+	return time.Unix(ticks/ticksPerSecond, ticks%ticksPerSecond*100).UTC()
+}
 
 // generationID tells two devices apart that had the same id one after the
 // other: the time of creation in ticks of 100 ns, never handed out twice.
 func (s *Store) generationID(now time.Time) string {
-	ticks := now.UnixNano()/100 + ticksAtUnixEpoch
-	s.lastTicks = max(ticks, s.lastTicks+1)
+	s.lastTicks = max(ticksOf(now), s.lastTicks+1)
 	return fmt.Sprintf("%018d", s.lastTicks)
 }
 

@@ -27,20 +27,18 @@ type child struct {
 	*stamp
 }
 
-// stamp is what one write leaves in the metadata of everything it touches.
+// stamp is what one write leaves in the metadata of everything it touches. It
+// holds no pointers: there are several for each twin.
 type stamp struct {
-	updated time.Time
-	version int64  // 0 where the hub keeps no $lastUpdatedVersion
-	fields  string // both as the fields of a JSON object
+	ticks   int64
+	version int64 // 0 where the hub keeps no $lastUpdatedVersion
 }
 
 func newStamp(updated time.Time, version int64) *stamp {
-	fields := append(appendTime([]byte(`"$lastUpdated":"`), updated), '"')
-	if version != 0 {
-		fields = strconv.AppendInt(append(fields, `,"$lastUpdatedVersion":`...), version, 10)
-	}
-	return &stamp{updated: updated, version: version, fields: string(fields)}
+	return &stamp{ticks: ticksOf(updated), version: version}
 }
+
+func (s *stamp) updated() time.Time { return timeOf(s.ticks) }
 
 // writing is one write: what it leaves, and which values it need not keep itself.
 type writing struct {
@@ -56,7 +54,8 @@ func (s *Store) writing(now time.Time, version int64) writing {
 // anything else replaces. Equal values get the new stamp too.
 func (t *tree) merged(patch map[string]any, w writing) *tree {
 	rest := t.properties()
-	children := make([]child, 0, max(len(rest), len(patch)))
+	merged := newTree(w.stamp, max(len(rest), len(patch)))
+	children := merged.children
 	for _, name := range sortedNames(patch) {
 		before, found := search(rest, name)
 		children = append(children, rest[:before]...)
@@ -76,7 +75,37 @@ func (t *tree) merged(patch map[string]any, w writing) *tree {
 			children = append(children, next)
 		}
 	}
-	return &tree{stamp: w.stamp, children: append(children, rest...)}
+	merged.children = append(children, rest...)
+	return merged
+}
+
+// newTree returns an empty tree with room for so many properties: for the usual
+// few in the same piece of memory, so that there is one to be visited.
+func newTree(at *stamp, room int) *tree {
+	switch {
+	case room <= 1:
+		t := &struct {
+			tree
+			room [1]child
+		}{tree: tree{stamp: at}}
+		t.children = t.room[:0]
+		return &t.tree
+	case room == 2:
+		t := &struct {
+			tree
+			room [2]child
+		}{tree: tree{stamp: at}}
+		t.children = t.room[:0]
+		return &t.tree
+	case room <= 4:
+		t := &struct {
+			tree
+			room [4]child
+		}{tree: tree{stamp: at}}
+		t.children = t.room[:0]
+		return &t.tree
+	}
+	return &tree{stamp: at, children: make([]child, 0, room)}
 }
 
 func search(children []child, name string) (at int, found bool) {
@@ -163,7 +192,7 @@ func (c *child) metadata() map[string]any {
 		inside := &object.children[i]
 		document[inside.name.Value()] = inside.metadata()
 	}
-	document["$lastUpdated"] = formatTime(c.updated)
+	document["$lastUpdated"] = formatTime(c.updated())
 	if c.version != 0 {
 		document["$lastUpdatedVersion"] = c.version
 	}
@@ -172,13 +201,42 @@ func (c *child) metadata() map[string]any {
 
 // appendMetadata is metadata as JSON, the hub's own fields first.
 func (c *child) appendMetadata(text []byte) []byte {
-	text = append(append(text, '{'), c.fields...)
-	object, _ := c.value.(*tree) // as above
+	written := metadataText{text: text}
+	written.append(c)
+	return written.text
+}
+
+// metadataText is metadata as JSON. Most of it is of one write: its fields are
+// copied from where they are already.
+type metadataText struct {
+	text     []byte
+	last     *stamp
+	from, to int // its fields in the text
+}
+
+func (m *metadataText) append(c *child) {
+	m.text = append(m.text, '{')
+	m.appendFields(c.stamp)
+	object, _ := c.value.(*tree) // anything else has nothing inside
 	for i := range object.properties() {
 		inside := &object.children[i]
-		text = inside.appendMetadata(appendMember(text, inside.name.Value()))
+		m.text = appendMember(m.text, inside.name.Value())
+		m.append(inside)
 	}
-	return append(text, '}')
+	m.text = append(m.text, '}')
+}
+
+func (m *metadataText) appendFields(s *stamp) {
+	if s == m.last {
+		m.text = append(m.text, m.text[m.from:m.to]...)
+		return
+	}
+	m.last, m.from = s, len(m.text)
+	m.text = append(appendTime(append(m.text, `"$lastUpdated":"`...), s.updated()), '"')
+	if s.version != 0 {
+		m.text = strconv.AppendInt(append(m.text, `,"$lastUpdatedVersion":`...), s.version, 10)
+	}
+	m.to = len(m.text)
 }
 
 // never is how .NET, and with it the hub, writes a time that was not set.
