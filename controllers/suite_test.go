@@ -174,7 +174,7 @@ func (w *world) startManager() {
 	w.Expect(err).NotTo(HaveOccurred())
 	mgr := w.newManager(account)
 	options := w.options
-	options.AllowedHostSuffixes = []string{"localhost", ".azure-devices.net", ".invalid"}
+	options.AllowedHostSuffixes = []string{"localhost", "127.0.0.1", ".azure-devices.net", ".invalid"}
 	options.RetryInterval, options.MaxBackoff = 200*time.Millisecond, 200*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	w.Expect(controllers.Setup(ctx, mgr, options)).To(Succeed())
