@@ -6,6 +6,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -179,8 +180,8 @@ func targetOf(obj *v1alpha1.DeviceTwin, host string) twin.Target {
 
 // tell records events about what was done to somebody else's values.
 func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done done) {
-	if len(done.changed) > 0 && wasSynced(before) {
-		r.report.event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+done.changed.String())
+	if restored := restored(before, done.changed); len(restored) > 0 {
+		r.report.event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+restored.String())
 	}
 	if done.recreated {
 		r.report.event(obj, "Normal", v1alpha1.EventDeviceRecreated,
@@ -192,15 +193,20 @@ func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done done)
 	}
 }
 
-// wasSynced tells whether the hub was last seen to hold just this declaration: a
-// leaf that differs now was changed by somebody else.
-func wasSynced(obj *v1alpha1.DeviceTwin) bool {
-	for _, c := range obj.Status.Conditions {
-		if c.Type == v1alpha1.ConditionSynced {
-			return c.Status == metav1.ConditionTrue && c.ObservedGeneration == obj.Generation
-		}
+// restored are the leaves that were written because somebody else had changed them:
+// all of them where the hub was last seen to hold just this declaration, and those
+// that the record knows where it held all but what is in conflict.
+func restored(before *v1alpha1.DeviceTwin, changed twin.Differences) twin.Differences {
+	synced := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionSynced)
+	switch {
+	case synced == nil || synced.ObservedGeneration != before.Generation:
+		return nil
+	case synced.Status == metav1.ConditionTrue:
+		return changed
+	case synced.Reason == v1alpha1.ReasonConflict:
+		return changed.Drifted()
 	}
-	return false
+	return nil
 }
 
 // declaredBy reads the declaration and holds it against the rules.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/credential"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
@@ -17,7 +18,7 @@ func foreign(held *hub.Twin, owner *v1alpha1.OwnerTag) error {
 		return nil
 	}
 	return stopStalled(v1alpha1.ReasonOwnedElsewhere, fmt.Sprintf(
-		"the tag %s of the twin names another owner, %s. Have it removed there first, or delete the tag", owner.Name, cut(fmt.Sprintf("%q", found), maxOwner)))
+		"the tag %s of the twin names another owner, %s. Have it removed there first, or delete the tag", owner.Name, credential.Masked(cut(fmt.Sprintf("%q", found), maxOwner))))
 }
 
 // maxOwner bounds what a message shows of another owner's name.

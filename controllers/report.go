@@ -78,7 +78,7 @@ func (r reporter) set(obj object, condition string, status metav1.ConditionStatu
 func (r reporter) announce(before, after object) {
 	was := meta.FindStatusCondition(*before.GetConditions(), v1alpha1.ConditionReady)
 	is := meta.FindStatusCondition(*after.GetConditions(), v1alpha1.ConditionReady)
-	if is == nil || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+	if is == nil || (was != nil && was.Status == is.Status && was.Reason == is.Reason && !anotherConflict(was, is)) {
 		return
 	}
 	kind := corev1.EventTypeWarning
@@ -86,6 +86,12 @@ func (r reporter) announce(before, after object) {
 		kind = corev1.EventTypeNormal
 	}
 	r.event(after, kind, is.Reason, is.Message)
+}
+
+// anotherConflict tells whether other leaves are in conflict than before, or other
+// values.
+func anotherConflict(was, is *metav1.Condition) bool {
+	return is.Reason == v1alpha1.ReasonConflict && was.Message != is.Message
 }
 
 func (r reporter) event(obj object, kind, reason, note string) {

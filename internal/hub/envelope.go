@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/credential"
 )
 
 // errorCodeHeader holds IoT Hub's name for an error; it is on every error of the service API.
@@ -97,8 +99,7 @@ func secretsOf(key, authorization string) []string {
 
 // holdsSecret is true when a text holds one of the secrets, or speaks of a token at all.
 func holdsSecret(text string, secrets []string) bool {
-	lower := strings.ToLower(text)
-	if strings.Contains(lower, "sharedaccess") || strings.Contains(lower, "sig=") {
+	if credential.Marked(text) {
 		return true
 	}
 	for _, secret := range secrets {

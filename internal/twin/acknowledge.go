@@ -45,7 +45,7 @@ type Rejection struct {
 func (r Rejection) String() string {
 	text := r.Path.String() + " with code " + strconv.FormatInt(r.Code, 10)
 	if r.Description != "" {
-		text += " (" + show(r.Description) + ")"
+		text += " (" + show(r.Path, r.Description) + ")"
 	}
 	return text
 }

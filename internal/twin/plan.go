@@ -55,14 +55,17 @@ type Conflict struct {
 	Declared Path
 	// Foreign are the paths on the hub that writing it would wipe.
 	Foreign Paths
+	// Want is declared at the path, and Held is on the hub there.
+	Want, Held any
 }
 
-// String says which leaves stand against each other.
+// String says which leaves stand against each other, with both values, shortened.
 func (c Conflict) String() string {
+	values := " (declared " + show(c.Declared, c.Want) + ", held " + show(c.Declared, c.Held) + ")"
 	if len(c.Foreign) == 1 && len(c.Foreign[0].keys) == len(c.Declared.keys) {
-		return c.Declared.String() + " is declared as an object, and the hub holds somebody else's value there"
+		return c.Declared.String() + " is declared as an object, and the hub holds somebody else's value there" + values
 	}
-	return c.Declared.String() + " is declared as a value, and the hub holds somebody else's " + c.Foreign.String() + " below it"
+	return c.Declared.String() + " is declared as a value, and the hub holds somebody else's " + c.Foreign.String() + " below it" + values
 }
 
 // Make plans one twin.

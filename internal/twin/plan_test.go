@@ -129,17 +129,17 @@ func TestMake(t *testing.T) {
 			patch:    `{"a":{"ours":null},"b":1}`,
 			changed:  "tags.b",
 			removed:  "tags.a.ours",
-			conflict: "tags.a is declared as a value, and the hub holds somebody else's tags.a.theirs below it",
+			conflict: `tags.a is declared as a value, and the hub holds somebody else's tags.a.theirs below it (declared 5, held {"ours":1,"theirs":2})`,
 		},
 		"an object does not wipe a foreign scalar": {
 			declared: `{"a":{"b":1}}`,
 			observed: `{"a":"theirs"}`,
-			conflict: "tags.a is declared as an object, and the hub holds somebody else's value there",
+			conflict: `tags.a is declared as an object, and the hub holds somebody else's value there (declared {"b":1}, held "theirs")`,
 		},
 		"an object does not wipe a foreign array": {
 			declared: `{"a":{}}`,
 			observed: `{"a":[1]}`,
-			conflict: "tags.a is declared as an object, and the hub holds somebody else's value there",
+			conflict: `tags.a is declared as an object, and the hub holds somebody else's value there (declared {}, held [1])`,
 		},
 		"an empty object of nobody gives way to a scalar": {
 			declared: `{"a":5}`,

@@ -153,7 +153,7 @@ func (p *planner) leafOverObject(at Path, want any, record *node, held map[strin
 	case policy == Yield:
 		p.yield(differs)
 	case policy == Enforce:
-		p.conflict(at, foreign)
+		p.conflict(differs, foreign)
 	}
 	patch := p.members(at, nil, record, held)
 	return change{send: len(patch) > 0, value: patch}
@@ -172,7 +172,7 @@ func (p *planner) objectOverLeaf(at Path, want map[string]any, record *node, hel
 	case policy == Yield:
 		p.yield(differs)
 	case policy == Enforce:
-		p.conflict(at, Paths{at})
+		p.conflict(differs, Paths{at})
 	}
 	return unchanged
 }
@@ -280,8 +280,10 @@ func (p *planner) keep(at Path, record *node, held any) {
 	}
 }
 
-func (p *planner) conflict(at Path, foreign Paths) {
-	p.plan.Conflicts = append(p.plan.Conflicts, Conflict{Declared: at, Foreign: foreign})
+func (p *planner) conflict(differs Difference, foreign Paths) {
+	p.plan.Conflicts = append(p.plan.Conflicts, Conflict{
+		Declared: differs.Path, Foreign: foreign, Want: differs.Declared, Held: differs.Held,
+	})
 }
 
 // leaves walks the leaves of a value in the order of their keys.

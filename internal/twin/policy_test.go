@@ -98,7 +98,8 @@ func TestPolicies(t *testing.T) {
 			{declared: `{"a":{"b":1}}`, theirs: `{"a":5}`, observed: "tags.a"},
 		}},
 		"Enforce in an object that is in the way is a conflict": {policy: Observe, paths: map[string]Policy{"tags.a.b": Enforce}, steps: []visit{
-			{declared: `{"a":{"b":1,"c":1}}`, theirs: `{"a":5}`, conflict: "tags.a is declared as an object, and the hub holds somebody else's value there"},
+			{declared: `{"a":{"b":1,"c":1}}`, theirs: `{"a":5}`,
+				conflict: `tags.a is declared as an object, and the hub holds somebody else's value there (declared {"b":1,"c":1}, held 5)`},
 		}},
 	}
 	for name, tt := range tests {
