@@ -95,7 +95,7 @@ func (r *deviceTwinReconciler) mourn(ctx context.Context, obj *v1alpha1.DeviceTw
 	}
 	var conn v1alpha1.HubConnection
 	if key := hubOf(obj); key.Namespace != obj.Namespace && r.client.Get(ctx, key, &conn) == nil {
-		r.report.event(&conn, corev1.EventTypeWarning, v1alpha1.EventLeftBehind,
+		r.report.eventFor(&conn, obj, corev1.EventTypeWarning, v1alpha1.EventLeftBehind,
 			fmt.Sprintf("%s of a namespace that was deleted: %s", idOf(obj), left))
 	}
 }

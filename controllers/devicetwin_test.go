@@ -70,13 +70,23 @@ func TestDriftOfOwnLeavesIsCorrectedAndOthersStay(t *testing.T) {
 // eventReasons are the events in the test's namespace: reason and note.
 func (w *world) eventReasons() []string {
 	w.Helper()
-	var events eventsv1.EventList
-	w.Expect(w.client.List(w.ctx, &events, client.InNamespace(w.ns))).To(Succeed())
+	return w.eventsIn(w.ns)
+}
+
+func (w *world) eventsIn(namespace string) []string {
+	w.Helper()
 	var out []string
-	for _, e := range events.Items {
+	for _, e := range w.events(namespace) {
 		out = append(out, e.Reason+" "+e.Note)
 	}
 	return out
+}
+
+func (w *world) events(namespace string) []eventsv1.Event {
+	w.Helper()
+	var events eventsv1.EventList
+	w.Expect(w.client.List(w.ctx, &events, client.InNamespace(namespace))).To(Succeed())
+	return events.Items
 }
 
 func TestALeafThatLeavesTheManifestLeavesTheHub(t *testing.T) {

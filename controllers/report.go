@@ -98,6 +98,13 @@ func (r reporter) event(obj object, kind, reason, note string) {
 	r.recorder.Eventf(obj, nil, kind, reason, action, "%s", bounded(note))
 }
 
+// eventFor records an event on an object that is about another one. Events with one
+// reason on one version of an object are counted together, with the first one's
+// note, unless they are about different objects.
+func (r reporter) eventFor(obj, about object, kind, reason, note string) {
+	r.recorder.Eventf(obj, about, kind, reason, action, "%s", bounded(note))
+}
+
 // next says when to visit the object again. An error goes to the queue's back-off.
 func (r reporter) next(ctx context.Context, out outcome, interval time.Duration) (ctrl.Result, error) {
 	switch out.class {

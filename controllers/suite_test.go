@@ -121,6 +121,9 @@ type world struct {
 	options controllers.Options
 	policy  string   // of the hub's connection string; service by default
 	also    []string // further namespaces the manager sees
+	env     *testenv.Env
+	// uninstalled tells that the kinds are gone, and the objects with them.
+	uninstalled bool
 }
 
 type setting func(*world)
@@ -134,17 +137,20 @@ func withNamespace(name string) setting {
 	return func(w *world) { w.also = append(w.also, name) }
 }
 
+// withEnv gives the test an API server that it does not share.
+func withEnv(env *testenv.Env) setting { return func(w *world) { w.env = env } }
+
 // newWorld starts a hub with one device d1, and a manager.
 func newWorld(t *testing.T, settings ...setting) *world {
 	t.Helper()
 	// Not the test's own context, which ends before the checks at its end.
-	w := &world{T: t, WithT: *NewWithT(t), ctx: context.Background()}
+	w := &world{T: t, WithT: *NewWithT(t), ctx: context.Background(), env: suite.env}
 	for _, set := range settings {
 		set(w)
 	}
-	admin := newClient(t)
+	admin, err := client.New(w.env.Config(), client.Options{Scheme: suite.scheme})
+	w.Expect(err).NotTo(HaveOccurred())
 	w.client = admin
-	var err error
 	w.hub, err = hubemulator.Start(context.Background(), hubemulator.Options{Devices: []string{"d1"}})
 	w.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { w.Expect(w.hub.Close()).To(Succeed()) })
@@ -153,6 +159,9 @@ func newWorld(t *testing.T, settings ...setting) *world {
 	w.startManager()
 	t.Cleanup(func() {
 		defer w.stop()
+		if w.uninstalled {
+			return
+		}
 		w.checkConditions()
 		w.checkNoCredentials()
 	})
@@ -170,7 +179,7 @@ func newClient(t *testing.T) client.Client {
 // have been stopped.
 func (w *world) startManager() {
 	w.Helper()
-	account, err := suite.env.ServiceAccountConfig(managersNamespace, w.account)
+	account, err := w.env.ServiceAccountConfig(managersNamespace, w.account)
 	w.Expect(err).NotTo(HaveOccurred())
 	mgr := w.newManager(account)
 	options := w.options
@@ -376,26 +385,40 @@ func (w *world) awaitReadBacks(n int) {
 	w.Eventually(func() int { return w.calls("getTwin") - before }, patience, "20ms").Should(BeNumerically(">=", n))
 }
 
-// writes lists what this world's manager wrote to the API server, leases aside.
-func (w *world) writes() []string {
+// request is one that this world's manager made to the API server.
+type request struct {
+	Verb       string
+	RequestURI string
+	ObjectRef  struct{ Resource, Subresource, Namespace, Name string }
+}
+
+// requests are all that the API server has answered so far, in its audit log.
+func (w *world) requests() []request {
 	w.Helper()
 	text, err := os.ReadFile(suite.audit)
 	w.Expect(err).NotTo(HaveOccurred())
 	user := fmt.Sprintf("%q", "system:serviceaccount:"+managersNamespace+":"+w.account)
-	var out []string
+	var out []request
 	for line := range strings.Lines(string(text)) {
 		if !strings.Contains(line, user) {
 			continue
 		}
-		var entry struct {
-			Verb      string
-			ObjectRef struct{ Resource, Subresource, Name string }
-		}
+		var entry request
 		w.Expect(json.Unmarshal([]byte(line), &entry)).To(Succeed())
-		switch entry.Verb {
+		out = append(out, entry)
+	}
+	return out
+}
+
+// writes lists what this world's manager wrote to the API server, leases aside.
+func (w *world) writes() []string {
+	w.Helper()
+	var out []string
+	for _, r := range w.requests() {
+		switch r.Verb {
 		case "get", "list", "watch":
 		default:
-			out = append(out, strings.Join([]string{entry.Verb, entry.ObjectRef.Resource, entry.ObjectRef.Subresource, entry.ObjectRef.Name}, " "))
+			out = append(out, strings.Join([]string{r.Verb, r.ObjectRef.Resource, r.ObjectRef.Subresource, r.ObjectRef.Name}, " "))
 		}
 	}
 	return out

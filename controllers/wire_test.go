@@ -45,6 +45,13 @@ func (r wireRequest) String() string {
 // tap puts a wire in front of the test's hub.
 func (w *world) tap() *wire {
 	w.Helper()
+	return w.tapWith(func(http.ResponseWriter, *http.Request) bool { return true })
+}
+
+// tapWith puts a wire in front of the test's hub that hands on what pass lets
+// through; else pass has answered.
+func (w *world) tapWith(pass func(http.ResponseWriter, *http.Request) bool) *wire {
+	w.Helper()
 	roots := x509.NewCertPool()
 	w.Expect(roots.AppendCertsFromPEM(w.hub.CACertificatePEM())).To(BeTrue())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12}}
@@ -64,7 +71,9 @@ func (w *world) tap() *wire {
 			http.Error(answer, "half a request", http.StatusBadRequest)
 			return
 		}
-		proxy.ServeHTTP(answer, request)
+		if pass(answer, request) {
+			proxy.ServeHTTP(answer, request)
+		}
 	})
 	return tapped
 }
