@@ -115,6 +115,14 @@ test: ## Run every test; ends with "N passed, N failed, N skipped".
 	$(GO) build -o bin/testsummary ./hack/testsummary; \
 	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) | bin/testsummary
 
+# The test runs as a program of its own, so that it shows how far it is.
+.PHONY: crash-matrix
+crash-matrix: ## Kill the manager at each of its writes, in some five minutes, and print what comes of it.
+	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
+	$(GO) test -c -o bin/crash.test ./test/crash; rm -f bin/crash-matrix.md; cd test/crash; \
+	CRASH_SCENARIOS=all CRASH_MATRIX=$(CURDIR)/bin/crash-matrix.md ../../bin/crash.test -test.timeout 30m && status=0 || status=$$?; \
+	cat ../../bin/crash-matrix.md; exit $$status
+
 # FUZZTIME is for each target: a time, or a number of inputs as in 2000x. Minimising is cut short: it may take a
 # minute for each new input.
 FUZZTIME ?= 5s

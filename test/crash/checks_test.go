@@ -1,0 +1,67 @@
+package crash_test
+
+import (
+	"regexp"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+)
+
+var sharedKey = regexp.MustCompile(`SharedAccessKey=[^;]+`)
+
+// settle lets so much time pass that nothing can be on its way to the hub any
+// more, and waits until the ownership record is the truth.
+func (c *cell) settle(obj *v1alpha1.DeviceTwin) {
+	c.Helper()
+	c.putForward(flight)
+	c.Eventually(func() string { return c.recordDiffers() }, patience, poll).Should(BeEmpty())
+	*obj = *c.object()
+}
+
+// recordDiffers says how the record differs from that of somebody who finds the
+// twin as it is and declares the same.
+func (c *cell) recordDiffers() string {
+	c.Helper()
+	obj := c.object()
+	stored, err := twin.DecodeRecord(obj.Annotations[v1alpha1.OwnedAnnotation])
+	if err != nil {
+		return err.Error()
+	}
+	tags, err := twin.ParseSection(obj.Spec.Tags.Raw)
+	c.Expect(err).NotTo(HaveOccurred())
+	desired, err := twin.ParseSection(obj.Spec.Desired.Raw)
+	c.Expect(err).NotTo(HaveOccurred())
+	wanted := twin.Document{Tags: tags, Desired: desired}
+	truth := twin.Make(twin.Input{Declared: wanted, Record: twin.NewRecord(stored.Target), Observed: wanted}).Settled
+	if stored.Equal(truth) && stored.Target.Owner == string(obj.UID) {
+		return ""
+	}
+	return "the record is " + obj.Annotations[v1alpha1.OwnedAnnotation]
+}
+
+// check waits for what the scenario wants, holds it for two more reads, and then
+// looks at everything else that must be true.
+func (c *cell) check(s scenario) {
+	c.Helper()
+	c.Eventually(func() string { return c.twinOnHub(s.device) }, patience, poll).Should(Equal(s.twin))
+	if s.gone {
+		c.putForward(flight) // what may be on its way is waited for
+		c.Eventually(c.object, patience, poll).Should(BeNil())
+		c.Expect(c.twinOnHub(s.device)).To(Equal(s.twin))
+		return
+	}
+	obj := c.object()
+	c.awaitReady(obj)
+	c.settle(obj)
+	c.Eventually(func() string { return c.object().Status.ETag }, patience, poll).Should(Equal(c.etag(s.device)))
+	written, applied := len(c.gate.written()), c.applied()
+	c.awaitReadBacks(2)
+	c.Expect(c.gate.written()[written:]).To(BeEmpty(), "in steady state nothing is written")
+	c.Expect(c.applied()).To(Equal(applied))
+	c.Expect(c.twinOnHub(s.device)).To(Equal(s.twin))
+	if obj.Spec.ConnectionSecretName != "" {
+		c.checkConnection(s.device)
+	}
+}

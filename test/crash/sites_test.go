@@ -1,0 +1,94 @@
+package crash_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+)
+
+// elsewhere are functions of the controllers with writes that are not about a
+// DeviceTwin, and so not in the matrix.
+var elsewhere = map[string]string{
+	"assertion": "asks the API server for a token: nothing is kept of it",
+}
+
+// senders are the calls that write, by the functions whose names the matrix has
+// for them: to the API server the caller, to the hub the call itself.
+var senders = []string{"Create", "Update", "Patch", "Delete", "DeleteAllOf", "Apply", "CreateToken", "PatchTwin", "CreateIdentity", "DeleteIdentity"}
+
+// writeSites are the names of all writes that the controllers' sources have.
+func writeSites(t *testing.T) []string {
+	t.Helper()
+	g := NewWithT(t)
+	files, err := filepath.Glob("../../controllers/*.go")
+	g.Expect(err).NotTo(HaveOccurred())
+	var sites []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		g.Expect(err).NotTo(HaveOccurred())
+		for _, declaration := range parsed.Decls {
+			if function, isFunction := declaration.(*ast.FuncDecl); isFunction {
+				sites = append(sites, sitesIn(function)...)
+			}
+		}
+	}
+	slices.Sort(sites)
+	return slices.Compact(sites)
+}
+
+func sitesIn(function *ast.FuncDecl) []string {
+	var sites []string
+	ast.Inspect(function, func(n ast.Node) bool {
+		call, isCall := n.(*ast.CallExpr)
+		if !isCall {
+			return true
+		}
+		selected, isMethod := call.Fun.(*ast.SelectorExpr)
+		if !isMethod || !slices.Contains(senders, selected.Sel.Name) || !takesContext(call) {
+			return true
+		}
+		switch name := selected.Sel.Name; name {
+		case "PatchTwin", "CreateIdentity", "DeleteIdentity":
+			sites = append(sites, name)
+		default:
+			sites = append(sites, function.Name.Name)
+		}
+		return true
+	})
+	return sites
+}
+
+// takesContext tells calls that may leave the process from those that just
+// happen to have the name of one.
+func takesContext(call *ast.CallExpr) bool {
+	if len(call.Args) == 0 {
+		return false
+	}
+	first, isName := call.Args[0].(*ast.Ident)
+	return isName && first.Name == "ctx"
+}
+
+// checkSites wants every write of the controllers in the matrix.
+func (m *matrix) checkSites(t *testing.T) {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	reached := map[string]bool{}
+	for _, r := range m.rows {
+		reached[r.write[strings.LastIndexByte(r.write, ' ')+1:]] = true
+	}
+	for _, site := range writeSites(t) {
+		if !reached[site] && elsewhere[site] == "" {
+			t.Errorf("no scenario comes to the write of %s", site)
+		}
+	}
+}
