@@ -100,6 +100,7 @@ func TestDigitalTwin(t *testing.T) {
 	h.fault(t, hubemulator.Fault{Operation: "getDigitalTwin", Count: 1, Action: hubemulator.FaultStaleRead})
 	g.Expect(h.ok(t, http.MethodGet, digital, "")).NotTo(HaveKey("fanSpeed"))
 	expectError(t, h.call(t, http.MethodGet, "/digitaltwins/nobody", ""), http.StatusNotFound, "DeviceNotFound", "nobody")
+	expectError(t, h.call(t, http.MethodGet, "/digitaltwins/d1~m1", ""), http.StatusNotFound, "DeviceNotFound", "d1~m1")
 	g.Expect(h.billed("getDigitalTwin")).To(Equal(int64(3)), "as reads of a twin are")
 }
 

@@ -90,7 +90,7 @@ func TestEveryRuleOfTheEmulatorNamesItsTests(t *testing.T) {
 		}
 		rows++
 		tests := named.FindAllString(line, -1)
-		if len(tests) == 0 && !strings.Contains(line, "not implemented") {
+		if len(tests) == 0 {
 			t.Errorf("no test is named: %s", line)
 		}
 		for _, test := range tests {
