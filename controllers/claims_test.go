@@ -1,6 +1,7 @@
 package controllers_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -41,6 +42,44 @@ func TestTheFirstKeepsATwinAndTheNextTakesOver(t *testing.T) {
 	w.delete(first)
 	w.awaitReady(second)
 	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Elsewhere"}`))
+}
+
+// TestWhoWaitsForATwinIsWoken: not at the next look, which may be a minute off.
+func TestWhoWaitsForATwinIsWoken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withPatience())
+	w.connect()
+	first, second := w.twin("first", "d1", `{"a":1}`, ""), w.twin("second", "d1", `{"a":2}`, "")
+	w.create(first)
+	w.awaitReady(first)
+	w.create(second)
+	w.await(second, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
+	w.delete(first)
+	w.awaitReady(second)
+}
+
+// TestASuspendedTwinClaimsNothing: it keeps what it has, and takes nothing.
+func TestASuspendedTwinClaimsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	for i := range 8 { // any of them may have the smallest UID
+		suspended := w.twin(fmt.Sprintf("suspended-%d", i), "d1", `{"a":0}`, "")
+		suspended.Spec.Suspend = true
+		w.create(suspended)
+		w.await(suspended, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	}
+	active := w.twin("active", "d1", `{"a":1}`, "")
+	w.create(active)
+	w.awaitReady(active)
+	w.edit(active, func() { active.Spec.Suspend = true })
+	w.await(active, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	w.stop()
+	w.startManager() // so that only what is recorded counts
+	another := w.twin("another", "d1", `{"a":2}`, "")
+	w.create(another)
+	w.await(another, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
+	w.Expect(w.tags("d1")).To(Equal(`{"a":1}`))
 }
 
 func TestClaimsCountAcrossHubConnectionsAndNamespaces(t *testing.T) {
@@ -192,4 +231,20 @@ func TestAnotherClustersDeviceIsRefused(t *testing.T) {
 	w.awaitReady(foreign)
 	w.edit(conn, func() { conn.Spec.OwnerTag = nil })
 	w.Eventually(func() string { return w.tags("d2") }, patience).Should(Equal(`{"a":1}`))
+}
+
+// TestADeletionTouchesNoOtherClustersTwin: what carries somebody else's owner tag is
+// theirs, also what we wrote there before.
+func TestADeletionTouchesNoOtherClustersTwin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn := w.connect()
+	w.edit(conn, func() { conn.Spec.OwnerTag = &v1alpha1.OwnerTag{Name: "managedBy", Value: "cluster-a"} })
+	obj := w.clearing(`{"a":1}`, "")
+	w.somebodyElse("d1", map[string]any{"managedBy": "cluster-b"})
+	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonOwnedElsewhere)
+	w.delete(obj)
+	w.awaitGone(obj)
+	w.Expect(w.tags("d1")).To(Equal(`{"a":1,"managedBy":"cluster-b"}`))
+	w.Eventually(w.eventReasons, patience).Should(ContainElement(And(HavePrefix("LeftBehind"), ContainSubstring(`"cluster-b"`))))
 }

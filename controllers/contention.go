@@ -36,6 +36,7 @@ type contention struct {
 // fight is the history of one leaf.
 type fight struct {
 	restored int       // how often we restored it
+	war      bool      // it was changed back often enough to be told of
 	last     time.Time // when we did so last
 	shown    string    // both values as last seen
 }
@@ -75,7 +76,19 @@ func (c *contention) restored(uid types.UID, drifted twin.Differences) {
 			leaves[d.Path.String()] = f
 		}
 		f.restored++
+		f.war = f.war || f.restored >= contendedAfter
 		f.last, f.shown = now, d.String()
+	}
+}
+
+// waits notes leaves that somebody else changed again and that are not restored yet.
+func (c *contention) waits(uid types.UID, postponed twin.Differences) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range postponed {
+		if f := c.fights[uid][d.Path.String()]; f != nil {
+			f.war, f.shown = true, d.String()
+		}
 	}
 }
 
@@ -104,7 +117,7 @@ func (c *contention) contended(uid types.UID) (message string, wait time.Duratio
 	}
 	var shown []string
 	for _, leaf := range slices.Sorted(maps.Keys(leaves)) {
-		if f := leaves[leaf]; f.backoff() > 0 {
+		if f := leaves[leaf]; f.war {
 			shown = append(shown, f.shown)
 			wait = max(wait, f.last.Add(f.backoff()).Sub(now))
 		}

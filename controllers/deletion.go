@@ -16,6 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
 // finalize cleans the hub up behind an object that is being deleted. It never
@@ -164,12 +165,7 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, obj *v1alpha1.Dev
 // clear deletes the leaves that hold a value of ours, but for those that a
 // successor declares.
 func (r *deviceTwinReconciler) clear(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved, successor *v1alpha1.DeviceTwin) (left string, err error) {
-	var spared twin.Document
-	if successor != nil {
-		if declared, err := declaredBy(successor); err == nil {
-			spared = declared.Document // what it cannot have it does not take over
-		}
-	}
+	spared := r.spared(ctx, successor)
 	record := recordOf(ctx, obj, targetOf(obj, found.session.Host()))
 	for range maxAttempts {
 		held, err := found.session.GetTwin(ctx, idOf(obj))
@@ -194,6 +190,23 @@ func (r *deviceTwinReconciler) clear(ctx context.Context, obj *v1alpha1.DeviceTw
 		}
 	}
 	return "", stopDiffering(transient, v1alpha1.ReasonContended, "somebody else changed the twin under each attempt")
+}
+
+// spared is what a successor, if there is one, takes over: what it declares, the
+// owner tag of its hub included. What it cannot have it does not take over.
+func (r *deviceTwinReconciler) spared(ctx context.Context, successor *v1alpha1.DeviceTwin) twin.Document {
+	if successor == nil {
+		return twin.Document{}
+	}
+	declared, err := declaredBy(successor)
+	if err != nil {
+		return twin.Document{}
+	}
+	found, err := r.connections.resolve(ctx, successor.Namespace, successor.Spec.HubRef)
+	if err == nil && len(validation.WithOwner(&declared, found.spec.OwnerTag)) > 0 {
+		return twin.Document{}
+	}
+	return declared.Document
 }
 
 func leftOn(plan twin.Plan) string {

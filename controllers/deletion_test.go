@@ -178,3 +178,23 @@ func TestASuccessorTakesOverWhatBothDeclare(t *testing.T) {
 	w.Expect(w.desired("d1")).To(Equal(`{"both":2}`))
 	w.Expect(version()).To(Equal(before+1), "the device is told of one change, and of no gap")
 }
+
+// TestAHandOverKeepsTheOwnerTag: at no time is the twin anybody's to take.
+func TestAHandOverKeepsTheOwnerTag(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tapped := w.tap()
+	conn := w.connectThrough(tapped.host, tapped.ca)
+	w.edit(conn, func() { conn.Spec.OwnerTag = &v1alpha1.OwnerTag{Name: "managedBy", Value: "plant-a"} })
+	first := w.clearing(`{"first":1}`, "")
+	second := w.twin("t2", "d1", `{"second":1}`, "")
+	w.create(second)
+	w.await(second, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
+	before := tapped.count()
+	w.delete(first)
+	w.awaitGone(first)
+	w.awaitReady(second)
+	w.Expect(w.tags("d1")).To(Equal(`{"managedBy":"plant-a","second":1}`))
+	w.Expect(tapped.changes(before)).To(HaveExactElements(
+		HaveSuffix(`"tags":{"first":null}}`), HaveSuffix(`"tags":{"second":1}}`)))
+}

@@ -146,6 +146,7 @@ func (p *push) once(ctx context.Context, held *hub.Twin) (*hub.Twin, error) {
 	in.Postponed = p.contention.postponed(p.obj.UID)
 	plan := twin.Make(in)
 	p.done.plan = plan
+	p.contention.waits(p.obj.UID, plan.Postponed)
 	if plan.Patch.Empty() {
 		return held, p.settle(ctx, plan, p.flights.landed(p.obj.UID))
 	}

@@ -127,6 +127,8 @@ func TestALeafThatIsFoughtOverIsRestoredEverMoreSlowly(t *testing.T) {
 		w.somebodyElse("d1", theirs)
 		w.Eventually(func() string { return w.tags("d1") }, patience, "20ms").Should(Equal(`{"plant":"Redmond43","quiet":1}`))
 	}
+	w.visitTwin(obj)
+	w.Expect(w.condition(obj, v1alpha1.ConditionContended)).To(BeNil(), "twice is no war")
 	w.somebodyElse("d1", map[string]any{"plant": "Elsewhere", "quiet": 2})
 	contended := w.awaitCondition(obj, v1alpha1.ConditionContended, v1alpha1.ReasonContended)
 	w.Expect(contended.Message).To(ContainSubstring(`tags.plant (declared "Redmond43", held "Elsewhere")`))

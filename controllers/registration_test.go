@@ -157,6 +157,8 @@ func TestASecretForADeviceOfSomebodyElseIsRefused(t *testing.T) {
 	obj := w.registering("d1")
 	w.create(obj)
 	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonRegisteredElsewhere)
+	w.awaitReadBacks(3) // it stays so
+	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonRegisteredElsewhere)
 	w.Expect(w.tags("d1")).To(Equal("{}"))
 	w.checkConditions()
 	w.edit(obj, func() { obj.Spec.ConnectionSecretName = "" })

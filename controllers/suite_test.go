@@ -130,6 +130,10 @@ type setting func(*world)
 
 func withClock(c clock.PassiveClock) setting { return func(w *world) { w.options.Clock = c } }
 
+// withPatience has the manager look at what waits so seldom that a test only sees
+// what wakes it.
+func withPatience() setting { return func(w *world) { w.options.RetryInterval = time.Hour } }
+
 // withPolicy gives the manager another policy of the hub than the least one.
 func withPolicy(name string) setting { return func(w *world) { w.policy = name } }
 
@@ -184,7 +188,7 @@ func (w *world) startManager() {
 	mgr := w.newManager(account)
 	options := w.options
 	options.AllowedHostSuffixes = []string{"localhost", "127.0.0.1", ".azure-devices.net", ".invalid"}
-	options.RetryInterval, options.MaxBackoff = 200*time.Millisecond, 200*time.Millisecond
+	options.RetryInterval, options.MaxBackoff = cmp.Or(w.options.RetryInterval, 200*time.Millisecond), 200*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	w.Expect(controllers.Setup(ctx, mgr, options)).To(Succeed())
 	ended := make(chan error, 1)

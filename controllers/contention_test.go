@@ -1,0 +1,114 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+)
+
+// reversal is a leaf that somebody else changed.
+func reversal(t *testing.T, path string) twin.Differences {
+	t.Helper()
+	parsed, err := twin.ParsePath(path)
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	return twin.Differences{{Path: parsed, Declared: "ours", Held: "theirs", Drift: true}}
+}
+
+// TestTheWaitBetweenRestorations doubles: the third reversal is the first to wait, up to an hour.
+func TestTheWaitBetweenRestorations(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	clock := clocktesting.NewFakePassiveClock(time.Now())
+	c := newContention(clock)
+	leaf, other := reversal(t, "tags.a"), reversal(t, "tags.b")
+	minutes := []int{0, 1, 2, 4, 8, 16, 32, 60, 60}
+	for range 20 {
+		minutes = append(minutes, 60)
+	}
+	for i, want := range minutes {
+		c.restored("uid", leaf)
+		wait := time.Duration(want) * time.Minute
+		message, got := c.contended("uid")
+		if i+1 < contendedAfter {
+			g.Expect(message).To(BeEmpty(), "no war yet")
+			c.waits("uid", other)
+			message, _ = c.contended("uid")
+			g.Expect(message).To(BeEmpty(), "what is not fought over does not wait")
+		} else {
+			g.Expect(message).To(Equal(`tags.a (declared "ours", held "theirs")`))
+			g.Expect(got).To(Equal(wait), "after %d", i+1)
+		}
+		if want == 0 {
+			g.Expect(c.postponed("uid")(leaf[0].Path)).To(BeFalse())
+			continue
+		}
+		g.Expect(c.postponed("uid")(other[0].Path)).To(BeFalse())
+		clock.SetTime(clock.Now().Add(wait - time.Nanosecond))
+		g.Expect(c.postponed("uid")(leaf[0].Path)).To(BeTrue())
+		clock.SetTime(clock.Now().Add(time.Nanosecond))
+		g.Expect(c.postponed("uid")(leaf[0].Path)).To(BeFalse())
+	}
+}
+
+// TestTheThirdReversalIsAWar, also while it waits to be restored.
+func TestTheThirdReversalIsAWar(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	clock := clocktesting.NewFakePassiveClock(time.Now())
+	c := newContention(clock)
+	leaf := reversal(t, "tags.a")
+	c.restored("uid", leaf)
+	c.restored("uid", leaf)
+	clock.SetTime(clock.Now().Add(10 * time.Second))
+	leaf[0].Held = "theirs again"
+	c.waits("uid", leaf)
+	message, wait := c.contended("uid")
+	g.Expect(message).To(Equal(`tags.a (declared "ours", held "theirs again")`))
+	g.Expect(wait).To(Equal(50 * time.Second))
+}
+
+// TestAWarIsOver after an hour of peace, or twice the wait where that is longer.
+func TestAWarIsOver(t *testing.T) {
+	t.Parallel()
+	for reversals, peace := range map[int]time.Duration{3: time.Hour, 7: 64 * time.Minute, 12: 2 * time.Hour} {
+		g := NewWithT(t)
+		clock := clocktesting.NewFakePassiveClock(time.Now())
+		c := newContention(clock)
+		for range reversals {
+			c.restored("uid", reversal(t, "tags.a"))
+		}
+		clock.SetTime(clock.Now().Add(peace))
+		message, _ := c.contended("uid")
+		g.Expect(message).NotTo(BeEmpty(), "%d", reversals)
+		clock.SetTime(clock.Now().Add(time.Nanosecond))
+		message, _ = c.contended("uid")
+		g.Expect(message).To(BeEmpty(), "%d", reversals)
+		g.Expect(c.fights).To(BeEmpty())
+	}
+}
+
+// TestReversalsFarApartAreNoWar: neither once an hour, nor of different leaves or
+// objects.
+func TestReversalsFarApartAreNoWar(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	clock := clocktesting.NewFakePassiveClock(time.Now())
+	c := newContention(clock)
+	for range 5 {
+		c.restored("uid", reversal(t, "tags.a"))
+		clock.SetTime(clock.Now().Add(time.Hour + time.Second))
+	}
+	for _, leaf := range []string{"tags.a", "tags.b", "desired.a"} {
+		c.restored("uid", reversal(t, leaf))
+		c.restored("another", reversal(t, leaf))
+	}
+	message, wait := c.contended("uid")
+	g.Expect(message).To(BeEmpty())
+	g.Expect(wait).To(BeZero())
+	c.forget("uid")
+	g.Expect(c.fights).To(HaveLen(1))
+}

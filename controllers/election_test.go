@@ -1,0 +1,198 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// hostOnly is a session of which only the host is asked.
+type hostOnly struct {
+	hub.Session
+	host string
+}
+
+func (h hostOnly) Host() string { return h.host }
+
+const electionHost = "hub.azure-devices.net"
+
+// rivalTwin makes a DeviceTwin of device d1 as the API server holds it.
+func rivalTwin(name, uid string, change func(*v1alpha1.DeviceTwin)) *v1alpha1.DeviceTwin {
+	obj := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: name, UID: types.UID(uid)}}
+	obj.Spec.HubRef.Name, obj.Spec.DeviceID = "hub", "d1"
+	if change != nil {
+		change(obj)
+	}
+	return obj
+}
+
+// electorate are claims after a start: nothing is held yet. Of the HubConnections,
+// unseen was not looked at, and unready has no session.
+func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	NewWithT(t).Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&v1alpha1.DeviceTwin{}, idIndex, func(obj client.Object) []string {
+		return []string{idOf(obj.(*v1alpha1.DeviceTwin)).String()}
+	})
+	known := map[types.NamespacedName]connection{}
+	for name, now := range map[string]*connection{
+		"hub":     {session: hostOnly{host: electionHost}},
+		"again":   {session: hostOnly{host: electionHost}},
+		"other":   {session: hostOnly{host: "other.azure-devices.net"}},
+		"scoped":  {session: hostOnly{host: electionHost}},
+		"unready": {why: v1alpha1.ReasonSecretNotFound},
+		"unseen":  nil,
+	} {
+		conn := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: name}}
+		if name == "scoped" {
+			conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: "plant", DeviceIDPrefix: "line7-"}}
+		}
+		builder = builder.WithObjects(conn)
+		if now != nil {
+			known[client.ObjectKeyFromObject(conn)] = *now
+		}
+	}
+	for _, obj := range twins {
+		builder = builder.WithObjects(obj)
+	}
+	reader := builder.Build()
+	hubs := newConnections(reader)
+	hubs.known = known
+	return newClaims(reader, hubs)
+}
+
+// TestElections: who keeps a twin that this process has not seen claimed yet.
+func TestElections(t *testing.T) {
+	t.Parallel()
+	const target = electionHost + "/d1"
+	recorded := func(o *v1alpha1.DeviceTwin) { o.Status.Target = target }
+	through := func(hub string, record bool) func(*v1alpha1.DeviceTwin) {
+		return func(o *v1alpha1.DeviceTwin) {
+			o.Spec.HubRef.Name = hub
+			if record {
+				o.Status.Target = target
+			}
+		}
+	}
+	going := func(finalizer string) func(*v1alpha1.DeviceTwin) {
+		return func(o *v1alpha1.DeviceTwin) {
+			now := metav1.NewTime(time.Now())
+			o.DeletionTimestamp, o.Finalizers, o.Status.Target = &now, []string{finalizer}, target
+		}
+	}
+	for name, tt := range map[string]struct {
+		own, rival *v1alpha1.DeviceTwin
+		winner     string // "" where that is not known yet
+	}{
+		"the smaller UID":          {rivalTwin("own", "b", nil), rivalTwin("rival", "a", nil), "rival"},
+		"the smaller UID is own":   {rivalTwin("own", "a", nil), rivalTwin("rival", "b", nil), "own"},
+		"recorded":                 {rivalTwin("own", "a", nil), rivalTwin("rival", "b", recorded), "rival"},
+		"recorded for own":         {rivalTwin("own", "b", recorded), rivalTwin("rival", "a", nil), "own"},
+		"recorded for both":        {rivalTwin("own", "b", recorded), rivalTwin("rival", "a", recorded), "rival"},
+		"recorded for another hub": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", func(o *v1alpha1.DeviceTwin) { o.Status.Target = "x/d1" }), "own"},
+		"another device":           {rivalTwin("own", "b", nil), rivalTwin("rival", "a", func(o *v1alpha1.DeviceTwin) { o.Spec.DeviceID = "d2" }), "own"},
+		"a module":                 {rivalTwin("own", "b", nil), rivalTwin("rival", "a", func(o *v1alpha1.DeviceTwin) { o.Spec.ModuleID = "m" }), "own"},
+		"suspended":                {rivalTwin("own", "b", nil), rivalTwin("rival", "a", func(o *v1alpha1.DeviceTwin) { o.Spec.Suspend = true }), "own"},
+		"suspended, and recorded": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", func(o *v1alpha1.DeviceTwin) {
+			o.Spec.Suspend, o.Status.Target = true, target
+		}), "rival"},
+		"through another HubConnection":             {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("again", false)), "rival"},
+		"on another host":                           {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("other", false)), "own"},
+		"on another host now":                       {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("other", true)), "own"},
+		"out of scope":                              {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("scoped", false)), "own"},
+		"out of scope now":                          {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("scoped", true)), "own"},
+		"through a hub that is not ready":           {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("unready", false)), "own"},
+		"recorded, through a hub that is not ready": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", through("unready", true)), "rival"},
+		"through a hub not looked at yet":           {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("unseen", false)), "own"},
+		"recorded, through a hub not looked at yet": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", through("unseen", true)), ""},
+		"through a HubConnection that is gone":      {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("gone", true)), "own"},
+		"going, with something to clean up first":   {rivalTwin("own", "a", nil), rivalTwin("rival", "b", going(v1alpha1.CleanupFinalizer)), "rival"},
+		"going, held by somebody else's finalizer":  {rivalTwin("own", "b", nil), rivalTwin("rival", "a", going("example.com/hold")), "own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			c := electorate(t, tt.own, tt.rival)
+			err := c.take(t.Context(), tt.own, electionHost)
+			switch tt.winner {
+			case "":
+				g.Expect(outcomeOf(err).class).To(Equal(unseen))
+				g.Expect(c.held).To(BeEmpty())
+				return
+			case "own":
+				g.Expect(err).NotTo(HaveOccurred())
+			default:
+				out := outcomeOf(err)
+				g.Expect(out.reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
+				g.Expect(out.message).To(ContainSubstring(`"rival"`))
+			}
+			g.Expect(c.held[target].name.Name).To(Equal(tt.winner))
+		})
+	}
+}
+
+// TestSuccessors: who is waiting for a twin that is given up.
+func TestSuccessors(t *testing.T) {
+	t.Parallel()
+	const target = electionHost + "/d1"
+	now := metav1.NewTime(time.Now())
+	going := func(o *v1alpha1.DeviceTwin) {
+		o.DeletionTimestamp, o.Finalizers, o.Status.Target = &now, []string{v1alpha1.CleanupFinalizer}, target
+	}
+	own := rivalTwin("own", "b", going)
+	for name, tt := range map[string]struct {
+		others []*v1alpha1.DeviceTwin
+		want   string
+	}{
+		"nobody":                  {nil, ""},
+		"the smallest UID":        {[]*v1alpha1.DeviceTwin{rivalTwin("c", "c", nil), rivalTwin("a", "a", nil), rivalTwin("d", "d", nil)}, "a"},
+		"not one that goes":       {[]*v1alpha1.DeviceTwin{rivalTwin("a", "a", going), rivalTwin("c", "c", nil)}, "c"},
+		"not a suspended one":     {[]*v1alpha1.DeviceTwin{rivalTwin("a", "a", func(o *v1alpha1.DeviceTwin) { o.Spec.Suspend = true })}, ""},
+		"not one of another host": {[]*v1alpha1.DeviceTwin{rivalTwin("a", "a", func(o *v1alpha1.DeviceTwin) { o.Spec.HubRef.Name = "other" })}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			found, err := electorate(t, append(tt.others, own.DeepCopy())...).successor(t.Context(), own, target)
+			g.Expect(err).NotTo(HaveOccurred())
+			if tt.want == "" {
+				g.Expect(found).To(BeNil())
+				return
+			}
+			g.Expect(found.Name).To(Equal(tt.want))
+		})
+	}
+}
+
+// TestClaimsFollowNamesAndHosts: a claim is of one object on one host.
+func TestClaimsFollowNamesAndHosts(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	first := rivalTwin("own", "a", nil)
+	c := electorate(t, first)
+	go func() { // whoever waits
+		for range c.released {
+		}
+	}()
+	g.Expect(c.take(t.Context(), first, electionHost)).To(Succeed())
+	namesake := rivalTwin("own", "z", nil)
+	g.Expect(c.take(t.Context(), namesake, electionHost)).To(Succeed())
+	g.Expect(c.held[electionHost+"/d1"].uid).To(BeEquivalentTo("z"))
+	g.Expect(c.take(t.Context(), namesake, "moved.azure-devices.net")).To(Succeed())
+	g.Expect(c.held).To(HaveLen(1))
+	g.Expect(c.held).To(HaveKey("moved.azure-devices.net/d1"))
+	g.Expect(c.release(t.Context(), client.ObjectKeyFromObject(namesake))).To(BeEquivalentTo("z"))
+	g.Expect(c.release(t.Context(), client.ObjectKeyFromObject(namesake))).To(BeEmpty())
+	g.Expect(c.held).To(BeEmpty())
+	close(c.released)
+}

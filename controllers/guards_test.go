@@ -1,0 +1,134 @@
+package controllers
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+)
+
+// guarded is one HubConnection and its fuse.
+type guarded struct {
+	WithT
+	t      *testing.T
+	clock  *clocktesting.FakePassiveClock
+	guards *guards
+	conn   *v1alpha1.HubConnection
+	told   int
+}
+
+func newGuarded(t *testing.T, limit int32) *guarded {
+	t.Helper()
+	clock := clocktesting.NewFakePassiveClock(time.Now())
+	x := &guarded{WithT: *NewWithT(t), t: t, clock: clock, guards: newGuards(clock), conn: &v1alpha1.HubConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "hub"},
+	}}
+	x.conn.Spec.Guard = &v1alpha1.Guard{MaxChangesPerHour: limit}
+	x.configure()
+	return x
+}
+
+// configure takes over the HubConnection as it is, and tells whether changes may go
+// on that had to wait.
+func (x *guarded) configure() bool {
+	x.t.Helper()
+	state, released := x.guards.configure(x.conn, x.key())
+	x.conn.Status.Guard = state
+	return released
+}
+
+func (x *guarded) key() types.NamespacedName { return client.ObjectKeyFromObject(x.conn) }
+
+// change asks whether a twin may be changed.
+func (x *guarded) change(uid string) bool {
+	x.t.Helper()
+	answered := make(chan error, 1)
+	go func() { answered <- x.guards.admit(x.t.Context(), x.key(), types.UID(uid)) }()
+	for {
+		select {
+		case <-x.guards.tripped:
+			x.told++
+		case err := <-answered:
+			if err != nil {
+				x.Expect(outcomeOf(err).reason).To(Equal(v1alpha1.ReasonHubPaused))
+			}
+			return err == nil
+		}
+	}
+}
+
+func TestAGuardCountsTwinsWithinAnHour(t *testing.T) {
+	t.Parallel()
+	x := newGuarded(t, 2)
+	for range 3 {
+		x.Expect(x.change("a")).To(BeTrue(), "one twin counts once")
+	}
+	x.Expect(x.change("b")).To(BeTrue())
+	x.clock.SetTime(x.clock.Now().Add(time.Hour))
+	x.Expect(x.change("c")).To(BeTrue(), "an hour later")
+	x.Expect(x.change("d")).To(BeTrue())
+	x.Expect(x.told).To(BeZero())
+	x.Expect(x.change("e")).To(BeFalse())
+	x.Expect(x.change("c")).To(BeFalse(), "then nothing passes")
+	x.Expect(x.told).To(Equal(1), "said once")
+	x.configure()
+	x.Expect(x.conn.Status.Guard.Waiting).To(BeEquivalentTo(2))
+	x.guards.settled(x.key(), "c")
+	x.configure()
+	x.Expect(x.conn.Status.Guard.Waiting).To(BeEquivalentTo(1))
+	x.guards.gone("e")
+	x.configure()
+	x.Expect(x.conn.Status.Guard.Waiting).To(BeZero())
+	x.clock.SetTime(x.clock.Now().Add(24 * time.Hour))
+	x.Expect(x.change("f")).To(BeFalse(), "time alone lets nothing go on")
+}
+
+func TestAPersonLetsChangesGoOn(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		act     func(*v1alpha1.HubConnection)
+		goesOn  bool
+		forever bool // no guard any more
+	}{
+		"nobody":               {func(*v1alpha1.HubConnection) {}, false, false},
+		"by the annotation":    {func(c *v1alpha1.HubConnection) { c.Annotations = map[string]string{v1alpha1.GuardResetAnnotation: "2"} }, true, false},
+		"by another limit":     {func(c *v1alpha1.HubConnection) { c.Spec.Guard.MaxChangesPerHour = 3 }, true, false},
+		"by taking it away":    {func(c *v1alpha1.HubConnection) { c.Spec.Guard = nil }, true, true},
+		"not by the same word": {func(c *v1alpha1.HubConnection) { c.Annotations = map[string]string{v1alpha1.GuardResetAnnotation: "1"} }, false, false},
+	} {
+		for _, restarted := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, restarted: %v", name, restarted), func(t *testing.T) {
+				t.Parallel()
+				x := newGuarded(t, 2)
+				x.conn.Annotations = map[string]string{v1alpha1.GuardResetAnnotation: "1"}
+				x.Expect(x.configure()).To(BeFalse(), "nothing was stopped")
+				for _, uid := range []string{"a", "b", "c"} {
+					x.change(uid)
+				}
+				x.Expect(x.configure()).To(BeFalse())
+				x.Expect(x.conn.Status.Guard.TrippedAt).NotTo(BeNil())
+				x.Expect(x.conn.Status.Guard.Limit).To(BeEquivalentTo(2))
+				if restarted {
+					x.guards = newGuards(x.clock)
+				}
+				tt.act(x.conn)
+				x.Expect(x.configure()).To(Equal(tt.goesOn))
+				x.Expect(x.configure()).To(BeFalse(), "said once")
+				x.Expect(x.change("c")).To(Equal(tt.goesOn))
+				x.Expect(ptr.Deref(x.conn.Status.Guard, v1alpha1.GuardStatus{}).TrippedAt == nil).To(Equal(tt.goesOn))
+				for i := range 10 {
+					x.change(fmt.Sprint(i))
+				}
+				x.Expect(x.change("z")).To(Equal(tt.forever))
+			})
+		}
+	}
+}
