@@ -13,6 +13,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 )
 
 // TestAHostileHubGetsNoTokenElsewhere: a hub that sends its callers on does not get
@@ -99,7 +100,7 @@ func TestAHostThatIsNotAllowedIsNotCalled(t *testing.T) {
 }
 
 // tellings is all that a namespace is told: conditions, status and events.
-func (w *world) tellings(namespace string, objects ...conditioned) string {
+func (w *world) tellings(namespace string, objects ...kstatus.Object) string {
 	w.Helper()
 	var told []string
 	for _, obj := range objects {
@@ -137,7 +138,7 @@ func TestANamespaceThatIsNotAdmittedLearnsNothing(t *testing.T) {
 		query.Namespace, query.Spec.HubRef = stranger, obj.Spec.HubRef
 		w.create(obj)
 		w.create(query)
-		for _, one := range []conditioned{obj, query} {
+		for _, one := range []kstatus.Object{obj, query} {
 			refused := w.await(one, metav1.ConditionFalse, v1alpha1.ReasonHubNotAllowed)
 			said[hub] += strings.ReplaceAll(refused.Message, w.ns+"/"+hub, "HUB") + "\n"
 		}

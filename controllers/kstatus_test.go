@@ -6,26 +6,24 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	. "github.com/onsi/gomega"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 )
 
 // objects are all objects of this API in the test's namespace.
-func (w *world) objects() []conditioned {
+func (w *world) objects() []kstatus.Object {
 	w.Helper()
-	var out []conditioned
+	var out []kstatus.Object
 	for _, list := range []client.ObjectList{&v1alpha1.HubConnectionList{}, &v1alpha1.DeviceTwinList{}, &v1alpha1.TwinQueryList{}} {
 		w.Expect(w.client.List(w.ctx, list, client.InNamespace(w.ns))).To(Succeed())
 		w.Expect(meta.EachListItem(list, func(item runtime.Object) error {
-			out = append(out, item.(conditioned))
+			out = append(out, item.(kstatus.Object))
 			return nil
 		})).To(Succeed())
 	}
@@ -36,41 +34,8 @@ func (w *world) objects() []conditioned {
 func (w *world) checkConditions() {
 	w.Helper()
 	for _, obj := range w.objects() {
-		conditions := *obj.GetConditions()
-		find := func(kind string) *metav1.Condition { return meta.FindStatusCondition(conditions, kind) }
-		ready, reconciling, stalled := find(v1alpha1.ConditionReady), find(v1alpha1.ConditionReconciling), find(v1alpha1.ConditionStalled)
-		name := obj.GetName()
-		w.Expect(ready).NotTo(BeNil(), "%s: Ready is always there", name)
-		for _, c := range conditions {
-			w.Expect(c.Reason).NotTo(BeEmpty(), "%s: %s", name, c.Type)
-			w.Expect(c.Message).NotTo(BeEmpty(), "%s: %s", name, c.Type)
-			w.Expect(c.ObservedGeneration).To(BeNumerically("<=", obj.GetGeneration()), "%s: %s", name, c.Type)
-		}
-		for _, abnormal := range []*metav1.Condition{reconciling, stalled} {
-			w.Expect(abnormal == nil || abnormal.Status == metav1.ConditionTrue).To(BeTrue(), "%s: %+v is absent or true", name, abnormal)
-		}
-		w.Expect(reconciling == nil || stalled == nil).To(BeTrue(), "%s: never both Reconciling and Stalled", name)
-		w.Expect(w.compute(obj)).To(Equal(expectedStatus(obj, ready, reconciling, stalled)), "%s: %+v", name, conditions)
+		w.Expect(kstatus.Check(obj)).To(Succeed())
 	}
-}
-
-func expectedStatus(obj conditioned, ready, reconciling, stalled *metav1.Condition) status.Status {
-	switch {
-	case ready.ObservedGeneration != obj.GetGeneration(), reconciling != nil, ready.Status == metav1.ConditionUnknown:
-		return status.InProgressStatus
-	case stalled != nil:
-		return status.FailedStatus
-	}
-	return status.CurrentStatus
-}
-
-func (w *world) compute(obj conditioned) status.Status {
-	w.Helper()
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
-	w.Expect(err).NotTo(HaveOccurred())
-	result, err := status.Compute(&unstructured.Unstructured{Object: content})
-	w.Expect(err).NotTo(HaveOccurred())
-	return result.Status
 }
 
 var secretPart = regexp.MustCompile(`SharedAccessKey=([A-Za-z0-9+/=]+)`)

@@ -13,17 +13,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 )
 
 // condition is one of an object's conditions as it is now, nil if it is absent.
-func (w *world) condition(obj conditioned, kind string) *metav1.Condition {
+func (w *world) condition(obj kstatus.Object, kind string) *metav1.Condition {
 	w.Helper()
 	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 	return meta.FindStatusCondition(*obj.GetConditions(), kind)
 }
 
 // awaitCondition waits until a condition has a reason; "" until it is absent.
-func (w *world) awaitCondition(obj conditioned, kind, reason string) *metav1.Condition {
+func (w *world) awaitCondition(obj kstatus.Object, kind, reason string) *metav1.Condition {
 	w.Helper()
 	var found *metav1.Condition
 	w.Eventually(func() string {

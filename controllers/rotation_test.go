@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 )
 
 // soon is the time in which a credential that was mended has to be taken up: far
@@ -157,7 +158,7 @@ func TestACredentialIsRolledOver(t *testing.T) {
 }
 
 // readyWithin waits for an object no longer than so.
-func (w *world) readyWithin(limit time.Duration, obj conditioned) {
+func (w *world) readyWithin(limit time.Duration, obj kstatus.Object) {
 	w.Helper()
 	w.Eventually(func() bool {
 		ready := w.condition(obj, v1alpha1.ConditionReady)

@@ -35,6 +35,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 )
 
 const (
@@ -301,14 +302,9 @@ func (w *world) delete(obj client.Object) {
 	w.Expect(w.client.Delete(w.ctx, obj)).To(Succeed())
 }
 
-type conditioned interface {
-	client.Object
-	GetConditions() *[]metav1.Condition
-}
-
 // await waits until an object's Ready condition has a status and reason, and
 // speaks of the object's current generation.
-func (w *world) await(obj conditioned, status metav1.ConditionStatus, reason string) metav1.Condition {
+func (w *world) await(obj kstatus.Object, status metav1.ConditionStatus, reason string) metav1.Condition {
 	w.Helper()
 	var found metav1.Condition
 	w.Eventually(func() string {
@@ -323,7 +319,7 @@ func (w *world) await(obj conditioned, status metav1.ConditionStatus, reason str
 	return found
 }
 
-func (w *world) awaitReady(obj conditioned) {
+func (w *world) awaitReady(obj kstatus.Object) {
 	w.Helper()
 	w.await(obj, metav1.ConditionTrue, v1alpha1.ReasonSucceeded)
 }
