@@ -123,6 +123,15 @@ crash-matrix: ## Kill the manager at each of its writes, in some five minutes, a
 	CRASH_SCENARIOS=all CRASH_MATRIX=$(CURDIR)/bin/crash-matrix.md ../../bin/crash.test -test.timeout 30m && status=0 || status=$$?; \
 	cat ../../bin/crash-matrix.md; exit $$status
 
+# SEQUENCES and SEED are for `make model-test`; seed 0 takes one from the clock.
+SEQUENCES ?= 50
+SEED ?= 0
+
+.PHONY: model-test
+model-test: ## Run SEQUENCES random sequences against the reference model, from SEED on.
+	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
+	$(GO) test -count=1 -timeout 0 ./test/model -run '^TestSequences$$' -sequences=$(SEQUENCES) -seed=$(SEED) $(TESTFLAGS)
+
 # FUZZTIME is for each target: a time, or a number of inputs as in 2000x. Minimising is cut short: it may take a
 # minute for each new input.
 FUZZTIME ?= 5s

@@ -1,0 +1,131 @@
+// Package model_test runs random sequences of what people, devices, other writers
+// and failures do against the real controllers, a real API server and the hub
+// emulator, and holds what is then on the hub against package reference.
+package model_test
+
+import (
+	"flag"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var (
+	sequences = flag.Int("sequences", 50, "how many random sequences to run")
+	firstSeed = flag.Uint64("seed", 0, "the seed of the first sequence, the others follow it; 0 takes one from the clock")
+)
+
+// atOnce is how many sequences run side by side.
+const atOnce = 6
+
+// regressions are seeds of sequences that once failed.
+var regressions = []struct {
+	seed  uint64
+	found string
+}{}
+
+func TestRegressions(t *testing.T) {
+	seeds := make([]uint64, len(regressions))
+	for i, known := range regressions {
+		t.Logf("%d found: %s", known.seed, known.found)
+		seeds[i] = known.seed
+	}
+	runSeeds(t, seeds)
+}
+
+func TestSequences(t *testing.T) {
+	seed := *firstSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano()) % 1e9 // short enough to be typed
+	}
+	t.Logf("seeds %d to %d", seed, seed+uint64(*sequences)-1)
+	seeds := make([]uint64, *sequences)
+	for i := range seeds {
+		seeds[i] = seed + uint64(i)
+	}
+	runSeeds(t, seeds)
+}
+
+// runSeeds runs sequences side by side, more of them than there are processors: most of
+// the time they wait for servers.
+func runSeeds(t *testing.T, seeds []uint64) {
+	t.Helper()
+	var running sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for _, seed := range seeds {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { runSeed(t, seed) })
+		})
+	}
+	running.Wait()
+}
+
+// seeding hands each run its own seed, which rapid reads from its flag when a check begins.
+var seeding sync.Mutex
+
+// runSeed runs one sequence. When it fails, rapid repeats it with ever fewer and simpler
+// steps, for as long as -rapid.shrinktime allows.
+func runSeed(t *testing.T, seed uint64) {
+	t.Helper()
+	var first, shortest []string
+	t.Cleanup(func() {
+		if t.Failed() {
+			report(t, seed, first, shortest)
+		}
+	})
+	release := sync.OnceFunc(seeding.Unlock)
+	seeding.Lock()
+	defer release()
+	for name, value := range map[string]string{
+		"rapid.seed": strconv.FormatUint(seed, 10), "rapid.checks": "1", "rapid.nofailfile": "true",
+	} {
+		if err := flag.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		release()
+		w := newWorld(rt)
+		passed := false
+		defer func() {
+			w.close()
+			if passed {
+				if testing.Verbose() {
+					t.Log(numbered(w.trace))
+				}
+				return
+			}
+			if first == nil {
+				first = w.trace
+			}
+			if shortest == nil || len(w.trace) < len(shortest) {
+				shortest = w.trace
+			}
+		}()
+		w.run()
+		passed = true
+	})
+}
+
+func report(t *testing.T, seed uint64, first, shortest []string) {
+	t.Helper()
+	t.Logf("to run it again: make model-test SEQUENCES=1 SEED=%d", seed)
+	if len(shortest) < len(first) {
+		t.Log("the shortest sequence that failed:" + numbered(shortest))
+	}
+	t.Log("the sequence that failed first:" + numbered(first))
+}
+
+func numbered(lines []string) string {
+	text := ""
+	for i, line := range lines {
+		text += fmt.Sprintf("\n%3d. %s", i+1, line)
+	}
+	return text
+}

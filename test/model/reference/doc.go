@@ -1,0 +1,12 @@
+// Package reference says what the hub may hold after a sequence of events,
+// according to the operator's documents: who owns which leaf, what the record
+// authorises, who wins. It imports nothing of the operator, so that the two can
+// disagree.
+//
+// Twins are flat here: a set of leaves, each a path and a value. What the operator
+// does in between is not observed, so a Device holds every state that the rules
+// allow: each event happens to all of them, and before and after it any visit may
+// or may not have taken place, in part or as a whole. When everything has come to
+// rest, only states remain in which no visit has anything left to do; what the hub
+// really holds has to be one of them.
+package reference

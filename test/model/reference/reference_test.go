@@ -1,0 +1,141 @@
+package reference
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+	"pgregory.net/rapid"
+)
+
+const (
+	tagA = Path("tags\x00a")
+	tagB = Path("tags\x00b")
+)
+
+func seen(hub Leaves, drifted bool) Seen {
+	out := Seen{Registered: true, Hub: hub, Holder: "o", Reasons: map[string]string{"o": Succeeded}, Drifted: map[string]bool{}}
+	if drifted {
+		out.Drifted["o"] = true
+	}
+	return out
+}
+
+// started is a device with one object, and a manager that has acted.
+func started(t *testing.T, spec Spec) (*Device, *WithT) {
+	t.Helper()
+	g := NewWithT(t)
+	d := NewDevice()
+	d.Start()
+	d.Create("o", spec)
+	g.Expect(d.Rest(seen(spec.Leaves, false))).To(Succeed())
+	return d, g
+}
+
+func TestAnEnforcedLeafIsRestored(t *testing.T) {
+	t.Parallel()
+	d, g := started(t, Spec{Leaves: Leaves{tagA: "1"}})
+	d.Write(Patch{Set: Leaves{tagA: "2", tagB: "2"}})
+	g.Expect(d.Rest(seen(Leaves{tagA: "2", tagB: "2"}, false))).NotTo(Succeed())
+	g.Expect(d.Rest(seen(Leaves{tagA: "1"}, false))).NotTo(Succeed())
+	g.Expect(d.Rest(seen(Leaves{tagA: "1", tagB: "2"}, false))).To(Succeed())
+}
+
+func TestAYieldedLeafStaysAndAnEditIsWrittenOnce(t *testing.T) {
+	t.Parallel()
+	spec := Spec{Leaves: Leaves{tagA: "1"}, Policy: Yield}
+	d, g := started(t, spec)
+	d.Write(Patch{Set: Leaves{tagA: "2"}})
+	g.Expect(d.Rest(seen(Leaves{tagA: "1"}, false))).NotTo(Succeed())
+	g.Expect(d.Rest(seen(Leaves{tagA: "2"}, true))).To(Succeed())
+	spec.Leaves = Leaves{tagA: "3"}
+	d.Edit("o", spec)
+	g.Expect(d.Rest(seen(Leaves{tagA: "2"}, true))).NotTo(Succeed())
+	g.Expect(d.Rest(seen(Leaves{tagA: "3"}, false))).To(Succeed())
+}
+
+func TestAFormerLeafGoesUnlessItIsSomebodyElses(t *testing.T) {
+	t.Parallel()
+	for _, event := range []struct {
+		name   string
+		happen func(*Device)
+		left   Leaves
+	}{
+		{"nothing", func(*Device) {}, Leaves{}},
+		{"somebody else wrote", func(d *Device) { d.Write(Patch{Set: Leaves{tagA: "2"}}) }, Leaves{tagA: "2"}},
+		{"somebody else wrote beside it", func(d *Device) { d.Write(Patch{Set: Leaves{tagB: "2"}}) }, Leaves{tagB: "2"}},
+		{"the record was lost", func(d *Device) { d.LoseRecord("o") }, Leaves{tagA: "1"}},
+		{"the device was registered anew", func(d *Device) { d.Reregister() }, Leaves{}},
+	} {
+		t.Run(event.name, func(t *testing.T) {
+			t.Parallel()
+			d, g := started(t, Spec{Leaves: Leaves{tagA: "1"}})
+			d.Stop()
+			event.happen(d)
+			d.Edit("o", Spec{})
+			d.Start()
+			g.Expect(d.Rest(seen(Leaves{tagA: "3"}, false))).NotTo(Succeed())
+			g.Expect(d.Rest(seen(event.left, false))).To(Succeed())
+		})
+	}
+}
+
+func TestAQueuedWriteLeavesNoOrphan(t *testing.T) {
+	t.Parallel()
+	d, g := started(t, Spec{})
+	d.SetQueues(true)
+	d.Edit("o", Spec{Leaves: Leaves{tagA: "1"}})
+	d.Stop()
+	d.Edit("o", Spec{})
+	d.Start()
+	d.SetQueues(false)
+	g.Expect(d.Rest(seen(Leaves{tagA: "1"}, false))).NotTo(Succeed())
+	g.Expect(d.Rest(seen(Leaves{}, false))).To(Succeed())
+}
+
+var (
+	fewPaths = rapid.SampledFrom([]Path{
+		At("tags", "a"), At("tags", "a", "a"), At("tags", "a", "b"), At("tags", "a", "a", "a"), At("tags", "b"),
+	})
+	fewValues   = rapid.SampledFrom([]string{"1", "2", Empty, "[]"})
+	fewPolicies = rapid.SampledFrom([]Policy{Enforce, Yield, Initialize, Observe})
+	fewLeaves   = rapid.Custom(func(t *rapid.T) Leaves {
+		out := Leaves{}
+		for range rapid.IntRange(0, 3).Draw(t, "leaves") {
+			out = out.Apply(Patch{Set: Leaves{fewPaths.Draw(t, "path"): fewValues.Draw(t, "value")}})
+		}
+		return out
+	})
+)
+
+// TestPlansKeepTheRules holds the rules themselves against what they are for.
+func TestPlansKeepTheRules(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		spec := Spec{Leaves: fewLeaves.Draw(t, "declared"), Policy: fewPolicies.Draw(t, "policy")}
+		hub, before := fewLeaves.Draw(t, "hub"), record{}.clone()
+		for path, value := range fewLeaves.Draw(t, "recorded") {
+			before.add(path, value)
+		}
+		p := &planner{before: before}
+		planned := planFor(spec, before, hub, nil, nil)
+		after := hub.Apply(planned.patch)
+		for path, value := range hub {
+			declared := spec.Leaves[path] != "" && (spec.Policy == Enforce || spec.Policy == Yield)
+			if !declared && !p.mine(path, value) && value != Empty && after[path] != value {
+				t.Fatalf("somebody else's %s=%s is lost: %s", path, value, after)
+			}
+			if _, ok := after[path]; ok && spec.Policy != Observe && !spec.Leaves.anyWithin(path) && before.holds(path, value) {
+				t.Fatalf("%s=%s left the declaration and is still there", path, value)
+			}
+		}
+		for path, value := range spec.Leaves {
+			holds := after[path] == value || value == Empty && after.isObject(path)
+			if spec.Policy == Enforce && !planned.conflict && !holds {
+				t.Fatalf("%s=%s is declared and not there: %s", path, value, after)
+			}
+		}
+		if again := planFor(spec, planned.wide, after, nil, nil); !again.patch.Nothing() {
+			t.Fatalf("planned again: %s", again.patch)
+		}
+	})
+}

@@ -1,0 +1,271 @@
+package model_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+	"pgregory.net/rapid"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/controllers"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/test/model/reference"
+)
+
+const (
+	// patience bounds every wait; nothing here takes a tenth of it on an idle machine.
+	patience = 60 * time.Second
+	poll     = 10 * time.Millisecond
+	// readBack is the shortest interval that is allowed.
+	readBack = time.Second
+	// pace is that of a manager that waits for something.
+	pace = 100 * time.Millisecond
+	// plenty of requests per second: no sequence is to wait for the hub's limits.
+	plenty = 1e6
+)
+
+// world is one sequence's own: a hub with two devices, a namespace, the managers
+// that see just that, and what the rules say of it.
+type world struct {
+	WithT
+	t      *rapid.T
+	ctx    context.Context
+	client client.Client
+	hub    *hubemulator.Server
+	ns     string
+	clock  *clocktesting.FakePassiveClock
+	// managers that run, the oldest first.
+	managers []*manager
+	devices  []*device
+	readOnly bool
+	events   int // since the last rest
+	nonce    int
+	began    time.Time
+	trace    []string // what happened, for people
+}
+
+// device is one device, and what is declared about it.
+type device struct {
+	id        string
+	reference *reference.Device
+	// objects by name.
+	objects map[string]*declared
+	// made counts the objects that there were.
+	made int
+}
+
+// declared is a DeviceTwin as it was applied last.
+type declared struct {
+	name, uid string
+	number    int
+	spec      v1alpha1.DeviceTwinSpec
+	leaves    reference.Leaves
+	// leaving objects are deleted, and wait for the hub to be cleaned up.
+	leaving bool
+	// saved is the ownership record at the last rest.
+	saved *string
+}
+
+type manager struct {
+	cancel context.CancelFunc
+	ended  chan error
+	writes *writes
+}
+
+// writes are those of one manager to the API server that it accepted.
+type writes struct {
+	mu   sync.Mutex
+	made []string
+}
+
+func (w *writes) add(req *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.made = append(w.made, req.Method+" "+path.Join(strings.Split(req.URL.Path, "/")[6:]...))
+}
+
+// after are the writes that came after so many.
+func (w *writes) after(n int) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.made[n:])
+}
+
+func newWorld(t *rapid.T) *world {
+	w := &world{
+		WithT: *NewWithT(t), t: t, ctx: context.Background(), client: suite.client, began: time.Now(),
+		clock: clocktesting.NewFakePassiveClock(time.Now()),
+	}
+	var ids []string
+	for _, id := range []string{"d1", "d2"} {
+		ids = append(ids, id)
+		w.devices = append(w.devices, &device{id: id, reference: reference.NewDevice(), objects: map[string]*declared{}})
+	}
+	var err error
+	w.hub, err = hubemulator.Start(w.ctx, hubemulator.Options{Devices: ids})
+	w.Expect(err).NotTo(HaveOccurred())
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "model-"}}
+	w.Expect(w.client.Create(w.ctx, ns)).To(Succeed())
+	w.ns = ns.Name
+	w.connect()
+	w.startManager()
+	w.note("a hub with two devices, and a manager")
+	return w
+}
+
+func (w *world) connect() {
+	text, err := w.hub.ServiceConnectionString("service")
+	w.Expect(err).NotTo(HaveOccurred())
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "hub"}, StringData: map[string]string{"connectionString": text}}
+	w.Expect(w.client.Create(w.ctx, secret)).To(Succeed())
+	conn := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "hub"}}
+	conn.Spec.Auth.ConnectionStringSecretRef = &v1alpha1.SecretKeyReference{Name: "hub"}
+	conn.Spec.CABundle = w.hub.CACertificatePEM()
+	conn.Spec.ReadBack.Interval.Duration = readBack
+	w.Expect(w.client.Create(w.ctx, conn)).To(Succeed())
+}
+
+// close stops everything, whatever happened before.
+func (w *world) close() {
+	for _, m := range w.managers {
+		m.cancel()
+	}
+	if err := w.hub.Close(); err != nil { // lets go what it holds
+		w.t.Errorf("closing the hub: %v", err)
+	}
+	for _, m := range w.managers {
+		if err := <-m.ended; err != nil {
+			w.t.Errorf("a manager ended: %v", err)
+		}
+	}
+}
+
+func (w *world) startManager() {
+	made := &writes{}
+	account := suite.env.Config()
+	account.Wrap(func(next http.RoundTripper) http.RoundTripper { return noteWrites(next, made) })
+	mgr := w.newManager(account)
+	ctx, cancel := context.WithCancel(w.ctx)
+	w.Expect(controllers.Setup(ctx, mgr, controllers.Options{
+		Sessions:            hub.NewPool(hub.PoolOptions{Limits: hub.Limits{TwinReadsPerSecond: plenty, TwinUpdatesPerSecond: plenty}}),
+		AllowedHostSuffixes: []string{"localhost"},
+		RetryInterval:       pace, MaxBackoff: pace,
+		DeletionTimeout: 10000 * time.Hour, // by a clock that is put forward by hours
+		Clock:           w.clock,
+	})).To(Succeed())
+	m := &manager{cancel: cancel, ended: make(chan error, 1), writes: made}
+	go func() { m.ended <- mgr.Start(ctx) }()
+	w.managers = append(w.managers, m)
+	for _, d := range w.devices {
+		d.reference.Start()
+	}
+}
+
+func (w *world) newManager(account *rest.Config) ctrl.Manager {
+	mgr, err := ctrl.NewManager(account, ctrl.Options{
+		Scheme:         suite.scheme,
+		Metrics:        metricsserver.Options{BindAddress: "0"},
+		Cache:          cache.Options{DefaultNamespaces: map[string]cache.Config{w.ns: {}}},
+		Controller:     config.Controller{SkipNameValidation: ptr.To(true)},
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return suite.mapper, nil },
+	})
+	w.Expect(err).NotTo(HaveOccurred())
+	return mgr
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return r(req) }
+
+func noteWrites(next http.RoundTripper, made *writes) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(req)
+		if req.Method != http.MethodGet && err == nil && resp.StatusCode < http.StatusBadRequest {
+			made.add(req) // one made from an old copy is refused, and changes nothing
+		}
+		return resp, err
+	})
+}
+
+// stopManager stops the oldest manager and waits until it has stopped.
+func (w *world) stopManager() {
+	m := w.managers[0]
+	w.managers = w.managers[1:]
+	m.cancel()
+	w.Expect(<-m.ended).To(Succeed())
+	for _, d := range w.devices {
+		d.reference.Stop()
+	}
+}
+
+// held is a twin's writable part on the hub; false when there is no such device.
+func (w *world) held(id string) (leaves reference.Leaves, etag string, registered bool) {
+	text, err := w.hub.TwinJSON(id)
+	if err != nil {
+		return reference.Leaves{}, "", false
+	}
+	var twin struct {
+		ETag       string
+		Tags       json.RawMessage
+		Properties struct{ Desired map[string]any }
+	}
+	w.Expect(json.Unmarshal(text, &twin)).To(Succeed())
+	delete(twin.Properties.Desired, "$metadata")
+	delete(twin.Properties.Desired, "$version")
+	desired, err := json.Marshal(twin.Properties.Desired)
+	w.Expect(err).NotTo(HaveOccurred())
+	return reference.Join(w.parse("tags", twin.Tags), w.parse("desired", desired)), twin.ETag, true
+}
+
+func (w *world) parse(section string, text []byte) reference.Leaves {
+	leaves, err := reference.Parse(section, text)
+	w.Expect(err).NotTo(HaveOccurred())
+	return leaves
+}
+
+// calls counts what the hub was asked and has answered, by operation.
+func (w *world) calls(operation string) int64 { return w.hub.Counters().Operations[operation].Calls }
+
+// note says what happened.
+func (w *world) note(format string, args ...any) {
+	w.events++
+	at := time.Since(w.began).Seconds()
+	w.trace = append(w.trace, fmt.Sprintf("%6.2fs ", at)+w.readable(fmt.Sprintf(format, args...)))
+}
+
+// readable shows objects by their names.
+func (w *world) readable(text string) string {
+	for _, d := range w.devices {
+		for _, obj := range d.objects {
+			text = strings.ReplaceAll(text, obj.uid, obj.name)
+		}
+	}
+	return text
+}
+
+// fail ends the sequence.
+func (w *world) fail(err error) {
+	text := w.readable(err.Error())
+	w.trace = append(w.trace, "FAILED: "+text)
+	w.t.Fatal(text)
+}
