@@ -370,3 +370,21 @@ func TestEachKindIsVisitedOnRequest(t *testing.T) {
 	w.visit(query, func() string { return query.Status.LastHandledReconcileAt })
 	w.Expect(w.calls("query")).To(BeNumerically(">", before))
 }
+
+func TestAPlannedRemovalIsShownAndWrittenOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn := w.connect()
+	obj := w.twin("t1", "d1", `{"plant":"Redmond43","floor":1}`, "")
+	w.create(obj)
+	w.awaitReady(obj)
+	w.edit(conn, func() { conn.Spec.Mode = v1alpha1.ModeReadOnly })
+	w.awaitReady(conn)
+	w.edit(obj, func() { obj.Spec.Tags = raw(`{"plant":"Redmond43"}`) })
+	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubReadOnly)
+	w.Expect(w.plannedPatch(obj)).To(Equal(`{"tags":{"floor":null}}`))
+	w.awaitReadBacks(1)
+	before := w.writes()
+	w.awaitReadBacks(3)
+	w.Expect(w.writes()).To(HaveLen(len(before)), "at rest nothing is written")
+}
