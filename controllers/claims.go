@@ -84,6 +84,18 @@ func (c *claims) take(ctx context.Context, obj *v1alpha1.DeviceTwin, host string
 	return nil
 }
 
+// kept is the twin that an object is known to keep; "" while nobody has claimed
+// one for it since the start.
+func (c *claims) kept(obj *v1alpha1.DeviceTwin) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	own := claim{client.ObjectKeyFromObject(obj), obj.UID}
+	if target := c.by[own.name]; c.held[target] == own {
+		return target
+	}
+	return ""
+}
+
 // claimedBy names the holder only within its own namespace.
 func claimedBy(obj *v1alpha1.DeviceTwin, holder claim) error {
 	who := "a DeviceTwin of another namespace"

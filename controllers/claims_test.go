@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
 
@@ -247,4 +248,24 @@ func TestADeletionTouchesNoOtherClustersTwin(t *testing.T) {
 	w.awaitGone(obj)
 	w.Expect(w.tags("d1")).To(Equal(`{"a":1,"managedBy":"cluster-b"}`))
 	w.Eventually(w.eventReasons, patience).Should(ContainElement(And(HavePrefix("LeftBehind"), ContainSubstring(`"cluster-b"`))))
+}
+
+func TestASuspendedTwinKeepsWhatItWroteJustBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultHold, Count: 1})
+	w.Expect(err).NotTo(HaveOccurred())
+	first := w.twin("t1", "d1", `{"first":1}`, "")
+	w.create(first)
+	w.awaitHeld(1)
+	w.edit(first, func() { first.Spec.Suspend = true })
+	w.hub.RemoveFault(fault)
+	w.await(first, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	w.Expect(w.tags("d1")).To(Equal(`{"first":1}`))
+	w.stop()
+	w.startManager()
+	second := w.twin("t2", "d1", `{"second":1}`, "")
+	w.create(second)
+	w.await(second, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
 }

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 		obj.Status.Target = targetName(obj, found.session.Host())
 	case out.class == stalled && keepsNothing(out.reason):
 		obj.Status.Target = ""
+	case out.class == suspended:
+		// It may have been suspended before what it wrote was in its status.
+		obj.Status.Target = cmp.Or(r.claims.kept(obj), obj.Status.Target)
 	}
 	r.report.conditions(obj, out)
 	r.report.set(obj, v1alpha1.ConditionSynced, synced(out), out)
