@@ -42,6 +42,8 @@ type push struct {
 	target     twin.Target
 	// admit says whether the hub may be changed now.
 	admit func(ctx context.Context) error
+	// again tells that an earlier attempt took too long for the twin to stay as it was.
+	again bool
 
 	done done
 }
@@ -80,6 +82,7 @@ func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 		after, err := p.once(ctx, held)
 		switch {
 		case errors.Is(err, errReplan):
+			p.again = true
 			continue
 		case after != nil:
 			held = after
@@ -153,7 +156,7 @@ func (p *push) once(ctx context.Context, held *hub.Twin) (*hub.Twin, error) {
 	if err := p.admit(ctx); err != nil {
 		return held, err
 	}
-	if err := p.store(ctx, plan.Record); err != nil {
+	if err := p.record(ctx, plan.Record); err != nil {
 		return nil, err
 	}
 	after, err := p.session.PatchTwin(ctx, p.id, held.ETag, hub.Patch(plan.Patch))
@@ -232,6 +235,23 @@ func recordOf(ctx context.Context, obj *v1alpha1.DeviceTwin, target twin.Target)
 		log.FromContext(ctx).Error(err, "starting a new ownership record: leaves that are not declared now stay on the hub")
 	}
 	return record.For(target)
+}
+
+// record stores what a write needs before it is sent. When it is not the first attempt,
+// the record that was stored for an earlier one may have been shrunk by a manager that
+// runs at the same time: then it is written again, which fails if the object changed.
+func (p *push) record(ctx context.Context, record twin.Record) error {
+	if !p.again {
+		return p.store(ctx, record)
+	}
+	text, err := record.Encode()
+	if err != nil {
+		return err
+	}
+	if p.obj.Annotations[v1alpha1.OwnedAnnotation] != text {
+		return p.store(ctx, record)
+	}
+	return annotate(ctx, p.client, p.obj, v1alpha1.OwnedAnnotation, text)
 }
 
 // store writes the record, if it says something new, with the finalizer.

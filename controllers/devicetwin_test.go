@@ -462,3 +462,26 @@ func (w *world) report(device, patch string) {
 	_, err := w.hub.Report(device, []byte(patch))
 	w.Expect(err).NotTo(HaveOccurred())
 }
+
+func TestARecordIsLookedAtAgainBeforeASecondAttempt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	obj := w.twin("t1", "d1", `{"a":1}`, "")
+	w.create(obj)
+	w.awaitReady(obj)
+	settled := obj.Annotations[v1alpha1.OwnedAnnotation]
+	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultHold, Count: 1})
+	w.Expect(err).NotTo(HaveOccurred())
+	w.edit(obj, func() { obj.Spec.Tags = raw(`{"a":1,"b":2}`) })
+	w.awaitHeld(1)
+	w.somebodyElse("d1", map[string]any{"c": 3})
+	w.edit(obj, func() { // and a manager that runs at the same time settles it
+		obj.Spec.Tags = raw(`{"a":1}`)
+		obj.Annotations[v1alpha1.OwnedAnnotation] = settled
+	})
+	w.hub.RemoveFault(fault)
+	w.awaitReady(obj)
+	w.awaitReadBacks(2)
+	w.Expect(w.tags("d1")).To(Equal(`{"a":1,"c":3}`), "nothing is left that no record knows of")
+}
