@@ -28,6 +28,8 @@ var regressions = []struct {
 	found string
 }{
 	{5008, "a status that showed planned removals was written again at every visit, and lacked them"},
+	{20058, "of two managers, one wrote a leaf at its second attempt that the other had let go of in the record"},
+	{20250, "an object that was suspended amid its first visit kept a twin that its status did not name"},
 }
 
 func TestRegressions(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,9 +75,15 @@ func (w *world) round() round {
 	made := w.managers[0].writes
 	before, patches := len(made.after(0)), w.calls(updateTwin)
 	out := round{objects: w.visitAll()}
-	w.giveMoment(func() bool { return len(made.after(before)) >= len(out.objects) }) // what is seen may not have been answered yet
+	var echoes []string
+	for name := range out.objects {
+		echoes = append(echoes, "PATCH devicetwins/"+name+"/status")
+	}
+	w.Eventually(func() bool { // what is seen may not have been answered yet
+		return !slices.ContainsFunc(echoes, func(echo string) bool { return !slices.Contains(made.after(before), echo) })
+	}, patience, poll).Should(BeTrue())
 	out.writes, out.patches = made.after(before), w.calls(updateTwin)-patches
-	out.quiet = len(out.writes) == len(out.objects) && out.patches == 0
+	out.quiet = slices.Equal(sorted(echoes), sorted(slices.Clone(out.writes))) && out.patches == 0
 	out.fingerprint = w.fingerprint(out.objects)
 	return out
 }
