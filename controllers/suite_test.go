@@ -28,7 +28,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	"sigs.k8s.io/yaml"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
@@ -45,7 +44,6 @@ const (
 	readBack = time.Second
 	// managersNamespace holds the accounts that the managers under test act as.
 	managersNamespace = "devicetwin-system"
-	roleFile          = "../config/rbac/role.yaml"
 )
 
 // suite is what the tests of this package share: an API server, nothing in it.
@@ -81,31 +79,10 @@ func must(err error) {
 	}
 }
 
-// grantManagers gives the generated role to every account of managersNamespace, so
-// that a permission that the controllers lack fails their tests.
+// grantManagers gives the generated role to every account of managersNamespace.
 func grantManagers(env *testenv.Env) error {
-	text, err := os.ReadFile(roleFile)
-	if err != nil {
-		return err
-	}
-	var role rbacv1.ClusterRole
-	if err := yaml.UnmarshalStrict(text, &role); err != nil {
-		return fmt.Errorf("%s: %w", roleFile, err)
-	}
-	admin, err := client.New(env.Config(), client.Options{Scheme: suite.scheme})
-	if err != nil {
-		return err
-	}
-	ctx := context.Background()
-	if err := admin.Create(ctx, &role); err != nil {
-		return err
-	}
-	return admin.Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects: []rbacv1.Subject{{
-			APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + managersNamespace,
-		}},
+	return env.GrantManagerRole(rbacv1.Subject{
+		APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + managersNamespace,
 	})
 }
 
