@@ -286,12 +286,12 @@ func (w *world) await(obj kstatus.Object, status metav1.ConditionStatus, reason 
 	var found metav1.Condition
 	w.Eventually(func() string {
 		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-		for _, found = range *obj.GetConditions() {
-			if found.Type == v1alpha1.ConditionReady && found.ObservedGeneration == obj.GetGeneration() {
-				return string(found.Status) + " " + found.Reason
-			}
+		ready := kstatus.Current(obj, v1alpha1.ConditionReady)
+		if ready == nil {
+			return "no condition yet"
 		}
-		return "no condition yet"
+		found = *ready
+		return string(found.Status) + " " + found.Reason
 	}, patience, "20ms").Should(Equal(string(status)+" "+reason), func() string { return found.Message })
 	return found
 }

@@ -12,14 +12,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 )
 
 // bad is an object that breaks rules.
 type bad struct {
 	name string
 	// make returns the object, and mend makes it a good one.
-	make func(w *world, namespace string) conditioned
-	mend func(obj conditioned)
+	make func(w *world, namespace string) kstatus.Object
+	mend func(obj kstatus.Object)
 	// reason is the controller's, and causes are what is said of each field.
 	reason string
 	causes []string
@@ -28,8 +29,8 @@ type bad struct {
 func badTwin(name, tags, desired string, causes ...string) bad {
 	return bad{
 		name: name,
-		make: func(w *world, namespace string) conditioned { return w.twin(namespace, "bad", tags, desired) },
-		mend: func(obj conditioned) {
+		make: func(w *world, namespace string) kstatus.Object { return w.twin(namespace, "bad", tags, desired) },
+		mend: func(obj kstatus.Object) {
 			obj.(*v1alpha1.DeviceTwin).Spec.Tags, obj.(*v1alpha1.DeviceTwin).Spec.Desired = nil, nil
 		},
 		reason: v1alpha1.ReasonInvalidTwin, causes: causes,
@@ -39,12 +40,12 @@ func badTwin(name, tags, desired string, causes ...string) bad {
 func badPart(name string, spoil func(*v1alpha1.DeviceTwinSpec), causes ...string) bad {
 	return bad{
 		name: name,
-		make: func(w *world, namespace string) conditioned {
+		make: func(w *world, namespace string) kstatus.Object {
 			obj := w.twin(namespace, "bad", `{"a":1}`, "")
 			spoil(&obj.Spec)
 			return obj
 		},
-		mend: func(obj conditioned) {
+		mend: func(obj kstatus.Object) {
 			spec := &obj.(*v1alpha1.DeviceTwin).Spec
 			spec.Policies, spec.Mirror, spec.ConnectionSecretName = nil, v1alpha1.Mirror{}, ""
 		},
@@ -55,8 +56,8 @@ func badPart(name string, spoil func(*v1alpha1.DeviceTwinSpec), causes ...string
 func badQuery(name, where, cause string) bad {
 	return bad{
 		name:   name,
-		make:   func(w *world, namespace string) conditioned { return w.query(namespace, "bad", where) },
-		mend:   func(obj conditioned) { obj.(*v1alpha1.TwinQuery).Spec.Where = "deviceId = 'a'" },
+		make:   func(w *world, namespace string) kstatus.Object { return w.query(namespace, "bad", where) },
+		mend:   func(obj kstatus.Object) { obj.(*v1alpha1.TwinQuery).Spec.Where = "deviceId = 'a'" },
 		reason: v1alpha1.ReasonInvalidQuery, causes: []string{cause},
 	}
 }
@@ -64,12 +65,12 @@ func badQuery(name, where, cause string) bad {
 func badConnection(name, reason string, spoil func(*v1alpha1.HubConnectionSpec), causes ...string) bad {
 	return bad{
 		name: name,
-		make: func(w *world, namespace string) conditioned {
+		make: func(w *world, namespace string) kstatus.Object {
 			obj := w.connection(namespace, "bad")
 			spoil(&obj.Spec)
 			return obj
 		},
-		mend: func(obj conditioned) {
+		mend: func(obj kstatus.Object) {
 			spec := &obj.(*v1alpha1.HubConnection).Spec
 			spec.CABundle, spec.AllowedNamespaces = nil, v1alpha1.AllowedNamespaces{}
 			if spec.HostName != "" {
@@ -150,7 +151,7 @@ func TestBadObjects(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := w.in(t)
-			spoilt := func(namespace string) conditioned {
+			spoilt := func(namespace string) kstatus.Object {
 				obj := tt.make(w, namespace)
 				obj.SetName(fmt.Sprintf("bad-%d", i))
 				return obj

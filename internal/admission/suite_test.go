@@ -28,6 +28,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/internal/admission"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 )
 
 // patience bounds every wait; a new certificate is noticed within ten seconds at
@@ -161,26 +162,16 @@ func (w *world) create(obj client.Object) {
 	w.Expect(w.client.Create(w.Context(), obj)).To(Succeed())
 }
 
-// conditioned is what every kind can do.
-type conditioned interface {
-	client.Object
-	GetConditions() *[]metav1.Condition
-}
-
 // stalled waits until the controller says that a person is needed, and returns why.
-func (w *world) stalled(obj conditioned) metav1.Condition {
+func (w *world) stalled(obj kstatus.Object) metav1.Condition {
 	w.Helper()
-	var found metav1.Condition
+	var found *metav1.Condition
 	w.Eventually(func() bool {
 		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-		for _, found = range *obj.GetConditions() {
-			if found.Type == v1alpha1.ConditionStalled && found.ObservedGeneration == obj.GetGeneration() {
-				return found.Status == metav1.ConditionTrue
-			}
-		}
-		return false
+		found = kstatus.Current(obj, v1alpha1.ConditionStalled)
+		return found != nil && found.Status == metav1.ConditionTrue
 	}, patience, "20ms").Should(BeTrue(), "%s is not stalled", obj.GetName())
-	return found
+	return *found
 }
 
 // causes are what an error of the API server says of each field.

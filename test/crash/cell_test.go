@@ -30,6 +30,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 )
 
 const (
@@ -130,26 +131,8 @@ func proxyTo(c *cell, server string, transport http.RoundTripper) http.Handler {
 type manager struct {
 	process *exec.Cmd
 	orders  io.WriteCloser
-	logs    lockedBuffer
+	logs    bytes.Buffer // to be read when it is dead
 	once    sync.Once
-}
-
-// lockedBuffer may be read while somebody writes.
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 func (c *cell) startManager() {
@@ -212,19 +195,12 @@ func (c *cell) create(obj client.Object) {
 	c.Expect(c.client.Create(c.ctx, obj)).To(Succeed())
 }
 
-type conditioned interface {
-	client.Object
-	GetConditions() *[]metav1.Condition
-}
-
-func (c *cell) awaitReady(obj conditioned) {
+func (c *cell) awaitReady(obj kstatus.Object) {
 	c.Helper()
 	c.Eventually(func() string {
 		c.Expect(c.client.Get(c.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-		for _, found := range *obj.GetConditions() {
-			if found.Type == v1alpha1.ConditionReady && found.ObservedGeneration == obj.GetGeneration() {
-				return string(found.Status) + " " + found.Message
-			}
+		if ready := kstatus.Current(obj, v1alpha1.ConditionReady); ready != nil {
+			return string(ready.Status) + " " + ready.Message
 		}
 		return "no condition yet"
 	}, patience, poll).Should(HavePrefix("True "))

@@ -22,6 +22,16 @@ type Object interface {
 	GetConditions() *[]metav1.Condition
 }
 
+// Current is an object's condition of a type, nil unless it speaks of the object's
+// current generation.
+func Current(obj Object, conditionType string) *metav1.Condition {
+	found := meta.FindStatusCondition(*obj.GetConditions(), conditionType)
+	if found == nil || found.ObservedGeneration != obj.GetGeneration() {
+		return nil
+	}
+	return found
+}
+
 // Check says what is wrong with an object's conditions: Ready is always there,
 // Reconciling and Stalled are true or absent and never both, every condition has a
 // reason and a message and speaks of no future generation, and kstatus concludes
