@@ -14,7 +14,7 @@ const (
 	kindList
 	kindObject
 
-	// comparable are the types that compare with themselves.
+	// kindsCompared are the types that compare with themselves.
 	kindsCompared = kindString | kindNumber | kindBoolean | kindNull
 	// kindsStored are the types of what somebody put into a twin: nulls are not
 	// stored.

@@ -30,22 +30,28 @@ type Document struct {
 // Empty tells whether a patch would change nothing.
 func (d Document) Empty() bool { return len(d.Tags) == 0 && len(d.Desired) == 0 }
 
-// declares tells whether the document has a leaf at a path.
-func (d Document) declares(at Path) bool {
-	var value any = d.Tags
-	if at.section == Desired {
+// at is what stands at a path, a leaf or an object, if anything does.
+func (d Document) at(path Path) (value any, found bool) {
+	value = d.Tags
+	if path.section == Desired {
 		value = d.Desired
 	}
-	for _, key := range at.keys {
+	for _, key := range path.keys {
 		object, _ := asObject(value)
 		below, ok := object[key]
 		if !ok {
-			return false
+			return nil, false
 		}
 		value = below
 	}
+	return value, true
+}
+
+// declares tells whether the document has a leaf at a path.
+func (d Document) declares(at Path) bool {
+	value, found := d.at(at)
 	object, isObject := asObject(value)
-	return !isObject || len(object) == 0
+	return found && (!isObject || len(object) == 0)
 }
 
 // ParseSection decodes one declared section, keeping numbers as they were

@@ -48,19 +48,8 @@ func ParseKeys(text string) ([]string, error) {
 
 // LeadsInto tells whether anything that is declared stands at the path or below it.
 func (p Path) LeadsInto(declared Document) bool {
-	var value any = declared.Tags
-	if p.section == Desired {
-		value = declared.Desired
-	}
-	for _, key := range p.keys {
-		object, _ := asObject(value)
-		below, there := object[key]
-		if !there {
-			return false
-		}
-		value = below
-	}
-	return true
+	_, found := declared.at(p)
+	return found
 }
 
 // leadsTo tells whether p is other or an ancestor of it.
