@@ -91,7 +91,7 @@ func (s *Store) planModules(device *entry, contents map[string]configuration.Des
 			agent = write.next
 		}
 	}
-	runs := agent.desired.root.object("modules")
+	runs := agent.desired.root.child("modules").inside()
 	for _, c := range runs.properties() {
 		name := c.name.Value()
 		if _, written := contents[name]; !written && device.modules[name] == nil {

@@ -196,12 +196,10 @@ func (s section) saved() savedSection {
 
 func (c *child) saved() *savedMeta {
 	saved := &savedMeta{Updated: c.updated(), Version: c.version}
-	object, _ := c.value.(*tree) // anything else has nothing inside
-	if !object.empty() {
-		saved.Children = make(map[string]*savedMeta, len(object.children))
-		for i := range object.children {
-			inside := &object.children[i]
-			saved.Children[inside.name.Value()] = inside.saved()
+	if properties := c.inside().properties(); len(properties) > 0 {
+		saved.Children = make(map[string]*savedMeta, len(properties))
+		for i := range properties {
+			saved.Children[properties[i].name.Value()] = properties[i].saved()
 		}
 	}
 	return saved

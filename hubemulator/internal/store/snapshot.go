@@ -110,8 +110,7 @@ func (c *child) property(path []string) (any, bool) {
 		case name == "$lastUpdatedVersion" && c.version != 0:
 			return below(c.version, path[i+1:])
 		}
-		object, _ := c.value.(*tree) // anything else has nothing inside
-		if c = object.child(name); c == nil {
+		if c = c.inside().child(name); c == nil {
 			return nil, false
 		}
 	}

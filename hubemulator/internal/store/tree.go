@@ -63,7 +63,7 @@ func (t *tree) merged(patch map[string]any, w writing) *tree {
 		var below *tree // anything else gives way to an object
 		if rest = rest[before:]; found {
 			next.name = rest[0].name
-			below, _ = rest[0].value.(*tree)
+			below = rest[0].inside()
 			rest = rest[1:]
 		} else {
 			next.name = unique.Make(name)
@@ -84,28 +84,31 @@ func (t *tree) merged(patch map[string]any, w writing) *tree {
 func newTree(at *stamp, room int) *tree {
 	switch {
 	case room <= 1:
-		t := &struct {
+		var t struct {
 			tree
 			room [1]child
-		}{tree: tree{stamp: at}}
-		t.children = t.room[:0]
-		return &t.tree
+		}
+		return t.within(at, t.room[:0])
 	case room == 2:
-		t := &struct {
+		var t struct {
 			tree
 			room [2]child
-		}{tree: tree{stamp: at}}
-		t.children = t.room[:0]
-		return &t.tree
+		}
+		return t.within(at, t.room[:0])
 	case room <= 4:
-		t := &struct {
+		var t struct {
 			tree
 			room [4]child
-		}{tree: tree{stamp: at}}
-		t.children = t.room[:0]
-		return &t.tree
+		}
+		return t.within(at, t.room[:0])
 	}
-	return &tree{stamp: at, children: make([]child, 0, room)}
+	return new(tree).within(at, make([]child, 0, room))
+}
+
+// within makes t a tree whose properties go where there is room for them.
+func (t *tree) within(at *stamp, room []child) *tree {
+	t.stamp, t.children = at, room
+	return t
 }
 
 func search(children []child, name string) (at int, found bool) {
@@ -130,13 +133,13 @@ func (t *tree) child(name string) *child {
 	return nil
 }
 
-// object is the object of that name, nil when there is none.
-func (t *tree) object(name string) *tree {
-	if c := t.child(name); c != nil {
-		object, _ := c.value.(*tree) // anything else is none
-		return object
+// inside are the properties of a property that is an object; nil is no property.
+func (c *child) inside() *tree {
+	if c == nil {
+		return nil
 	}
-	return nil
+	object, _ := c.value.(*tree) // anything else has nothing inside
+	return object
 }
 
 // equal compares values, whenever they were written.
@@ -186,11 +189,10 @@ func (t *tree) appendProperties(text []byte) []byte {
 // metadata is when the property and what is inside were last written, as a
 // twin's document shows it.
 func (c *child) metadata() map[string]any {
-	object, _ := c.value.(*tree) // anything else has nothing inside
-	document := make(map[string]any, len(object.properties())+2)
-	for i := range object.properties() {
-		inside := &object.children[i]
-		document[inside.name.Value()] = inside.metadata()
+	properties := c.inside().properties()
+	document := make(map[string]any, len(properties)+2)
+	for i := range properties {
+		document[properties[i].name.Value()] = properties[i].metadata()
 	}
 	document["$lastUpdated"] = formatTime(c.updated())
 	if c.version != 0 {
@@ -217,11 +219,10 @@ type metadataText struct {
 func (m *metadataText) append(c *child) {
 	m.text = append(m.text, '{')
 	m.appendFields(c.stamp)
-	object, _ := c.value.(*tree) // anything else has nothing inside
-	for i := range object.properties() {
-		inside := &object.children[i]
-		m.text = appendMember(m.text, inside.name.Value())
-		m.append(inside)
+	properties := c.inside().properties()
+	for i := range properties {
+		m.text = appendMember(m.text, properties[i].name.Value())
+		m.append(&properties[i])
 	}
 	m.text = append(m.text, '}')
 }
