@@ -42,8 +42,6 @@ type push struct {
 	target     twin.Target
 	// admit says whether the hub may be changed now.
 	admit func(ctx context.Context) error
-	// again tells that an earlier attempt took too long for the twin to stay as it was.
-	again bool
 
 	done done
 }
@@ -71,7 +69,7 @@ func (p *push) run(ctx context.Context) (*hub.Twin, error) {
 
 func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 	var held *hub.Twin
-	for range maxAttempts {
+	for attempt := range maxAttempts {
 		var err error
 		if held, err = p.read(ctx); err != nil {
 			return nil, err
@@ -79,10 +77,9 @@ func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 		if err := foreign(held, p.owner); err != nil {
 			return held, err
 		}
-		after, err := p.once(ctx, held)
+		after, err := p.once(ctx, held, attempt > 0)
 		switch {
 		case errors.Is(err, errReplan):
-			p.again = true
 			continue
 		case after != nil:
 			held = after
@@ -143,8 +140,9 @@ func (p *push) input(ctx context.Context, held *hub.Twin) twin.Input {
 }
 
 // once plans for a twin as it was read and carries the plan out. It returns the
-// twin as it is afterwards, nil if that is not known better than before.
-func (p *push) once(ctx context.Context, held *hub.Twin) (*hub.Twin, error) {
+// twin as it is afterwards, nil if that is not known better than before. again tells
+// that an earlier attempt found the twin changed.
+func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin, error) {
 	in := p.input(ctx, held)
 	in.Postponed = p.contention.postponed(p.obj.UID)
 	plan := twin.Make(in)
@@ -156,7 +154,7 @@ func (p *push) once(ctx context.Context, held *hub.Twin) (*hub.Twin, error) {
 	if err := p.admit(ctx); err != nil {
 		return held, err
 	}
-	if err := p.record(ctx, plan.Record); err != nil {
+	if err := p.store(ctx, plan.Record, again); err != nil {
 		return nil, err
 	}
 	after, err := p.session.PatchTwin(ctx, p.id, held.ETag, hub.Patch(plan.Patch))
@@ -199,7 +197,7 @@ func (p *push) settle(ctx context.Context, plan twin.Plan, landed bool) error {
 	if landed {
 		record = plan.Settled
 	}
-	if err := p.store(ctx, record); err != nil {
+	if err := p.store(ctx, record, false); err != nil {
 		return err
 	}
 	if landed {
@@ -237,25 +235,10 @@ func recordOf(ctx context.Context, obj *v1alpha1.DeviceTwin, target twin.Target)
 	return record.For(target)
 }
 
-// record stores what a write needs before it is sent. When it is not the first attempt,
-// the record that was stored for an earlier one may have been shrunk by a manager that
-// runs at the same time: then it is written again, which fails if the object changed.
-func (p *push) record(ctx context.Context, record twin.Record) error {
-	if !p.again {
-		return p.store(ctx, record)
-	}
-	text, err := record.Encode()
-	if err != nil {
-		return err
-	}
-	if p.obj.Annotations[v1alpha1.OwnedAnnotation] != text {
-		return p.store(ctx, record)
-	}
-	return annotate(ctx, p.client, p.obj, v1alpha1.OwnedAnnotation, text)
-}
-
-// store writes the record, if it says something new, with the finalizer.
-func (p *push) store(ctx context.Context, record twin.Record) error {
+// store writes the record, if it says something new, with the finalizer. For a second
+// attempt it is written again: a manager that runs at the same time may have shrunk it
+// since the first one, and writing fails if the object changed.
+func (p *push) store(ctx context.Context, record twin.Record, again bool) error {
 	text, err := record.Encode()
 	if err != nil {
 		return err
@@ -263,7 +246,7 @@ func (p *push) store(ctx context.Context, record twin.Record) error {
 	stored, ok := p.obj.Annotations[v1alpha1.OwnedAnnotation]
 	finalized := controllerutil.ContainsFinalizer(p.obj, v1alpha1.CleanupFinalizer)
 	nothingOwned := !ok && record.Empty() && !finalized
-	if nothingOwned || (finalized == cleansUp(p.obj) && stored == text) {
+	if nothingOwned || (!again && finalized == cleansUp(p.obj) && stored == text) {
 		return nil
 	}
 	if len(text) > maxRecord {
