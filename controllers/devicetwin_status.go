@@ -25,13 +25,10 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	}
 	obj.Status.ObservedGeneration = obj.Generation
 	obj.Status.LastHandledReconcileAt = handled(obj)
-	switch {
-	case found.session != nil:
-		obj.Status.Target = targetName(obj, found.session.Host())
-	case out.class == stalled && keepsNothing(out.reason):
+	if out.class == stalled && keepsNothing(out.reason) {
 		obj.Status.Target = ""
-	case out.class == suspended:
-		// It may have been suspended before what it wrote was in its status.
+	} else {
+		// A visit that claimed the twin may have ended before its status was written.
 		obj.Status.Target = cmp.Or(r.claims.kept(obj), obj.Status.Target)
 	}
 	r.report.conditions(obj, out)
