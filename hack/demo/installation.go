@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -21,12 +20,10 @@ type installation struct {
 	manager  workload
 }
 
-// leftOut is done in another way here: the manager is a process beside the API
-// server, and gets its certificate from the demo.
-var leftOut = []string{"Deployment", "Issuer", "Certificate"}
-
 const webhooksKind = "ValidatingWebhookConfiguration"
 
+// takeApart leaves out what is done in another way here: the manager is a process
+// beside the API server, and gets its certificate from the demo.
 func takeApart(rendered string) (installation, error) {
 	var out installation
 	var kept strings.Builder
@@ -35,12 +32,12 @@ func takeApart(rendered string) (installation, error) {
 		if err := yaml.Unmarshal(document, &object); err != nil {
 			return out, fmt.Errorf("config/default: %w", err)
 		}
-		kind, _ := object["kind"].(string)
-		switch {
-		case kind == webhooksKind:
+		switch object["kind"] {
+		case webhooksKind:
 			out.webhooks = object
-		case slices.Contains(leftOut, kind):
-			if err := out.manager.read(document, kind); err != nil {
+		case "Issuer", "Certificate":
+		case "Deployment":
+			if err := out.manager.read(document); err != nil {
 				return out, err
 			}
 		default:
@@ -60,10 +57,7 @@ func takeApart(rendered string) (installation, error) {
 }
 
 // read takes the account from the Deployment.
-func (w *workload) read(document []byte, kind string) error {
-	if kind != "Deployment" {
-		return nil
-	}
+func (w *workload) read(document []byte) error {
 	var deployment struct {
 		Metadata struct {
 			Namespace string `json:"namespace"`
