@@ -41,6 +41,7 @@ type options struct {
 	metricsAddress  string
 	secureMetrics   bool
 	probeAddress    string
+	pprofAddress    string
 	webhookAddress  string
 	webhookCertDir  string
 	leaderElect     bool
@@ -69,6 +70,8 @@ func parse() (options, zap.Options) {
 		"serve metrics over HTTPS to clients that the API server authenticates and authorizes; false serves plain HTTP to anybody who reaches the address")
 	flag.StringVar(&opts.probeAddress, "health-probe-bind-address", ":8081",
 		"address to serve /healthz and /readyz on; 0 serves none")
+	flag.StringVar(&opts.pprofAddress, "pprof-bind-address", "0",
+		"address to serve Go's profiles on, at /debug/pprof/: keep it on loopback, such as 127.0.0.1:6060, since they show what is in memory to anybody who reaches it; 0 serves none")
 	flag.StringVar(&opts.webhookCertDir, "webhook-cert-dir", "",
 		"folder with tls.crt and tls.key to serve the admission webhooks with; renewed files are taken up; empty serves no webhooks")
 	flag.StringVar(&opts.webhookAddress, "webhook-bind-address", ":9443", "address to serve the admission webhooks on")
@@ -120,17 +123,7 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        scheme,
-		Metrics:                       metricsOptions(opts),
-		WebhookServer:                 webhooks,
-		HealthProbeBindAddress:        opts.probeAddress,
-		LeaderElection:                opts.leaderElect,
-		LeaderElectionID:              leaderElectionID,
-		LeaderElectionReleaseOnCancel: true, // main ends right after the manager does
-		GracefulShutdownTimeout:       &opts.shutdownTimeout,
-		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
-	})
+	mgr, err := ctrl.NewManager(config, managerOptions(opts, scheme, webhooks))
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
@@ -163,6 +156,21 @@ func run(ctx context.Context, opts options) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+func managerOptions(opts options, scheme *runtime.Scheme, webhooks webhook.Server) ctrl.Options {
+	return ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsOptions(opts),
+		WebhookServer:                 webhooks,
+		HealthProbeBindAddress:        opts.probeAddress,
+		PprofBindAddress:              opts.pprofAddress,
+		LeaderElection:                opts.leaderElect,
+		LeaderElectionID:              leaderElectionID,
+		LeaderElectionReleaseOnCancel: true, // main ends right after the manager does
+		GracefulShutdownTimeout:       &opts.shutdownTimeout,
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+	}
 }
 
 func entraOptions(opts options) (controllers.EntraOptions, error) {

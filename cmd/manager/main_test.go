@@ -19,7 +19,6 @@ import (
 	. "github.com/onsi/gomega"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
 // certificate writes a certificate that signs itself, as tls.crt and tls.key.
@@ -63,6 +62,48 @@ func TestWebhooksAreOffWithoutACertificate(t *testing.T) {
 	g.Expect(err).To(MatchError(ContainSubstring(filepath.Join(dir, "tls.crt"))), "not off by mistake")
 }
 
+// nowhere is a cluster that does not answer: enough for managers that watch nothing.
+func nowhere() *rest.Config { return &rest.Config{Host: "https://127.0.0.1:1"} }
+
+// start runs a manager until the test ends.
+func start(t *testing.T, mgr ctrl.Manager) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		NewWithT(t).Expect(<-ended).To(Succeed())
+	})
+}
+
+// statusOf asks again at each call.
+func statusOf(address, path string) func() (int, error) {
+	return func() (int, error) {
+		answer, err := http.Get(fmt.Sprintf("http://%s%s", address, path))
+		if err != nil {
+			return 0, err
+		}
+		return answer.StatusCode, answer.Body.Close()
+	}
+}
+
+// Profiles show memory: they are not offered where the probes are.
+func TestProfilesHaveAnAddressOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	scheme, err := newScheme()
+	g.Expect(err).NotTo(HaveOccurred())
+	opts := options{metricsAddress: "0", probeAddress: freeAddress(t), pprofAddress: freeAddress(t)}
+	mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, scheme, nil))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(addProbes(mgr)).To(Succeed())
+	start(t, mgr)
+	g.Eventually(statusOf(opts.pprofAddress, "/debug/pprof/heap?gc=1"), "30s").Should(Equal(http.StatusOK))
+	g.Eventually(statusOf(opts.probeAddress, "/readyz"), "30s").Should(Equal(http.StatusOK))
+	g.Expect(statusOf(opts.probeAddress, "/debug/pprof/heap")()).To(Equal(http.StatusNotFound))
+}
+
 // TestReadinessWaitsForTheWebhooks needs no cluster: this manager watches nothing.
 func TestReadinessWaitsForTheWebhooks(t *testing.T) {
 	t.Parallel()
@@ -73,35 +114,20 @@ func TestReadinessWaitsForTheWebhooks(t *testing.T) {
 			scheme, err := newScheme()
 			g.Expect(err).NotTo(HaveOccurred())
 			probes := freeAddress(t)
-			opts := options{webhookAddress: freeAddress(t), webhookCertDir: certDir}
+			opts := options{
+				metricsAddress: "0", probeAddress: probes, webhookAddress: freeAddress(t), webhookCertDir: certDir,
+			}
 			server, err := webhookServer(opts)
 			g.Expect(err).NotTo(HaveOccurred())
-			mgr, err := ctrl.NewManager(&rest.Config{Host: "https://127.0.0.1:1"}, ctrl.Options{
-				Scheme: scheme, WebhookServer: server, HealthProbeBindAddress: probes,
-				Metrics: metricsserver.Options{BindAddress: "0"},
-			})
+			mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, scheme, server))
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(addProbes(mgr)).To(Succeed())
 			if server != nil {
 				g.Expect(addWebhooks(mgr)).To(Succeed())
 				g.Expect(server.StartedChecker()(nil)).To(MatchError(ContainSubstring("not been started")))
 			}
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- mgr.Start(ctx) }()
-			defer func() {
-				cancel()
-				g.Expect(<-ended).To(Succeed())
-			}()
-			status := func(path string) func() (int, error) {
-				return func() (int, error) {
-					answer, err := http.Get(fmt.Sprintf("http://%s%s", probes, path))
-					if err != nil {
-						return 0, err
-					}
-					return answer.StatusCode, answer.Body.Close()
-				}
-			}
+			start(t, mgr)
+			status := func(path string) func() (int, error) { return statusOf(probes, path) }
 			g.Eventually(status("/readyz"), "30s").Should(Equal(http.StatusOK))
 			if server == nil {
 				g.Expect(status("/readyz/webhooks")()).To(Equal(http.StatusNotFound))
