@@ -44,6 +44,11 @@ const (
 	// ConditionPaused is True on a HubConnection while spec.guard keeps twins from
 	// being changed. Absent otherwise.
 	ConditionPaused = "Paused"
+
+	// ConditionQuotaPressure is True on a HubConnection while the operator's share
+	// of the hub's daily message quota does not last until 00:00 UTC at the pace
+	// that is declared: reading back is slowed down. Absent otherwise.
+	ConditionQuotaPressure = "QuotaPressure"
 )
 
 // Reasons of every kind.
@@ -179,6 +184,15 @@ const (
 	// ReasonGuardTripped: more twins would have been changed within an hour than
 	// spec.guard allows.
 	ReasonGuardTripped = "GuardTripped"
+)
+
+// Reasons of a HubConnection's QuotaPressure, besides ReasonQuotaExceeded.
+const (
+	// ReasonDailyMessagesLow: for the rest of the day there is less than half of an
+	// even share left.
+	ReasonDailyMessagesLow = "DailyMessagesLow"
+	// ReasonDailyMessagesUsed: the share is used up; only changes go on.
+	ReasonDailyMessagesUsed = "DailyMessagesUsed"
 )
 
 // Reasons of a TwinQuery.

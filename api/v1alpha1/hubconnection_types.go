@@ -35,6 +35,16 @@ type HubConnectionSpec struct {
 	// +optional
 	Guard *Guard `json:"guard,omitempty"`
 
+	// tier is the size of the hub.
+	// +optional
+	// +kubebuilder:default={sku: S1, units: 1}
+	Tier Tier `json:"tier,omitzero"`
+
+	// budget is the share of what the hub allows that the operator takes.
+	// +optional
+	// +kubebuilder:default={}
+	Budget Budget `json:"budget,omitzero"`
+
 	// readBack says how often the hub is asked what has changed there.
 	// +optional
 	// +kubebuilder:default={}
@@ -194,20 +204,6 @@ type SecretKeyReference struct {
 	Key string `json:"key,omitempty"`
 }
 
-// ReadBack says how often the hub is asked what has changed there.
-type ReadBack struct {
-	// interval between two reads of a twin, at least one second. Each read counts
-	// against the hub's daily message quota: at the default, one device is 1,440
-	// messages a day.
-	// +optional
-	// +kubebuilder:default="1m"
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h",reason=FieldValueInvalid
-	Interval metav1.Duration `json:"interval,omitzero"`
-}
-
 // FromNamespaces is how a HubConnection chooses the namespaces it admits.
 // +kubebuilder:validation:Enum=Same;All;Selector
 type FromNamespaces string
@@ -241,7 +237,8 @@ type HubConnectionStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Ready, and Reconciling, Stalled and Paused while they hold.
+	// conditions are Ready, and Reconciling, Stalled, Paused and QuotaPressure while
+	// they hold.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -262,6 +259,8 @@ type HubConnectionStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+
+	HubUse `json:",inline"`
 }
 
 // HubConnection tells how to reach one Azure IoT Hub.
@@ -273,6 +272,9 @@ type HubConnectionStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Twins",type=integer,priority=1,JSONPath=`.status.twins.total`
+// +kubebuilder:printcolumn:name="Backlog",type=integer,priority=1,JSONPath=`.status.backlog`
+// +kubebuilder:printcolumn:name="Quota",type=integer,priority=1,JSONPath=`.status.quotaUsedPercent`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type HubConnection struct {
 	metav1.TypeMeta   `json:",inline"`
