@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/controlplane"
 )
 
 // directories are the places the demo writes to. work holds data, keys and
@@ -39,7 +41,7 @@ func newDirectories(keepLogs string) (*directories, error) {
 // audit log of another cluster would be taken for ours.
 func removeOldLogs(dir string) error {
 	var err error
-	for _, name := range []string{"etcd.log", "kube-apiserver.log", "hubemulator.log", "manager.log", "devicesim.log", auditLogName} {
+	for _, name := range []string{"etcd.log", "kube-apiserver.log", "hubemulator.log", "manager.log", "devicesim.log", controlplane.AuditLogName} {
 		if e := os.Remove(filepath.Join(dir, name)); !errors.Is(e, os.ErrNotExist) {
 			err = errors.Join(err, e)
 		}

@@ -1,18 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"time"
 
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/rest"
 	"github.com/devicetwin-io/devicetwin-operator/hack/internal/sas"
 )
 
@@ -39,16 +37,6 @@ type twin struct {
 		Desired  map[string]any `json:"desired"`
 		Reported map[string]any `json:"reported"`
 	} `json:"properties"`
-}
-
-// statusError is the hub's refusal.
-type statusError struct {
-	status int
-	body   string
-}
-
-func (e *statusError) Error() string {
-	return fmt.Sprintf("the hub answers %d %s: %s", e.status, http.StatusText(e.status), e.body)
 }
 
 func newHubClient(connectionString string, caPEM []byte) (*hubClient, error) {
@@ -92,52 +80,12 @@ func (h *hubClient) queryIDs(ctx context.Context, where string) ([]string, error
 }
 
 func (h *hubClient) call(ctx context.Context, method, path string, body, into any) error {
-	request, err := newRequest(ctx, method, "https://"+h.credentials.Host+path+"?api-version="+apiVersion, body)
+	request, err := rest.NewRequest(ctx, method, "https://"+h.credentials.Host+path+"?api-version="+apiVersion, body)
 	if err != nil {
 		return err
 	}
 	request.Header.Set("Authorization", h.credentials.Token(time.Now().Add(time.Hour)))
-	return exchange(h.http, request, into)
-}
-
-// newRequest makes a request with a JSON body, or without one.
-func newRequest(ctx context.Context, method, url string, body any) (*http.Request, error) {
-	if body == nil {
-		return http.NewRequestWithContext(ctx, method, url, http.NoBody)
-	}
-	content, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(content))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Content-Type", "application/json; charset=utf-8")
-	return request, nil
-}
-
-// exchange sends a request and decodes the answer; into may be nil.
-func exchange(client *http.Client, request *http.Request, into any) error {
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }() // only read
-	content, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("read the answer to %s %s: %w", request.Method, request.URL.Path, err)
-	}
-	if response.StatusCode/100 != 2 {
-		return &statusError{status: response.StatusCode, body: string(content)}
-	}
-	if into == nil {
-		return nil
-	}
-	if err := json.Unmarshal(content, into); err != nil {
-		return fmt.Errorf("the answer to %s %s: %w", request.Method, request.URL.Path, err)
-	}
-	return nil
+	return rest.Exchange(h.http, request, into)
 }
 
 // desired are the desired properties without the hub's own bookkeeping.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/audit"
 )
 
 const (
@@ -23,17 +25,17 @@ const (
 // activity is what can be seen of the manager from outside.
 type activity struct {
 	updates, readBacks int
-	writes             []auditEvent
+	writes             []audit.Event
 }
 
 // observe counts the twin updates and reads so far, and the manager's writes
 // to the API server since the last call.
-func (s *story) observe(ctx context.Context, trail *auditTrail) (activity, error) {
-	counters, err := s.emulator.counters(ctx)
+func (s *story) observe(ctx context.Context, trail *audit.Trail) (activity, error) {
+	counters, err := s.emulator.Counters(ctx)
 	if err != nil {
 		return activity{}, err
 	}
-	writes, err := trail.next()
+	writes, err := trail.Next()
 	return activity{
 		updates:   counters["updateTwin"].Calls,
 		readBacks: counters["getTwin"].Statuses["200"],
@@ -43,13 +45,13 @@ func (s *story) observe(ctx context.Context, trail *auditTrail) (activity, error
 
 // nothingIsWritten is the idle proof.
 func (s *story) nothingIsWritten(ctx context.Context) error {
-	trail := &auditTrail{path: s.cluster.auditLog, user: s.operator.user}
+	trail := &audit.Trail{Path: s.cluster.AuditLog, User: s.operator.user}
 	before, err := s.settle(ctx, trail)
 	if err != nil {
 		return err
 	}
 	s.out.note("Measuring %.0f s, read-back every 10 s.", idleTime.Seconds())
-	var writes []auditEvent
+	var writes []audit.Event
 	last := before
 	for started := time.Now(); time.Since(started) < idleTime; {
 		pause := min(10*time.Second, idleTime-time.Since(started))
@@ -70,7 +72,7 @@ func (s *story) nothingIsWritten(ctx context.Context) error {
 
 // settle waits until the story's last writes are done, and makes sure that the
 // audit log shows the manager's writes at all.
-func (s *story) settle(ctx context.Context, trail *auditTrail) (activity, error) {
+func (s *story) settle(ctx context.Context, trail *audit.Trail) (activity, error) {
 	s.out.note("Waiting until nothing was written for %.0f s, at most %.0f s.", settleQuiet.Seconds(), settleLimit.Seconds())
 	last, err := s.observe(ctx, trail)
 	if err != nil {
@@ -99,7 +101,7 @@ func (s *story) settle(ctx context.Context, trail *auditTrail) (activity, error)
 }
 
 // judgeIdle says what was written that should not have been.
-func judgeIdle(readBacks, updates int, writes []auditEvent) error {
+func judgeIdle(readBacks, updates int, writes []audit.Event) error {
 	var problems []error
 	if readBacks < minReadBacks {
 		problems = append(problems, &unmetError{

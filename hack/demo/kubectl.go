@@ -1,61 +1,6 @@
 package main
 
-import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-	"time"
-)
-
-// kubectlTimeout bounds one call.
-const kubectlTimeout = 60 * time.Second
-
-// kubectl runs the kubectl that belongs to the API server, as the
-// administrator.
-type kubectl struct {
-	path, kubeconfig, cache string
-}
-
-func newKubectl(assets, kubeconfig string, dirs *directories) *kubectl {
-	return &kubectl{path: filepath.Join(assets, "kubectl"), kubeconfig: kubeconfig, cache: dirs.in("kubectl-cache")}
-}
-
-func (k *kubectl) run(ctx context.Context, args ...string) (string, error) {
-	return k.runWithInput(ctx, nil, args...)
-}
-
-func (k *kubectl) runWithInput(ctx context.Context, input io.Reader, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, kubectlTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, k.path, append([]string{"--cache-dir=" + k.cache}, args...)...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+k.kubeconfig)
-	cmd.Stdin = input
-	cmd.WaitDelay = time.Second
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
-	}
-	return stdout.String(), nil
-}
-
-// get decodes what `kubectl get ... -o json` prints.
-func (k *kubectl) get(ctx context.Context, into any, args ...string) error {
-	text, err := k.run(ctx, append(append([]string{"get"}, args...), "-o", "json")...)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal([]byte(text), into); err != nil {
-		return fmt.Errorf("kubectl get %s: %w", strings.Join(args, " "), err)
-	}
-	return nil
-}
+import "fmt"
 
 // condition is one entry of an object's status.conditions.
 type condition struct {

@@ -16,6 +16,8 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/process"
 )
 
 const (
@@ -49,7 +51,7 @@ func run(args []string) int {
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stopWithParent(cancel)
+	process.StopWithParent(cancel)
 	if err := demo(ctx, opts, newPrinter(os.Stdout)); err != nil {
 		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
 		return exitFailed
@@ -66,10 +68,12 @@ func demo(ctx context.Context, opts options, out *printer) (err error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	sup := newSupervisor(dirs.logs, cancel)
+	sup := process.NewSupervisor(dirs.logs, cancel)
 	finished := false
 	defer func() {
-		sup.stopAll(out)
+		if e := sup.StopAll(); e != nil {
+			out.line("While stopping: %v", e)
+		}
 		err = errors.Join(err, dirs.remove(finished && err == nil))
 		if !finished || err != nil {
 			out.line("Logs are kept in %s", dirs.logs)
@@ -86,7 +90,7 @@ func demo(ctx context.Context, opts options, out *printer) (err error) {
 		<-ctx.Done()
 		out.line("")
 		out.line("Stopping.")
-		if died := new(deathError); errors.As(context.Cause(ctx), &died) {
+		if died := new(process.DeathError); errors.As(context.Cause(ctx), &died) {
 			return died
 		}
 	}

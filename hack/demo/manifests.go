@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/controlplane"
 )
 
 const (
@@ -52,7 +53,7 @@ func readObject(file string) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	documents := splitDocuments(content)
+	documents := controlplane.SplitDocuments(content)
 	if len(documents) != 1 {
 		return nil, fmt.Errorf("%s holds %d objects, want one", file, len(documents))
 	}
@@ -61,20 +62,6 @@ func readObject(file string) (map[string]any, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return object, nil
-}
-
-// splitDocuments splits a YAML stream, leaving out documents with no content.
-func splitDocuments(stream []byte) [][]byte {
-	var documents [][]byte
-	for _, document := range bytes.Split(append([]byte("\n"), stream...), []byte("\n---")) {
-		for line := range bytes.Lines(document) {
-			if text := bytes.TrimSpace(line); len(text) > 0 && text[0] != '#' {
-				documents = append(documents, document)
-				break
-			}
-		}
-	}
-	return documents
 }
 
 // writeOverlay writes the kustomization that puts the certificate into the

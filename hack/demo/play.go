@@ -27,7 +27,7 @@ func (s *story) writeHubScript() (string, error) {
 		return "", err
 	}
 	path := s.dirs.in("hub")
-	script := fmt.Sprintf(hubScript, s.emulator.caFile(), config, s.hub.credentials.Host, apiVersion)
+	script := fmt.Sprintf(hubScript, s.emulator.CAFile(), config, s.hub.credentials.Host, apiVersion)
 	return path, os.WriteFile(path, []byte(script), 0o700)
 }
 
@@ -62,7 +62,7 @@ See what the device, the manager and the others print:
   tail -f %[5]s/*.log
 
 Ctrl-C stops everything.`,
-		s.kubectl.kubeconfig, filepath.Dir(s.kubectl.path), s.manifests.dir, script, s.dirs.logs,
+		s.kubectl.Kubeconfig, filepath.Dir(s.kubectl.Path), s.manifests.dir, script, s.dirs.logs,
 		deviceID, tutorialFolder)
 	return nil
 }

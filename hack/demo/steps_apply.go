@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/controlplane"
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/emulator"
 )
 
 const (
@@ -18,12 +21,14 @@ const (
 // start brings up everything but the device.
 func (s *story) start(ctx context.Context) error {
 	s.out.note("etcd and kube-apiserver ...")
-	c, err := startCluster(ctx, s.sup, s.opts.assets, s.dirs)
+	c, err := controlplane.Start(ctx, s.sup, controlplane.Options{
+		Assets: s.opts.assets, Dir: s.dirs.in("cluster"), Logs: s.dirs.logs,
+	})
 	if err != nil {
 		return err
 	}
 	s.cluster = c
-	s.kubectl = newKubectl(s.opts.assets, c.kubeconfig, s.dirs)
+	s.kubectl = c.Kubectl()
 
 	s.out.note("hubemulator ...")
 	if err := s.startHub(ctx); err != nil {
@@ -37,23 +42,23 @@ func (s *story) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.out.note("API server  %s", c.server)
+	s.out.note("API server  %s", c.Server)
 	s.out.note("hub         https://%s", s.hub.credentials.Host)
 	s.out.note("manager     runs as %s", s.operator.user)
 	return nil
 }
 
 func (s *story) startHub(ctx context.Context) error {
-	devices := []string{deviceID}
+	flags := []string{"--device", deviceID}
 	if s.opts.breakStep == "a" {
-		devices = nil
+		flags = nil
 	}
-	e, err := startEmulator(ctx, s.sup, filepath.Join(s.opts.bin, "hubemulator"), s.dirs.in("hub-data"), devices...)
+	e, err := emulator.Start(ctx, s.sup, "hubemulator", filepath.Join(s.opts.bin, "hubemulator"), s.dirs.in("hub-data"), flags...)
 	if err != nil {
 		return err
 	}
 	s.emulator = e
-	caPEM, err := os.ReadFile(e.caFile())
+	caPEM, err := os.ReadFile(e.CAFile())
 	if err != nil {
 		return err
 	}
@@ -74,7 +79,7 @@ func (s *story) nothingDeclared(ctx context.Context) error {
 	var list struct {
 		Items []deviceTwin `json:"items"`
 	}
-	if err := s.kubectl.get(ctx, &list, "devicetwins", "--all-namespaces"); err != nil {
+	if err := s.kubectl.Get(ctx, &list, "devicetwins", "--all-namespaces"); err != nil {
 		return err
 	}
 	if len(list.Items) > 0 {
@@ -92,7 +97,7 @@ func (s *story) apply(ctx context.Context) error {
 	}
 	var heldBy string
 	if s.opts.killAfter == "b" {
-		if heldBy, err = s.emulator.hold(ctx); err != nil {
+		if heldBy, err = s.emulator.AddFault(ctx, emulator.Fault{Operation: "updateTwin", Action: "hold"}); err != nil {
 			return err
 		}
 		s.out.note("The hub holds every twin update from here on.")
@@ -136,10 +141,10 @@ func (s *story) applyEverything(ctx context.Context) error {
 	if err := os.WriteFile(file, []byte(s.emulator.Policies["service"]), 0o600); err != nil {
 		return err
 	}
-	if _, err := s.kubectl.run(ctx, "create", "secret", "generic", secretName, "--from-file=connectionString="+file); err != nil {
+	if _, err := s.kubectl.Run(ctx, "create", "secret", "generic", secretName, "--from-file=connectionString="+file); err != nil {
 		return err
 	}
-	caPEM, err := os.ReadFile(s.emulator.caFile())
+	caPEM, err := os.ReadFile(s.emulator.CAFile())
 	if err != nil {
 		return err
 	}
@@ -158,7 +163,7 @@ func (s *story) applyEverything(ctx context.Context) error {
 }
 
 func (s *story) applyManifests(ctx context.Context) error {
-	printed, err := s.kubectl.run(ctx, "apply", "-k", s.manifests.dir)
+	printed, err := s.kubectl.Run(ctx, "apply", "-k", s.manifests.dir)
 	if err != nil {
 		return err
 	}
@@ -173,10 +178,10 @@ func (s *story) killBetweenRecordAndWrite(ctx context.Context, fault string, bef
 	if err := s.await(ctx, "the DeviceTwin carries the annotation "+ownedRecord+" and the hub holds one update",
 		func(ctx context.Context) (string, bool, error) {
 			var object deviceTwin
-			if err := s.kubectl.get(ctx, &object, "devicetwin", deviceID); err != nil {
+			if err := s.kubectl.Get(ctx, &object, "devicetwin", deviceID); err != nil {
 				return "", false, err
 			}
-			held, err := s.emulator.held(ctx, fault)
+			held, err := s.held(ctx, fault)
 			record := object.Metadata.Annotations[ownedRecord]
 			return fmt.Sprintf("annotation %q, %d updates held", record, held), record != "" && held == 1, err
 		}); err != nil {
@@ -192,12 +197,12 @@ func (s *story) killBetweenRecordAndWrite(ctx context.Context, fault string, bef
 		return err
 	}
 	if err := s.await(ctx, "the hub drops the dead manager's update", func(ctx context.Context) (string, bool, error) {
-		held, err := s.emulator.held(ctx, fault)
+		held, err := s.held(ctx, fault)
 		return fmt.Sprintf("%d updates held", held), held == 0, err
 	}); err != nil {
 		return err
 	}
-	if err := s.emulator.removeFault(ctx, fault); err != nil {
+	if err := s.emulator.RemoveFault(ctx, fault); err != nil {
 		return err
 	}
 	if t, err := s.hub.twin(ctx); err != nil {
@@ -207,6 +212,12 @@ func (s *story) killBetweenRecordAndWrite(ctx context.Context, fault string, bef
 	}
 	s.out.note("Its update was dropped, not applied. The manager is started again.")
 	return s.operator.start()
+}
+
+// held is how many requests a fault holds right now.
+func (s *story) held(ctx context.Context, fault string) (int, error) {
+	state, err := s.emulator.FaultState(ctx, fault)
+	return state.Held, err
 }
 
 // awaitTwin waits for the twin on the hub to satisfy a condition.
@@ -225,7 +236,7 @@ func (s *story) awaitTwin(ctx context.Context, expected string, satisfied func(*
 func (s *story) awaitReady(ctx context.Context) error {
 	return s.await(ctx, "the DeviceTwin is Ready", func(ctx context.Context) (string, bool, error) {
 		var object deviceTwin
-		if err := s.kubectl.get(ctx, &object, "devicetwin", deviceID); err != nil {
+		if err := s.kubectl.Get(ctx, &object, "devicetwin", deviceID); err != nil {
 			return "", false, err
 		}
 		ready, seen := readiness(object.Status.Conditions)

@@ -19,7 +19,7 @@ const (
 func (s *story) foreignChange(ctx context.Context) error {
 	if s.broken() {
 		s.out.note("The manager is frozen (SIGSTOP).")
-		if err := s.operator.process.signal(syscall.SIGSTOP); err != nil {
+		if err := s.operator.process.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
 	}
@@ -74,8 +74,8 @@ func (s *story) editReaches(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.out.evidence("the device prints", line.text)
-	s.out.note("The device knew %s after kubectl was started.", seconds(line.at.Sub(began)))
+	s.out.evidence("the device prints", line.Text)
+	s.out.note("The device knew %s after kubectl was started.", seconds(line.At.Sub(began)))
 	if err := s.awaitTwin(ctx, "the hub holds desired power_level 2, and the tags as before", func(t *twin) bool {
 		return reflect.DeepEqual(t.desired(), map[string]any{"power_level": 2.0}) &&
 			plant(t) == plantName && t.Tags[foreignTag] == foreignValue

@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/process"
 )
 
-const cellular = "cellular"
+const (
+	cellular = "cellular"
+	// tailLines is how much of what the device printed is shown.
+	tailLines = 15
+)
 
 // deviceReports is step d.
 func (s *story) deviceReports(ctx context.Context) error {
@@ -19,7 +24,7 @@ func (s *story) deviceReports(ctx context.Context) error {
 	}
 	if !s.broken() {
 		s.out.note("devicesim starts, over MQTT.")
-		device, err := s.emulator.startDevicesim(s.sup, filepath.Join(s.opts.bin, "devicesim"), deviceID, connectivity)
+		device, err := s.startDevicesim(connectivity)
 		if err != nil {
 			return err
 		}
@@ -33,7 +38,7 @@ func (s *story) deviceReports(ctx context.Context) error {
 	if _, err := s.awaitLine(ctx, reported, time.Time{}); err != nil {
 		return err
 	}
-	s.out.evidence("the device prints", strings.Join(s.device.out.tail(tailLines, time.Time{}), "\n"))
+	s.out.evidence("the device prints", strings.Join(s.device.Tail(tailLines, time.Time{}), "\n"))
 	if err := s.awaitTwin(ctx, "the hub has the report connectivity="+connectivity, func(t *twin) bool {
 		return t.reported()["connectivity"] == connectivity
 	}); err != nil {
@@ -43,15 +48,15 @@ func (s *story) deviceReports(ctx context.Context) error {
 }
 
 // awaitLine waits for the device to print a line with this text.
-func (s *story) awaitLine(ctx context.Context, text string, since time.Time) (outputLine, error) {
-	var line outputLine
+func (s *story) awaitLine(ctx context.Context, text string, since time.Time) (process.Line, error) {
+	var line process.Line
 	err := s.await(ctx, fmt.Sprintf("the device prints %q", text), func(context.Context) (string, bool, error) {
 		if s.device == nil {
 			return "", false, errors.New("devicesim is not running")
 		}
 		var found bool
-		line, found = s.device.out.find(text, since)
-		return fmt.Sprintf("it printed %q", s.device.out.tail(3, since)), found, nil
+		line, found = s.device.Find(text, since)
+		return fmt.Sprintf("it printed %q", s.device.Tail(3, since)), found, nil
 	})
 	return line, err
 }
@@ -62,7 +67,7 @@ func (s *story) reportShows(ctx context.Context) error {
 	expected := fmt.Sprintf("the DeviceTwin shows connectivity %s, connection Connected and the queries %s and %s", cellular, plantQuery, cellularQuery)
 	if err := s.await(ctx, expected, func(ctx context.Context) (string, bool, error) {
 		var object deviceTwin
-		if err := s.kubectl.get(ctx, &object, "devicetwin", deviceID); err != nil {
+		if err := s.kubectl.Get(ctx, &object, "devicetwin", deviceID); err != nil {
 			return "", false, err
 		}
 		status := object.Status

@@ -36,7 +36,7 @@ func (s *story) awaitMembers(ctx context.Context, name string, members ...string
 	expected := fmt.Sprintf("TwinQuery %s is Ready with members %v", name, members)
 	return s.await(ctx, expected, func(ctx context.Context) (string, bool, error) {
 		var object twinQuery
-		if err := s.kubectl.get(ctx, &object, "twinquery", name); err != nil {
+		if err := s.kubectl.Get(ctx, &object, "twinquery", name); err != nil {
 			return "", false, err
 		}
 		ready, seen := readiness(object.Status.Conditions)

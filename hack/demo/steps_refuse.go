@@ -37,7 +37,7 @@ var refusals = []string{
 func (s *story) refusal(ctx context.Context) error {
 	if s.broken() {
 		s.out.note("The webhook configuration is deleted.")
-		if _, err := s.kubectl.run(ctx, "delete", "validatingwebhookconfigurations", "--all"); err != nil {
+		if _, err := s.kubectl.Run(ctx, "delete", "validatingwebhookconfigurations", "--all"); err != nil {
 			return err
 		}
 	}
@@ -45,7 +45,7 @@ func (s *story) refusal(ctx context.Context) error {
 	manifests := fmt.Sprintf(badManifests, strings.Repeat("n", 4097))
 	// A manager that was just killed and started is not asked before it serves.
 	if err := s.await(ctx, "kubectl apply is refused, with field, rule and limit", func(ctx context.Context) (string, bool, error) {
-		printed, err := s.kubectl.runWithInput(ctx, strings.NewReader(manifests), "apply", "-f", "-")
+		printed, err := s.kubectl.RunWithInput(ctx, strings.NewReader(manifests), "apply", "-f", "-")
 		if err == nil {
 			return "admitted: " + strings.TrimSpace(printed), false, s.deleteAdmitted(ctx)
 		}
@@ -64,6 +64,6 @@ func (s *story) refusal(ctx context.Context) error {
 
 // deleteAdmitted takes back what should not have got in.
 func (s *story) deleteAdmitted(ctx context.Context) error {
-	_, err := s.kubectl.run(ctx, "delete", "--ignore-not-found", "devicetwin/press-7", "twinquery/presses")
+	_, err := s.kubectl.Run(ctx, "delete", "--ignore-not-found", "devicetwin/press-7", "twinquery/presses")
 	return err
 }

@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/controlplane"
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/emulator"
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/process"
 )
 
 const (
@@ -21,16 +25,16 @@ const (
 type story struct {
 	opts options
 	out  *printer
-	sup  *supervisor
+	sup  *process.Supervisor
 	dirs *directories
 
-	kubectl   *kubectl
-	cluster   *cluster
-	emulator  *emulator
+	kubectl   *controlplane.Kubectl
+	cluster   *controlplane.Cluster
+	emulator  *emulator.Emulator
 	hub       *hubClient
 	operator  *operator
 	manifests *manifests
-	device    *process
+	device    *process.Process
 
 	// current is the step being told; applied, whether the DeviceTwin is there.
 	current string
@@ -72,7 +76,7 @@ func (e *unmetError) Error() string {
 	return fmt.Sprintf("  expected: %s\n  seen:     %s", e.expected, e.seen)
 }
 
-func newStory(opts options, out *printer, sup *supervisor, dirs *directories) *story {
+func newStory(opts options, out *printer, sup *process.Supervisor, dirs *directories) *story {
 	return &story{opts: opts, out: out, sup: sup, dirs: dirs}
 }
 
@@ -141,7 +145,7 @@ func (s *story) tellOne(ctx context.Context, step step) error {
 // else costs any, not even a manager that comes back. Only the update that was
 // lost with its manager has to be sent again.
 func (s *story) countUpdates(ctx context.Context, want int) error {
-	counters, err := s.emulator.counters(ctx)
+	counters, err := s.emulator.Counters(ctx)
 	if err != nil {
 		return err
 	}
@@ -212,7 +216,7 @@ func (s *story) showTwin(ctx context.Context) error {
 // showTable prints a table of kubectl's.
 func (s *story) showTable(ctx context.Context, args ...string) error {
 	args = append([]string{"get"}, args...)
-	text, err := s.kubectl.run(ctx, args...)
+	text, err := s.kubectl.Run(ctx, args...)
 	if err != nil {
 		return err
 	}

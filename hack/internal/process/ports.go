@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -10,8 +10,11 @@ import (
 	"time"
 )
 
+// startTimeout bounds the start of one process on a busy machine.
+const startTimeout = 60 * time.Second
+
 // portAttempts: a port that was free can be taken by the time it is bound, by
-// another demo for one.
+// another run of the same program for one.
 const portAttempts = 5
 
 // freePorts returns n different ports that are free on the loopback address.
@@ -33,12 +36,12 @@ func freePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-// startOnFreePorts starts a process that must be told its ports, and waits for
+// StartOnFreePorts starts a process that must be told its ports, and waits for
 // it to serve. When a port turns out to be taken it tries others.
-func (s *supervisor) startOnFreePorts(ctx context.Context, n int,
-	start func(ports []int) (*process, error),
+func (s *Supervisor) StartOnFreePorts(ctx context.Context, n int,
+	start func(ports []int) (*Process, error),
 	serving func(ctx context.Context, ports []int) error,
-) (*process, []int, error) {
+) (*Process, []int, error) {
 	for attempt := 1; ; attempt++ {
 		ports, err := freePorts(n)
 		if err != nil {
@@ -49,11 +52,11 @@ func (s *supervisor) startOnFreePorts(ctx context.Context, n int,
 		if err != nil {
 			return nil, nil, err
 		}
-		err = p.waitFor(ctx, func(ctx context.Context) error { return serving(ctx, ports) })
+		err = p.WaitFor(ctx, func(ctx context.Context) error { return serving(ctx, ports) })
 		if err == nil {
-			return p, ports, p.guard()
+			return p, ports, p.Guard()
 		}
-		lost := !p.alive() && strings.Contains(strings.Join(p.out.tail(linesKept, since), "\n"), "address already in use")
+		lost := !p.Alive() && strings.Contains(strings.Join(p.out.tail(linesKept, since), "\n"), "address already in use")
 		if !lost || attempt == portAttempts {
 			return nil, nil, err
 		}
@@ -61,8 +64,8 @@ func (s *supervisor) startOnFreePorts(ctx context.Context, n int,
 	}
 }
 
-// waitFor polls until the process serves, dies or takes too long.
-func (p *process) waitFor(ctx context.Context, serving func(context.Context) error) error {
+// WaitFor polls until the process serves, dies or takes longer than a minute.
+func (p *Process) WaitFor(ctx context.Context, serving func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("it took too long"))
 	defer cancel()
 	for {

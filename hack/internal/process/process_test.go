@@ -1,9 +1,8 @@
-package main
+package process
 
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os/exec"
 	"strconv"
@@ -13,11 +12,15 @@ import (
 )
 
 // newTestSupervisor also returns the context that an unexpected death ends.
-func newTestSupervisor(t *testing.T) (*supervisor, context.Context) {
+func newTestSupervisor(t *testing.T) (*Supervisor, context.Context) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	sup := newSupervisor(t.TempDir(), cancel)
-	t.Cleanup(func() { sup.stopAll(newPrinter(io.Discard)) })
+	sup := NewSupervisor(t.TempDir(), cancel)
+	t.Cleanup(func() {
+		if err := sup.StopAll(); err != nil {
+			t.Error(err)
+		}
+	})
 	return sup, ctx
 }
 
@@ -39,23 +42,23 @@ func await(t *testing.T, what string, done <-chan struct{}) {
 	}
 }
 
-func TestADeathCallsTheStoryOff(t *testing.T) {
+func TestADeathCallsEverythingOff(t *testing.T) {
 	t.Parallel()
 	sup, ctx := newTestSupervisor(t)
-	p, err := sup.start("child", shell(t), "-c", "echo last words; read wait; exit 3")
+	p, err := sup.Start("child", shell(t), "-c", "echo last words; read wait; exit 3")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Standard input is empty: the child is on its way out, guarded or not.
-	err = p.guard()
+	err = p.Guard()
 	await(t, "the child's end", p.exited)
 	if err == nil {
 		await(t, "the story is called off", ctx.Done())
 		err = context.Cause(ctx)
 	}
-	died := new(deathError)
+	died := new(DeathError)
 	if !errors.As(err, &died) {
-		t.Fatalf("got %v, want a deathError", err)
+		t.Fatalf("got %v, want a DeathError", err)
 	}
 	for _, want := range []string{"child", "exit status 3", "last words"} {
 		if !strings.Contains(died.Error(), want) {
@@ -68,25 +71,25 @@ func TestStopAndKillAreNoAccidents(t *testing.T) {
 	t.Parallel()
 	sup, ctx := newTestSupervisor(t)
 	path := shell(t)
-	var children []*process
+	var children []*Process
 	for range 2 {
-		p, err := sup.start("child", path, "-c", "while :; do sleep 1; done")
+		p, err := sup.Start("child", path, "-c", "while :; do sleep 1; done")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.guard(); err != nil {
+		if err := p.Guard(); err != nil {
 			t.Fatal(err)
 		}
 		children = append(children, p)
 	}
-	if err := sup.stop(children[0]); err != nil {
+	if err := sup.Stop(children[0]); err != nil {
 		t.Error(err)
 	}
-	if err := sup.kill(t.Context(), children[1]); err != nil {
+	if err := sup.Kill(t.Context(), children[1]); err != nil {
 		t.Error(err)
 	}
 	for _, p := range children {
-		if p.alive() {
+		if p.Alive() {
 			t.Error("a child is still there")
 		}
 	}
@@ -101,7 +104,7 @@ func TestStopAndKillAreNoAccidents(t *testing.T) {
 func TestOutput(t *testing.T) {
 	t.Parallel()
 	sup, _ := newTestSupervisor(t)
-	p, err := sup.start("child", shell(t), "-c", "printf 'one\\ntwo'; printf ' halves\\nthree\\n' >&2")
+	p, err := sup.Start("child", shell(t), "-c", "printf 'one\\ntwo'; printf ' halves\\nthree\\n' >&2")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,10 +113,10 @@ func TestOutput(t *testing.T) {
 		t.Errorf("tail: got %q", got)
 	}
 	line, found := p.out.find("halves", time.Time{})
-	if !found || line.text != "two halves" {
-		t.Errorf("find: got %q", line.text)
+	if !found || line.Text != "two halves" {
+		t.Errorf("find: got %q", line.Text)
 	}
-	if _, found := p.out.find("halves", line.at.Add(time.Nanosecond)); found {
+	if _, found := p.out.find("halves", line.At.Add(time.Nanosecond)); found {
 		t.Error("an old line was found as a new one")
 	}
 }
@@ -125,12 +128,12 @@ func TestStartOnFreePortsTriesAgain(t *testing.T) {
 	sup, _ := newTestSupervisor(t)
 	path := shell(t)
 	attempts := 0
-	start := func([]int) (*process, error) {
+	start := func([]int) (*Process, error) {
 		attempts++
 		if attempts == 1 {
-			return sup.start("server", path, "-c", "echo bind: address already in use; exit 1")
+			return sup.Start("server", path, "-c", "echo bind: address already in use; exit 1")
 		}
-		return sup.start("server", path, "-c", "while :; do sleep 1; done")
+		return sup.Start("server", path, "-c", "while :; do sleep 1; done")
 	}
 	serving := func(context.Context, []int) error {
 		if attempts == 1 {
@@ -138,12 +141,12 @@ func TestStartOnFreePortsTriesAgain(t *testing.T) {
 		}
 		return nil
 	}
-	p, ports, err := sup.startOnFreePorts(t.Context(), 2, start, serving)
+	p, ports, err := sup.StartOnFreePorts(t.Context(), 2, start, serving)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if attempts != 2 || !p.alive() {
-		t.Errorf("%d attempts, alive: %v", attempts, p.alive())
+	if attempts != 2 || !p.Alive() {
+		t.Errorf("%d attempts, alive: %v", attempts, p.Alive())
 	}
 	if ports[0] == ports[1] {
 		t.Errorf("the same port twice: %v", ports)
@@ -165,10 +168,10 @@ func TestStartOnFreePortsGivesUpOnOtherFailures(t *testing.T) {
 	sup, _ := newTestSupervisor(t)
 	path := shell(t)
 	attempts := 0
-	_, _, err := sup.startOnFreePorts(t.Context(), 1,
-		func([]int) (*process, error) {
+	_, _, err := sup.StartOnFreePorts(t.Context(), 1,
+		func([]int) (*Process, error) {
 			attempts++
-			return sup.start("server", path, "-c", "echo unknown flag; exit 2")
+			return sup.Start("server", path, "-c", "echo unknown flag; exit 2")
 		},
 		func(context.Context, []int) error { return errors.New("connection refused") })
 	if err == nil || !strings.Contains(err.Error(), "unknown flag") {

@@ -1,8 +1,10 @@
-package main
+package controlplane
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -11,8 +13,8 @@ import (
 // workload says as whom the manager is meant to run.
 type workload struct{ namespace, serviceAccount string }
 
-// installation is what `kubectl kustomize config/default` prints, taken apart.
-type installation struct {
+// Installation is what `kubectl kustomize config/default` prints, taken apart.
+type Installation struct {
 	// objects are applied as they are.
 	objects string
 	// webhooks is applied when the manager serves, with its address.
@@ -20,14 +22,48 @@ type installation struct {
 	manager  workload
 }
 
+// User is the manager's name at the API server.
+func (i Installation) User() string {
+	return fmt.Sprintf("system:serviceaccount:%s:%s", i.manager.namespace, i.manager.serviceAccount)
+}
+
+// Install applies the CRDs and the generated RBAC of the repository at root, and
+// writes a kubeconfig for the manager's own service account. Its webhooks are left
+// to whoever starts the manager.
+func (c *Cluster) Install(ctx context.Context, root, kubeconfig string) (Installation, error) {
+	kubectl := c.Kubectl()
+	rendered, err := kubectl.Run(ctx, "kustomize", filepath.Join(root, "config", "default"))
+	if err != nil {
+		return Installation{}, err
+	}
+	parts, err := takeApart(rendered)
+	if err != nil {
+		return parts, err
+	}
+	if err := kubectl.Apply(ctx, parts.objects); err != nil {
+		return parts, err
+	}
+	if _, err := kubectl.Run(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd",
+		"hubconnections.iothub.devicetwin.io", "devicetwins.iothub.devicetwin.io", "twinqueries.iothub.devicetwin.io",
+	); err != nil {
+		return parts, err
+	}
+	account := parts.manager
+	token, err := kubectl.Run(ctx, "create", "token", account.serviceAccount, "--namespace", account.namespace, "--duration=24h")
+	if err != nil {
+		return parts, err
+	}
+	return parts, c.writeKubeconfig(kubeconfig, map[string]any{"token": strings.TrimSpace(token)})
+}
+
 const webhooksKind = "ValidatingWebhookConfiguration"
 
 // takeApart leaves out what is done in another way here: the manager is a process
-// beside the API server, and gets its certificate from the demo.
-func takeApart(rendered string) (installation, error) {
-	var out installation
+// beside the API server, and gets its certificate from whoever starts it.
+func takeApart(rendered string) (Installation, error) {
+	var out Installation
 	var kept strings.Builder
-	for _, document := range splitDocuments([]byte(rendered)) {
+	for _, document := range SplitDocuments([]byte(rendered)) {
 		var object map[string]any
 		if err := yaml.Unmarshal(document, &object); err != nil {
 			return out, fmt.Errorf("config/default: %w", err)
@@ -77,9 +113,9 @@ func (w *workload) read(document []byte) error {
 	return nil
 }
 
-// webhooksAt is the webhook configuration with an address of this machine in place
+// WebhooksAt is the webhook configuration with an address of this machine in place
 // of the Service, which leads nowhere where nothing runs pods.
-func (i installation) webhooksAt(base string, caPEM []byte) ([]byte, error) {
+func (i Installation) WebhooksAt(base string, caPEM []byte) ([]byte, error) {
 	webhooks, _ := i.webhooks["webhooks"].([]any)
 	for _, entry := range webhooks {
 		webhook, _ := entry.(map[string]any)

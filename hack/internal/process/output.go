@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"bytes"
@@ -12,10 +12,10 @@ import (
 // linesKept bounds what a process's output takes in memory; the file has all.
 const linesKept = 2000
 
-// outputLine is one line a process wrote, and when.
-type outputLine struct {
-	at   time.Time
-	text string
+// Line is one line that a process wrote, and when.
+type Line struct {
+	At   time.Time
+	Text string
 }
 
 // output collects what a process writes: all of it in a file, the last lines
@@ -24,7 +24,7 @@ type output struct {
 	mu      sync.Mutex
 	file    *os.File
 	partial []byte
-	lines   []outputLine
+	lines   []Line
 }
 
 func newOutput(path string) (*output, error) {
@@ -46,25 +46,25 @@ func (o *output) Write(p []byte) (int, error) {
 		if end < 0 {
 			break
 		}
-		o.lines = append(o.lines, outputLine{at: now, text: string(o.partial[:end])})
+		o.lines = append(o.lines, Line{At: now, Text: string(o.partial[:end])})
 		o.partial = o.partial[end+1:]
 	}
 	if extra := len(o.lines) - linesKept; extra > 0 {
-		o.lines = append([]outputLine(nil), o.lines[extra:]...)
+		o.lines = append([]Line(nil), o.lines[extra:]...)
 	}
 	return o.file.Write(p)
 }
 
 // find returns the first line written since then that contains text.
-func (o *output) find(text string, since time.Time) (outputLine, bool) {
+func (o *output) find(text string, since time.Time) (Line, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, line := range o.lines {
-		if !line.at.Before(since) && strings.Contains(line.text, text) {
+		if !line.At.Before(since) && strings.Contains(line.Text, text) {
 			return line, true
 		}
 	}
-	return outputLine{}, false
+	return Line{}, false
 }
 
 // tail returns the last n lines written since then.
@@ -73,8 +73,8 @@ func (o *output) tail(n int, since time.Time) []string {
 	defer o.mu.Unlock()
 	var texts []string
 	for _, line := range o.lines {
-		if !line.at.Before(since) {
-			texts = append(texts, line.text)
+		if !line.At.Before(since) {
+			texts = append(texts, line.Text)
 		}
 	}
 	return texts[max(0, len(texts)-n):]

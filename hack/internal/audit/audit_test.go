@@ -1,4 +1,4 @@
-package main
+package audit
 
 import (
 	"fmt"
@@ -63,9 +63,9 @@ func TestWritesByRefusesGarbage(t *testing.T) {
 // The log is read while it is written: a line may be there in part.
 func TestAuditTrailGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), auditLogName)
+	path := filepath.Join(t.TempDir(), "audit.log")
 	line := auditLine(managerUser, "patch", "iothub.devicetwin.io", "devicetwins", "status")
-	trail := &auditTrail{path: path, user: managerUser}
+	trail := &Trail{Path: path, User: managerUser}
 	grow := func(text string) int {
 		t.Helper()
 		file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -78,7 +78,7 @@ func TestAuditTrailGoesOnWhereItStopped(t *testing.T) {
 		if err := file.Close(); err != nil {
 			t.Fatal(err)
 		}
-		writes, err := trail.next()
+		writes, err := trail.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,26 +92,5 @@ func TestAuditTrailGoesOnWhereItStopped(t *testing.T) {
 	}
 	if got := grow(""); got != 0 {
 		t.Errorf("nothing new: got %d writes, want 0", got)
-	}
-}
-
-func TestJudgeIdle(t *testing.T) {
-	t.Parallel()
-	if err := judgeIdle(minReadBacks, 0, nil); err != nil {
-		t.Errorf("an idle minute was refused: %v", err)
-	}
-	for name, test := range map[string]struct {
-		readBacks, updates int
-		writes             []auditEvent
-		complaint          string
-	}{
-		"too few read-backs": {minReadBacks - 1, 0, nil, "read-backs"},
-		"a twin update":      {minReadBacks, 1, nil, "twin update"},
-		"a write":            {minReadBacks, 0, []auditEvent{{Verb: "patch"}}, "API server"},
-	} {
-		err := judgeIdle(test.readBacks, test.updates, test.writes)
-		if err == nil || !strings.Contains(err.Error(), test.complaint) {
-			t.Errorf("%s: got %v, want a complaint about %s", name, err, test.complaint)
-		}
 	}
 }

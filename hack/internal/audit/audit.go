@@ -1,4 +1,6 @@
-package main
+// Package audit reads what an API server logs of the writes that it answered: the
+// truth about what a program wrote, told by the other end.
+package audit
 
 import (
 	"bufio"
@@ -7,13 +9,15 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 )
 
-// auditEvent is what the proof looks at in one line of the audit log.
-type auditEvent struct {
-	Stage string `json:"stage"`
-	Verb  string `json:"verb"`
-	User  struct {
+// Event is what a line of the audit log says.
+type Event struct {
+	// Answered is when the API server had answered.
+	Answered time.Time `json:"stageTimestamp"`
+	Verb     string    `json:"verb"`
+	User     struct {
 		Username string `json:"username"`
 	} `json:"user"`
 	ObjectRef struct {
@@ -28,7 +32,7 @@ type auditEvent struct {
 	} `json:"responseStatus"`
 }
 
-func (e auditEvent) String() string {
+func (e Event) String() string {
 	resource := e.ObjectRef.Resource
 	if e.ObjectRef.Subresource != "" {
 		resource += "/" + e.ObjectRef.Subresource
@@ -41,7 +45,7 @@ var writeVerbs = []string{"create", "update", "patch", "delete", "deletecollecti
 
 // isWrite leaves out leases, which are renewed to show that somebody is alive,
 // and nothing else: events count.
-func (e auditEvent) isWrite() bool {
+func (e Event) isWrite() bool {
 	lease := e.ObjectRef.APIGroup == "coordination.k8s.io" && e.ObjectRef.Resource == "leases"
 	return slices.Contains(writeVerbs, e.Verb) && !lease
 }
@@ -49,7 +53,7 @@ func (e auditEvent) isWrite() bool {
 // writesBy returns the user's writes, refused ones included, and the length of
 // what was read, from where to go on. A last line without an end is left for
 // the next time.
-func writesBy(user string, log io.Reader) (writes []auditEvent, read int64, err error) {
+func writesBy(user string, log io.Reader) (writes []Event, read int64, err error) {
 	reader := bufio.NewReader(log)
 	for {
 		line, err := reader.ReadBytes('\n')
@@ -60,7 +64,7 @@ func writesBy(user string, log io.Reader) (writes []auditEvent, read int64, err 
 			return nil, read, fmt.Errorf("read the audit log: %w", err)
 		}
 		read += int64(len(line))
-		var event auditEvent
+		var event Event
 		if err := json.Unmarshal(line, &event); err != nil {
 			return nil, read, fmt.Errorf("a line of the audit log: %w", err)
 		}
@@ -70,15 +74,17 @@ func writesBy(user string, log io.Reader) (writes []auditEvent, read int64, err 
 	}
 }
 
-// auditTrail follows the writes of one user.
-type auditTrail struct {
-	path, user string
-	offset     int64
+// Trail follows the writes of one user in an API server's audit log.
+type Trail struct {
+	// Path names the log, User whose writes are followed.
+	Path, User string
+
+	offset int64
 }
 
-// next returns the writes since the last call.
-func (a *auditTrail) next() ([]auditEvent, error) {
-	file, err := os.Open(a.path)
+// Next returns the writes since the last call.
+func (a *Trail) Next() ([]Event, error) {
+	file, err := os.Open(a.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +92,7 @@ func (a *auditTrail) next() ([]auditEvent, error) {
 	if _, err := file.Seek(a.offset, io.SeekStart); err != nil {
 		return nil, err
 	}
-	writes, read, err := writesBy(a.user, file)
+	writes, read, err := writesBy(a.User, file)
 	a.offset += read
 	return writes, err
 }

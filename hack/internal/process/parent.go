@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-var errOrphaned = errors.New("the process that started the demo is gone")
+var errOrphaned = errors.New("the process that started this one is gone")
 
-// stopWithParent calls the demo off when its parent dies: `go run` and make
+// StopWithParent calls everything off when this process's parent dies: `go run` and make
 // pass an interrupt on, but not a SIGTERM.
-func stopWithParent(callOff context.CancelCauseFunc) {
+func StopWithParent(callOff context.CancelCauseFunc) {
 	parent := os.Getppid()
 	go func() {
 		ticker := time.NewTicker(time.Second)

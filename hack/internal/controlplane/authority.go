@@ -1,4 +1,4 @@
-package main
+package controlplane
 
 import (
 	"crypto/ecdsa"
@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// certificateLife outlasts any demo.
+// certificateLife outlasts any run.
 const certificateLife = 7 * 24 * time.Hour
 
-// authority issues the control plane's certificates, into files in dir.
-type authority struct {
+// Authority issues the control plane's certificates, into files in dir.
+type Authority struct {
 	dir  string
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
@@ -29,7 +29,7 @@ type authority struct {
 // keyPair names the files of a certificate and its key.
 type keyPair struct{ cert, key string }
 
-func newAuthority(dir string) (*authority, error) {
+func newAuthority(dir string) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func newAuthority(dir string) (*authority, error) {
 		return nil, err
 	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "devicetwin demo control plane"},
+		Subject:               pkix.Name{CommonName: "devicetwin control plane"},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(certificateLife),
 		IsCA:                  true,
@@ -57,15 +57,19 @@ func newAuthority(dir string) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &authority{dir: dir, key: key, cert: cert}
+	a := &Authority{dir: dir, key: key, cert: cert}
 	a.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return a, os.WriteFile(a.certFile(), a.pem, 0o600)
+	return a, os.WriteFile(a.CertFile(), a.pem, 0o600)
 }
 
-func (a *authority) certFile() string { return filepath.Join(a.dir, "ca.crt") }
+// CertFile names the file with the authority's certificate.
+func (a *Authority) CertFile() string { return filepath.Join(a.dir, "ca.crt") }
+
+// PEM is the authority's certificate.
+func (a *Authority) PEM() []byte { return a.pem }
 
 // server issues a certificate for serving on the loopback address.
-func (a *authority) server(name string, more ...string) (keyPair, error) {
+func (a *Authority) server(name string, more ...string) (keyPair, error) {
 	return a.issue(name, &x509.Certificate{
 		Subject:     pkix.Name{CommonName: name},
 		DNSNames:    append([]string{"localhost"}, more...),
@@ -74,9 +78,9 @@ func (a *authority) server(name string, more ...string) (keyPair, error) {
 	})
 }
 
-// serverDir issues a certificate as server does, into a folder of its own: tls.crt
+// ServerDir issues a certificate as server does, into a folder of its own: tls.crt
 // and tls.key, as a Secret is mounted.
-func (a *authority) serverDir(name string) (string, error) {
+func (a *Authority) ServerDir(name string) (string, error) {
 	dir := filepath.Join(a.dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
@@ -86,14 +90,14 @@ func (a *authority) serverDir(name string) (string, error) {
 }
 
 // client issues a certificate that authenticates as user, in groups.
-func (a *authority) client(user string, groups ...string) (keyPair, error) {
+func (a *Authority) client(user string, groups ...string) (keyPair, error) {
 	return a.issue(user, &x509.Certificate{
 		Subject:     pkix.Name{CommonName: user, Organization: groups},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 }
 
-func (a *authority) issue(name string, template *x509.Certificate) (keyPair, error) {
+func (a *Authority) issue(name string, template *x509.Certificate) (keyPair, error) {
 	key, files, err := a.newKey(name)
 	if err != nil {
 		return keyPair{}, err
@@ -114,7 +118,7 @@ func (a *authority) issue(name string, template *x509.Certificate) (keyPair, err
 
 // newKey writes a private key; the API server signs the service accounts'
 // tokens with one.
-func (a *authority) newKey(name string) (*ecdsa.PrivateKey, keyPair, error) {
+func (a *Authority) newKey(name string) (*ecdsa.PrivateKey, keyPair, error) {
 	files := keyPair{cert: filepath.Join(a.dir, name+".crt"), key: filepath.Join(a.dir, name+".key")}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
