@@ -10,7 +10,7 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/prometheus/procfs"
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/process"
 )
 
 // child is a server in a process of its own.
@@ -77,23 +77,14 @@ func (c *child) stop() error {
 	return nil
 }
 
-// stat asks the kernel about the process.
-func (c *child) stat() (procfs.ProcStat, error) {
-	process, err := procfs.NewProc(c.cmd.Process.Pid)
-	if err != nil {
-		return procfs.ProcStat{}, fmt.Errorf("memory and CPU time are read from /proc, as on Linux: %w", err)
-	}
-	return process.Stat()
-}
-
 // cpu is the CPU time that the process has used.
 func (c *child) cpu() (time.Duration, error) {
-	stat, err := c.stat()
-	return time.Duration(stat.CPUTime() * float64(time.Second)), err
+	usage, err := process.UsageOf(c.cmd.Process.Pid)
+	return usage.CPU, err
 }
 
 // rss is the memory that the process occupies, in bytes.
 func (c *child) rss() (int, error) {
-	stat, err := c.stat()
-	return stat.ResidentMemory(), err
+	usage, err := process.UsageOf(c.cmd.Process.Pid)
+	return usage.RSS, err
 }

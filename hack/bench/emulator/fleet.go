@@ -40,6 +40,8 @@ type fleet struct {
 const (
 	// handshakes is how many devices connect at a time.
 	handshakes = 64
+	// tokenLife outlasts any run.
+	tokenLife = 24 * time.Hour
 	// shown is how many failures are told in words.
 	shown = 5
 )
@@ -82,7 +84,7 @@ func measureFleet(ctx context.Context, opts options, r *report) (err error) {
 // run takes the fleet through its day. It returns an error when it cannot go
 // on; what goes wrong with single devices is counted.
 func (f *fleet) run(ctx context.Context, hub *target, writers int, rss func() (int, error)) (err error) {
-	if err := hub.create(ctx, 0, f.Devices, fleetEntry); err != nil {
+	if err := hub.Create(ctx, 0, f.Devices, fleetEntry); err != nil {
 		return err
 	}
 	if f.RSSBefore, err = rss(); err != nil {
@@ -138,7 +140,7 @@ func connectAll(ctx context.Context, hub *target, n int) ([]*device, error) {
 func leaveAll(devices []*device) {
 	for _, d := range devices {
 		if d != nil {
-			d.leave()
+			d.Leave()
 		}
 	}
 }
@@ -154,12 +156,12 @@ func (f *fleet) exchange(ctx context.Context, hub *target, writers int, devices 
 	writing, ctx := errgroup.WithContext(ctx)
 	writing.SetLimit(writers)
 	for _, d := range devices {
-		writing.Go(func() error { return f.change(ctx, hub, d.id) })
+		writing.Go(func() error { return f.change(ctx, hub, d.ID) })
 	}
 	err := writing.Wait()
 	if err != nil { // nobody needs to wait for what was not written
 		for _, d := range devices {
-			_ = d.network.Close()
+			_ = d.Close()
 		}
 	}
 	following.Wait()
@@ -172,7 +174,7 @@ func (f *fleet) exchange(ctx context.Context, hub *target, writers int, devices 
 func (f *fleet) change(ctx context.Context, hub *target, id string) error {
 	for n := range f.Changes {
 		body := fmt.Appendf(nil, `{"properties":{"desired":{"change":%d}}}`, n)
-		if _, _, err := hub.send(ctx, http.MethodPatch, "/twins/"+id, body); err != nil {
+		if _, _, err := hub.Send(ctx, http.MethodPatch, "/twins/"+id, body); err != nil {
 			return err
 		}
 	}
@@ -191,7 +193,7 @@ func (f *fleet) count(devices []*device, outcomes []error) {
 			f.Lost++
 		}
 		if f.Wrong+f.Lost <= shown {
-			f.progress("   device %s: %v", devices[i].id, err)
+			f.progress("   device %s: %v", devices[i].ID, err)
 		}
 	}
 }

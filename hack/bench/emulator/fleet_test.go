@@ -33,7 +33,7 @@ func startFleet(t *testing.T, devices, changes int) (*fleet, *target, *hubemulat
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(client.http.CloseIdleConnections)
+	t.Cleanup(client.HTTP.CloseIdleConnections)
 	return &fleet{Devices: devices, Changes: changes, progress: t.Logf}, client, hub
 }
 

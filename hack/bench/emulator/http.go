@@ -49,7 +49,7 @@ func measureHTTP(ctx context.Context, opts options, r *report) (err error) {
 // fill creates devices up to a number and has each report once.
 func fill(ctx context.Context, emulator *contender, from, to int, r *report) error {
 	started := time.Now()
-	if err := emulator.target.create(ctx, from, to, registryEntry); err != nil {
+	if err := emulator.target.Create(ctx, from, to, registryEntry); err != nil {
 		return err
 	}
 	heap, err := emulator.order(order{ReportFrom: from, ReportTo: to})

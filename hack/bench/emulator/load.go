@@ -74,7 +74,7 @@ func (l load) client(ctx context.Context, to *target, op operation, device int, 
 			return latencies, nil
 		}
 		device = (device + stride) % l.devices
-		if _, err := to.sendTo(ctx, op.method, op.path(device), op.body(device), io.Discard); err != nil {
+		if _, err := to.SendTo(ctx, op.method, op.path(device), op.body(device), io.Discard); err != nil {
 			return nil, err
 		}
 		latencies = append(latencies, time.Since(sent))

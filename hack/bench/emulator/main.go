@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
 )
 
 const (
@@ -64,7 +66,7 @@ func measure(ctx context.Context, opts options) error {
 	if err := r.save(opts); err != nil {
 		return err
 	}
-	return r.missed()
+	return bounds.Missed(r.Bounds)
 }
 
 // part is something to measure. It puts what it measured into the report.

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
 )
 
 const megabyte = 1 << 20
@@ -13,24 +15,13 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&out, "# hubemulator, measured\n\n")
 	fmt.Fprintf(&out, "Written by `make bench-emulator` on %s: %s/%s, %d CPUs, %s. Servers and clients share the machine.\n\n",
 		r.Measured, r.Machine.OS, r.Machine.Arch, r.Machine.CPUs, r.Machine.Go)
-	r.writeBounds(&out)
+	bounds.WriteTable(&out, r.Bounds)
 	r.writeThroughput(&out)
 	r.writeMemory(&out)
 	r.writePages(&out)
 	r.writeStartup(&out)
 	r.writeFleet(&out)
 	return out.String()
-}
-
-func (r *report) writeBounds(out *strings.Builder) {
-	fmt.Fprintf(out, "| bound | measured | wanted | |\n|---|---|---|---|\n")
-	for _, b := range r.Bounds {
-		verdict := "held"
-		if !b.Held {
-			verdict = "**missed**"
-		}
-		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", b.What, b.Measured, b.Wanted, verdict)
-	}
 }
 
 func (r *report) writeThroughput(out *strings.Builder) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
 )
 
 // firstPage is how long the first page of a query takes to be answered.
@@ -18,9 +20,9 @@ type firstPage struct {
 // measurePages measures with nothing else going on at the hub. Device number
 // devices comes and goes.
 func measurePages(ctx context.Context, opts options, devices int, hub *target, r *report) error {
-	create := func() error { return hub.create(ctx, devices, devices+1, registryEntry) }
+	create := func() error { return hub.Create(ctx, devices, devices+1, registryEntry) }
 	remove := func() error {
-		_, _, err := hub.send(ctx, http.MethodDelete, "/devices/"+deviceID(devices), nil)
+		_, _, err := hub.Send(ctx, http.MethodDelete, "/devices/"+deviceID(devices), nil)
 		return err
 	}
 	for _, query := range []struct {
@@ -44,7 +46,7 @@ func measurePages(ctx context.Context, opts options, devices int, hub *target, r
 					return err
 				}
 				sent := time.Now()
-				if _, _, err := hub.send(ctx, http.MethodPost, "/devices/query", query.body); err != nil {
+				if _, _, err := hub.Send(ctx, http.MethodPost, "/devices/query", query.body); err != nil {
 					return err
 				}
 				times[step.when] = append(times[step.when], time.Since(sent))
@@ -53,7 +55,7 @@ func measurePages(ctx context.Context, opts options, devices int, hub *target, r
 		for _, when := range []string{"after a creation", "after a deletion", "again"} {
 			page := firstPage{
 				Devices: devices, Query: query.name, When: when,
-				Median: milliseconds(median(times[when])), Worst: milliseconds(quantile(times[when], 1)),
+				Median: stats.Milliseconds(stats.Median(times[when])), Worst: stats.Milliseconds(stats.Quantile(times[when], 1)),
 			}
 			r.progress("   %7d devices  first page for %s, %s: %.1f ms", devices, query.name, when, page.Median)
 			r.FirstPages = append(r.FirstPages, page)

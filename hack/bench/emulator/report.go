@@ -2,13 +2,15 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
 )
 
 // The bounds.
@@ -30,10 +32,10 @@ type report struct {
 	Memory      []memory     `json:"memory,omitempty"`
 	// BytesPerDevice is the slope of the heap between the smallest and the
 	// largest number of devices.
-	BytesPerDevice float64     `json:"bytesPerDevice,omitempty"`
-	FirstPages     []firstPage `json:"firstPages,omitempty"`
-	Fleet          *fleet      `json:"fleet,omitempty"`
-	Bounds         []bound     `json:"bounds"`
+	BytesPerDevice float64        `json:"bytesPerDevice,omitempty"`
+	FirstPages     []firstPage    `json:"firstPages,omitempty"`
+	Fleet          *fleet         `json:"fleet,omitempty"`
+	Bounds         []bounds.Bound `json:"bounds"`
 
 	out io.Writer
 }
@@ -58,14 +60,6 @@ func newReport(opts options, out io.Writer) *report {
 	}
 }
 
-// bound is something that has to hold.
-type bound struct {
-	What     string `json:"what"`
-	Measured string `json:"measured"`
-	Wanted   string `json:"wanted"`
-	Held     bool   `json:"held"`
-}
-
 // conclude works out what follows from all that was measured.
 func (r *report) conclude() {
 	r.Bounds = r.bounds()
@@ -75,52 +69,39 @@ func (r *report) conclude() {
 	}
 }
 
-func (r *report) bounds() []bound {
-	var bounds []bound
+func (r *report) bounds() []bounds.Bound {
+	var all []bounds.Bound
 	if r.Startup != nil {
-		bounds = append(bounds, atMost("from Start to the first answer", r.Startup.Median, longestStart))
+		all = append(all, atMost("from Start to the first answer", r.Startup.Median, longestStart))
 	}
 	for _, t := range r.Throughput {
 		if !t.Bounded {
 			continue
 		}
-		bounds = append(bounds, bound{
+		all = append(all, bounds.Bound{
 			What:     fmt.Sprintf("%s at %d devices, beside a bare handler", t.Operation, t.Devices),
 			Measured: percent(t.Ratio), Wanted: "at least " + percent(leastRatio), Held: t.Ratio >= leastRatio,
 		})
 	}
 	for _, p := range r.FirstPages {
 		what := fmt.Sprintf("first page at %d devices for %s, %s", p.Devices, p.Query, p.When)
-		bounds = append(bounds, atMost(what, p.Median, longestPage))
+		all = append(all, atMost(what, p.Median, longestPage))
 	}
 	if f := r.Fleet; f != nil {
-		bounds = append(bounds,
-			none(fmt.Sprintf("devices of %d over MQTT that did not get every $version once and in order", f.Devices), f.Wrong),
-			none(fmt.Sprintf("connections lost of %d", f.Devices), f.Lost))
+		all = append(all,
+			bounds.None(fmt.Sprintf("devices of %d over MQTT that did not get every $version once and in order", f.Devices), f.Wrong),
+			bounds.None(fmt.Sprintf("connections lost of %d", f.Devices), f.Lost))
 	}
-	return bounds
+	return all
 }
 
 func percent(ratio float64) string { return fmt.Sprintf("%.0f %%", 100*ratio) }
 
-func atMost(what string, measured float64, limit time.Duration) bound {
-	wanted := milliseconds(limit)
-	return bound{what, fmt.Sprintf("%.1f ms", measured), fmt.Sprintf("under %.0f ms", wanted), measured < wanted}
-}
-
-func none(what string, measured int) bound {
-	return bound{what, fmt.Sprint(measured), "0", measured == 0}
-}
-
-// missed is nil when all bounds held.
-func (r *report) missed() error {
-	var errs []error
-	for _, b := range r.Bounds {
-		if !b.Held {
-			errs = append(errs, fmt.Errorf("bound missed: %s: %s, wanted %s", b.What, b.Measured, b.Wanted))
-		}
+func atMost(what string, measured float64, limit time.Duration) bounds.Bound {
+	wanted := stats.Milliseconds(limit)
+	return bounds.Bound{
+		What: what, Measured: fmt.Sprintf("%.1f ms", measured), Wanted: fmt.Sprintf("under %.0f ms", wanted), Held: measured < wanted,
 	}
-	return errors.Join(errs...)
 }
 
 // save writes the report to the folder that was named, unless parts of it are

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
 )
 
 // startup is the time from Start to the answer to the first request.
@@ -26,7 +28,7 @@ func measureStart(ctx context.Context, opts options, r *report) error {
 		times = append(times, took)
 	}
 	r.Startup = &startup{
-		Starts: opts.starts, Median: milliseconds(median(times)), Worst: milliseconds(quantile(times, 1)),
+		Starts: opts.starts, Median: stats.Milliseconds(stats.Median(times)), Worst: stats.Milliseconds(stats.Quantile(times, 1)),
 	}
 	r.progress("   %d starts, median %.1f ms, worst %.1f ms", opts.starts, r.Startup.Median, r.Startup.Worst)
 	return nil
@@ -48,7 +50,7 @@ func startOnce(ctx context.Context) (took time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer client.http.CloseIdleConnections()
-	_, _, err = client.send(ctx, http.MethodGet, twinPath(0), nil)
+	defer client.HTTP.CloseIdleConnections()
+	_, _, err = client.Send(ctx, http.MethodGet, twinPath(0), nil)
 	return time.Since(started), err
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
 )
 
 // side is what one server came to over all rounds.
@@ -45,8 +47,8 @@ func (c *contender) reset() { c.rates, c.latencies, c.used = nil, nil, 0 }
 
 func (c *contender) result() side {
 	return side{
-		Rate: median(c.rates),
-		P50:  milliseconds(median(c.latencies)), P99: milliseconds(quantile(c.latencies, 0.99)),
+		Rate: stats.Median(c.rates),
+		P50:  stats.Milliseconds(stats.Median(c.latencies)), P99: stats.Milliseconds(stats.Quantile(c.latencies, 0.99)),
 		CPU: c.used.Seconds() * 1e6 / float64(len(c.latencies)),
 	}
 }
@@ -95,7 +97,7 @@ func startContenders(ctx context.Context, connections int) (emulator, bare *cont
 func rehearse(ctx context.Context, l load, emulator, bare *contender) error {
 	answers := map[string]recording{}
 	for _, op := range operations {
-		header, body, err := emulator.target.send(ctx, op.method, op.path(0), op.body(0))
+		header, body, err := emulator.target.Send(ctx, op.method, op.path(0), op.body(0))
 		if err != nil {
 			return err
 		}
@@ -141,6 +143,6 @@ func compare(
 	}
 	return throughput{
 		Devices: l.devices, Operation: op.name,
-		Emulator: emulator.result(), Bare: bare.result(), Ratio: median(ratios), Bounded: op.bounded,
+		Emulator: emulator.result(), Bare: bare.result(), Ratio: stats.Median(ratios), Bounded: op.bounded,
 	}, nil
 }
