@@ -1,0 +1,268 @@
+package dispatch
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"go.uber.org/goleak"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// noon is far from the end of a day.
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// yard is a dispatcher by a clock of its own, and who was woken.
+type yard struct {
+	*WithT
+	*Dispatcher
+	now   *clocktesting.FakeClock
+	woken chan string
+}
+
+func newYard(t *testing.T, limits Limits, most int) *yard {
+	t.Helper()
+	now := clocktesting.NewFakeClock(noon)
+	return &yard{
+		WithT: NewWithT(t), now: now, woken: make(chan string, 1000),
+		Dispatcher: New(Options{Limits: limits, MaxInFlight: most, Clock: now}),
+	}
+}
+
+// after lets time pass, and whatever is due happen.
+func (y *yard) after(d time.Duration) {
+	y.now.Step(d)
+	y.tick()
+}
+
+func (y *yard) ask(key string, priority int, need Need) *Grant {
+	granted, ok := y.Admit(Request{Key: key, Priority: priority, Need: need, Wake: func(p int) {
+		y.woken <- fmt.Sprintf("%s %d", key, p)
+	}})
+	if ok != (granted != nil) {
+		panic("a grant is there, or it is not")
+	}
+	return granted
+}
+
+func (y *yard) mustAsk(key string, need Need) *Grant {
+	granted := y.ask(key, 0, need)
+	y.Expect(granted).NotTo(BeNil(), key)
+	return granted
+}
+
+// spend takes all tokens of a class.
+func (y *yard) spend(class Class) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for y.buckets[class].has(1, y.now.Now()) {
+		y.buckets[class].take(1)
+	}
+}
+
+func TestATurnIsHadAtOnceWhileThereIsRoom(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{ReadsPerSecond: 2, UpdatesPerSecond: 1}, 0)
+	first, second := y.mustAsk("a", LookAndWrite), y.mustAsk("b", Look)
+	y.Expect(first.Has(Updates)).To(BeTrue())
+	y.Expect(second.Has(Updates)).To(BeFalse())
+	y.Expect(y.ask("c", 0, Look)).To(BeNil(), "both reads are taken")
+	y.Expect(y.ask("c", 0, Look)).To(BeNil())
+	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 1, EndsIn: 500 * time.Millisecond}))
+	first.Done()
+	y.Expect(y.woken).To(Receive(Equal("c 0")), "what was not used is given back")
+	granted := y.ask("c", 0, Look)
+	y.Expect(granted).NotTo(BeNil())
+	first.Done()
+	y.Expect(y.snapshot().inFlight).To(Equal(2), "a grant is given back once")
+	second.Done()
+	granted.Done()
+	var none *Grant
+	none.Done()
+	y.after(time.Second)
+	y.Expect(y.Idle()).To(BeTrue())
+	y.Expect(y.woken).To(BeEmpty())
+}
+
+func TestThePriorityCountsAndThenTheAge(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{}, 1)
+	held := y.mustAsk("held", LookAndWrite)
+	for i, priority := range []int{-100, 0, 60, 60, 0} {
+		y.Expect(y.ask(fmt.Sprint(i), priority, LookAndWrite)).To(BeNil())
+	}
+	y.Expect(y.ask("0", 60, Look)).To(BeNil(), "it becomes as urgent as the third and stays older; its need stays")
+	y.Expect(y.ask("4", 100, LookAndWrite)).To(BeNil())
+	y.Expect(y.ask("4", 0, Look)).To(BeNil(), "it stays as urgent as it was")
+	for _, want := range []string{"4 100", "0 60", "2 60", "3 60", "1 0"} {
+		held.Done()
+		y.Expect(y.woken).To(Receive(Equal(want)))
+		held = y.mustAsk(want[:1], LookAndWrite)
+		y.Expect(held.Has(Updates)).To(BeTrue())
+	}
+	held.Done()
+	y.Expect(y.woken).To(BeEmpty())
+}
+
+func TestWhoOnlyReadsDoesNotWaitForAnUpdate(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{ReadsPerSecond: 10, UpdatesPerSecond: 1}, 0)
+	y.mustAsk("first", LookAndWrite)
+	y.Expect(y.ask("writes", 100, LookAndWrite)).To(BeNil())
+	y.mustAsk("reads", Look)
+	y.after(time.Second)
+	y.Expect(y.woken).To(Receive(Equal("writes 100")))
+}
+
+func TestAWokenGrantWaitsAndExpires(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{}, 1)
+	held := y.mustAsk("held", Look)
+	y.Expect(y.ask("a", 0, LookAndWrite)).To(BeNil())
+	y.Expect(y.ask("b", 0, LookAndWrite)).To(BeNil())
+	held.Done()
+	y.Expect(y.woken).To(Receive(Equal("a 0")))
+	y.Expect(y.Backlog().Parked).To(Equal(1), "who was woken does not wait any more")
+	y.after(pickUp - time.Millisecond)
+	y.Expect(y.woken).To(BeEmpty())
+	y.after(time.Millisecond)
+	y.Expect(y.woken).To(Receive(Equal("b 0")), "a did not come")
+	late := y.ask("a", 0, Look)
+	y.Expect(late).To(BeNil())
+	granted := y.mustAsk("b", Look)
+	y.after(time.Hour)
+	y.Expect(granted.Has(Updates)).To(BeTrue(), "what was picked up does not expire")
+	y.Expect(y.snapshot().Expired).To(BeEquivalentTo(1))
+	granted.Done()
+	y.Expect(y.woken).To(Receive(Equal("a 0")))
+	y.Forget("a")
+	y.after(time.Second)
+	y.Expect(y.Idle()).To(BeTrue())
+}
+
+func TestWhoNeedsMoreThanWasGrantedAsksAnewAtItsAge(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{ReadsPerSecond: 10, UpdatesPerSecond: 1}, 1)
+	held := y.mustAsk("held", LookAndWrite)
+	y.Expect(held.use(Updates)).To(BeTrue())
+	y.Expect(y.ask("old", 0, Look)).To(BeNil())
+	y.Expect(y.ask("new", 0, LookAndWrite)).To(BeNil())
+	held.Done()
+	y.Expect(y.woken).To(Receive(Equal("old 0")))
+	y.Expect(y.ask("old", 0, LookAndWrite)).To(BeNil(), "there is no update yet")
+	y.after(time.Second)
+	y.Expect(y.woken).To(Receive(Equal("old 0")))
+	y.mustAsk("old", LookAndWrite)
+}
+
+func TestWhoIsGoneGivesItsPlaceBack(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{}, 1)
+	held := y.mustAsk("held", Look)
+	for _, key := range []string{"a", "b", "c"} {
+		y.Expect(y.ask(key, 0, Look)).To(BeNil())
+	}
+	y.Forget("b")
+	y.Forget("nobody")
+	held.Done()
+	y.Expect(y.woken).To(Receive(Equal("a 0")))
+	y.Forget("a")
+	y.Expect(y.woken).To(Receive(Equal("c 0")))
+	y.Drain()
+	y.Expect(y.snapshot().inFlight).To(BeZero())
+	y.mustAsk("d", Look)
+}
+
+// TestAHubThatHangsHoldsNoMoreThanItsPlaces: the bound is the smaller one of what the
+// limits and the options allow.
+func TestAHubThatHangsHoldsNoMoreThanItsPlaces(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		updates    float64
+		most, want int
+	}{
+		"few updates":   {updates: 1, want: 4},
+		"S1 by half":    {updates: 25, want: 5},
+		"S1":            {updates: 50, want: 10},
+		"a bit more":    {updates: 51, want: 11},
+		"few workers":   {updates: 250, most: 16, want: 16},
+		"a worker only": {updates: 250, most: 1, want: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			y := newYard(t, Limits{ReadsPerSecond: 1000, UpdatesPerSecond: tt.updates}, tt.most)
+			granted := 0
+			for i := range 200 {
+				if y.ask(fmt.Sprint(i), 0, Look) != nil {
+					granted++
+				}
+			}
+			y.Expect(granted).To(Equal(tt.want))
+			y.after(time.Hour)
+			y.Expect(y.woken).To(BeEmpty())
+		})
+	}
+}
+
+func TestTheBacklogEnds(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{ReadsPerSecond: 50, UpdatesPerSecond: 25}, 5)
+	y.spend(Reads)
+	y.spend(Updates)
+	y.Expect(y.Backlog()).To(Equal(Backlog{}))
+	for i := range 100 {
+		y.ask(fmt.Sprint(i), 0, LookAndWrite)
+	}
+	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 100, EndsIn: 4 * time.Second}), "25 a second")
+	for i := range 400 {
+		y.ask(fmt.Sprint("r", i), 0, Look)
+	}
+	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 500, EndsIn: 10 * time.Second}), "500 reads at 50 a second")
+	y.Answered(Answer{Class: Reads, Status: 429, RetryAfter: 20 * time.Second})
+	y.Expect(y.Backlog().EndsIn).To(Equal(40*time.Second), "20 s of pause, and half the rate")
+	y.SetLimits(Limits{ReadsPerSecond: 5, UpdatesPerSecond: 25})
+	y.Expect(y.Backlog().EndsIn).To(Equal(220 * time.Second))
+}
+
+func TestTheBestOfThoseWhoCanGoOnIsFoundWhateverTheyNeed(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{}, 1)
+	held := y.mustAsk("held", Look)
+	for i := range 20 {
+		need := []Need{Look, LookAndWrite, {Updates: 1}, {Queries: 1}}[i%4]
+		y.Expect(y.ask(fmt.Sprint(i), i%7, need)).To(BeNil())
+	}
+	for _, want := range []string{"6 6", "13 6", "5 5", "12 5", "19 5", "4 4", "11 4", "18 4"} {
+		held.Done()
+		y.Expect(y.woken).To(Receive(Equal(want)))
+		var key string
+		fmt.Sscan(want, &key)
+		held = y.ask(key, 0, Need{})
+	}
+}
+
+// TestTimePassesByTheClockAlone: nobody has to ask for what is due to happen.
+func TestTimePassesByTheClockAlone(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{ReadsPerSecond: 1}, 1)
+	y.mustAsk("first", Look).Done() // a read that was not used
+	y.spend(Reads)
+	for _, key := range []string{"a", "b", "c"} {
+		y.Expect(y.ask(key, 0, Look)).To(BeNil())
+	}
+	y.now.Step(time.Second)
+	y.Eventually(y.woken).Should(Receive(Equal("a 0")))
+	y.now.Step(pickUp)
+	y.Eventually(y.woken).Should(Receive(Equal("b 0")))
+	y.fail(breakAfter)
+	y.Forget("b")
+	y.Expect(y.woken).To(BeEmpty())
+	y.now.Step(minBreak)
+	y.Eventually(y.woken).Should(Receive(Equal("c 0")))
+	y.now.Step(pickUp)
+	y.Eventually(func() int64 { return y.snapshot().Expired }).Should(BeEquivalentTo(2))
+	y.Expect(y.now.HasWaiters()).To(BeFalse(), "nothing is due any more")
+}

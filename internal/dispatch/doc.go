@@ -1,0 +1,5 @@
+// Package dispatch decides who may talk to an IoT Hub and when: rate limits by
+// class of operation, a bound on what is under way at once, a circuit breaker, the
+// daily message meter, and one queue of objects that wait for their turn, by
+// priority and age. It does no I/O and starts no goroutine that lasts.
+package dispatch

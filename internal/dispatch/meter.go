@@ -1,0 +1,97 @@
+package dispatch
+
+import (
+	"math"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// meter counts the messages of a day, which ends at 00:00 UTC.
+type meter struct {
+	limit, size int64
+
+	today    time.Time
+	used     int64
+	exceeded bool // the hub itself has refused for its quota
+	low      bool // less than lowShare was left, and not yet enoughShare again
+}
+
+// turn starts from zero on a new day.
+func (m *meter) turn(now time.Time) {
+	if today := now.UTC().Truncate(day); !today.Equal(m.today) {
+		m.today, m.used, m.exceeded, m.low = today, 0, false, false
+	}
+}
+
+// add counts a payload: one message at least.
+func (m *meter) add(now time.Time, bytes int) {
+	m.turn(now)
+	m.used += max(1, (int64(bytes)+m.size-1)/m.size)
+}
+
+// step is how coarse the used percent is told, so that a status is not written for
+// each message.
+const step = 10
+
+// percent of the limit that is used, in steps, rounded up.
+func (m *meter) percent() int {
+	steps := math.Ceil(float64(m.used) * 100 / float64(max(1, m.limit)) / step)
+	return int(min(steps, 1000)) * step
+}
+
+// restore takes over what an earlier process has told of a day.
+func (m *meter) restore(now time.Time, date string, percent int) {
+	m.turn(now)
+	if date == m.today.Format(time.DateOnly) {
+		m.used = max(m.used, m.limit*int64(percent)/100)
+	}
+}
+
+const (
+	// lowShare of an even pace over the day is where pressure begins, and enoughShare
+	// where it ends again: one number for both would have it come and go.
+	lowShare    = 0.5
+	enoughShare = 0.6
+	// shortestRest bounds the pace in the last moments of a day.
+	shortestRest = time.Minute
+)
+
+// perHour is how many messages may be used an hour for the rest of the day.
+func (m *meter) perHour(now time.Time) float64 {
+	if m.exceeded {
+		return 0
+	}
+	rest := max(shortestRest, m.today.Add(day).Sub(now))
+	return max(0, float64(m.limit-m.used)/rest.Hours())
+}
+
+// Pressure says what is wrong with the day's messages.
+type Pressure string
+
+// The pressures of a day.
+const (
+	NoPressure Pressure = ""
+	// MessagesLow: less than half of an even pace is left.
+	MessagesLow Pressure = "low"
+	// MessagesUsed: the share is used up.
+	MessagesUsed Pressure = "used"
+	// QuotaExceeded: the hub itself has refused, whoever used its messages.
+	QuotaExceeded Pressure = "exceeded"
+)
+
+func (m *meter) pressure(now time.Time) Pressure {
+	m.turn(now)
+	even := float64(m.limit) / day.Hours()
+	left := m.perHour(now)
+	m.low = left < lowShare*even || (m.low && left < enoughShare*even)
+	switch {
+	case m.exceeded:
+		return QuotaExceeded
+	case m.used >= m.limit:
+		return MessagesUsed
+	case m.low:
+		return MessagesLow
+	}
+	return NoPressure
+}
