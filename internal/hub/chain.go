@@ -2,6 +2,8 @@ package hub
 
 import (
 	"net/http"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 )
 
 // middleware wraps a RoundTripper with one rule.
@@ -13,12 +15,12 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // newChain puts every rule that a request and its answer go through in front of the transport, the outermost first.
-func newChain(transport http.RoundTripper, host string, cfg Config, limits *limiter, signIn *tokens) http.RoundTripper {
+func newChain(transport http.RoundTripper, host string, cfg Config, d *dispatch.Dispatcher, signIn *tokens) http.RoundTripper {
 	rules := []middleware{
 		capture(cfg.Clock),
 		guard(host),
 		bearer(signIn),
-		limits.middleware,
+		dispatched(d, cfg.Clock),
 		cfg.Metrics.middleware(host, cfg.Clock),
 		whole(callTimeout),
 		paging,

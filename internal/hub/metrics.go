@@ -6,13 +6,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 )
 
-// Metrics counts the requests to all hubs and how long they took. It is a prometheus.Collector, for the caller to
+// Metrics counts the requests to all hubs and how long they took, and tells of their dispatchers. It is a prometheus.Collector, for the caller to
 // register.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	turns    *dispatch.Metrics
 }
 
 // NewMetrics returns metrics that nobody has registered yet.
@@ -28,6 +31,7 @@ func NewMetrics() *Metrics {
 			// IoT Hub queues requests for up to a minute before it refuses them.
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 90},
 		}, []string{"host", "operation"}),
+		turns: dispatch.NewMetrics(),
 	}
 }
 
@@ -35,12 +39,21 @@ func NewMetrics() *Metrics {
 func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) {
 	m.requests.Describe(descriptions)
 	m.duration.Describe(descriptions)
+	m.turns.Describe(descriptions)
 }
 
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.requests.Collect(metrics)
 	m.duration.Collect(metrics)
+	m.turns.Collect(metrics)
+}
+
+// add has the metrics tell of a host's dispatcher.
+func (m *Metrics) add(host string, turns *dispatch.Dispatcher) {
+	if m != nil {
+		m.turns.Add(host, turns)
+	}
 }
 
 // forget drops the series of a host that nobody talks to any more.
@@ -50,6 +63,7 @@ func (m *Metrics) forget(host string) {
 	}
 	m.requests.DeletePartialMatch(prometheus.Labels{"host": host})
 	m.duration.DeletePartialMatch(prometheus.Labels{"host": host})
+	m.turns.Forget(host)
 }
 
 // middleware counts and times each request; nil metrics count nothing.

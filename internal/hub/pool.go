@@ -5,22 +5,28 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 
 	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 )
 
 // PoolOptions is what all sessions of a pool have in common. It fills in what a Config leaves out.
 type PoolOptions struct {
-	Clock     clock.Clock
+	Clock     clock.WithDelayedExecution
 	Metrics   *Metrics
 	UserAgent string
-	// Limits hold for each hub.
-	Limits Limits
+	// Limits hold for each hub in place of those of its configurations, where they are set.
+	Limits dispatch.Limits
+	// MaxInFlight bounds how many grants for one hub are held at once, whatever its limits; 0 means no bound.
+	MaxInFlight int
 }
 
 // Pool keeps sessions by the content of their Config: the same content is the same session, with its open connections,
-// whoever asks for it. All sessions with one host share its rate limits, which outlive a change of credential. It is
+// whoever asks for it. All sessions with one host share its dispatcher, which outlives a change of credential. It is
 // safe for concurrent use.
 type Pool struct {
 	options PoolOptions
@@ -28,7 +34,8 @@ type Pool struct {
 	mu       sync.Mutex
 	sessions map[string]*pooled
 	byKey    map[string]*pooled
-	limiters map[string]*limiter
+	limits   map[string]dispatch.Limits // by key
+	turns    map[string]*dispatch.Dispatcher
 }
 
 // pooled is a session and the keys that use it.
@@ -47,7 +54,8 @@ func NewPool(options PoolOptions) *Pool {
 		options:  options,
 		sessions: map[string]*pooled{},
 		byKey:    map[string]*pooled{},
-		limiters: map[string]*limiter{},
+		limits:   map[string]dispatch.Limits{},
+		turns:    map[string]*dispatch.Dispatcher{},
 	}
 }
 
@@ -63,7 +71,9 @@ func (p *Pool) Session(key string, cfg Config) (Session, error) {
 		p.release(key, previous)
 		return nil, err
 	}
+	p.limits[key] = p.options.Limits.Or(cfg.Limits)
 	if previous != nil && previous.content == content {
+		p.restrict(previous.host)
 		return previous.session, nil
 	}
 	current, err := p.find(content, cfg)
@@ -75,6 +85,7 @@ func (p *Pool) Session(key string, cfg Config) (Session, error) {
 	p.byKey[key] = current
 	p.drop(key, previous)
 	p.prune()
+	p.restrict(current.host)
 	return current.session, nil
 }
 
@@ -108,15 +119,18 @@ func (p *Pool) find(content string, cfg Config) (*pooled, error) {
 		return nil, err
 	}
 	host := target.host
-	limits, ok := p.limiters[host]
+	turns, ok := p.turns[host]
 	if !ok {
-		limits = newLimiter(p.options.Limits, p.options.Clock)
+		turns = dispatch.New(dispatch.Options{
+			Limits: p.options.Limits.Or(cfg.Limits), MaxInFlight: p.options.MaxInFlight, Clock: p.options.Clock,
+		})
 	}
-	opened, err := open(cfg, limits)
+	opened, err := open(cfg, turns)
 	if err != nil {
 		return nil, err
 	}
-	p.limiters[host] = limits
+	p.turns[host] = turns
+	p.options.Metrics.add(host, turns)
 	added := &pooled{session: opened, content: content, keys: map[string]struct{}{}}
 	p.sessions[content] = added
 	return added, nil
@@ -125,8 +139,12 @@ func (p *Pool) find(content string, cfg Config) (*pooled, error) {
 // release makes a key use nothing.
 func (p *Pool) release(key string, previous *pooled) {
 	delete(p.byKey, key)
+	delete(p.limits, key)
 	p.drop(key, previous)
 	p.prune()
+	if previous != nil {
+		p.restrict(previous.host)
+	}
 }
 
 // drop takes a key off a session, and the session out of the pool when that was its last.
@@ -141,16 +159,55 @@ func (p *Pool) drop(key string, from *pooled) {
 	}
 }
 
-// prune forgets the hosts that have no session. A limiter with tokens missing stays until they are back, or letting go
-// of a hub and coming back would double its rate.
+// restrict holds a host to the smallest limits of those who use it.
+func (p *Pool) restrict(host string) {
+	turns, ok := p.turns[host]
+	if !ok {
+		return
+	}
+	var strictest *dispatch.Limits
+	for key, used := range p.byKey {
+		if used.host != host {
+			continue
+		}
+		limits := p.limits[key].Or(dispatch.S1())
+		if strictest != nil {
+			limits = strictest.Stricter(limits)
+		}
+		strictest = &limits
+	}
+	if strictest != nil {
+		turns.SetLimits(*strictest)
+	}
+}
+
+// Withdraw drops whoever waits for a turn at any hub and is gone.
+func (p *Pool) Withdraw(key string) {
+	for _, turns := range p.dispatchers() {
+		turns.Forget(key)
+	}
+}
+
+func (p *Pool) dispatchers() []*dispatch.Dispatcher {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.turns))
+}
+
+// prune forgets the hosts that have no session: nobody waits for them any more. A dispatcher that is in use or has
+// tokens missing stays until they are back, or letting go of a hub and coming back would double its rate.
 func (p *Pool) prune() {
 	inUse := map[string]struct{}{}
 	for _, s := range p.sessions {
 		inUse[s.host] = struct{}{}
 	}
-	for host, limits := range p.limiters {
-		if _, used := inUse[host]; !used && limits.idle() {
-			delete(p.limiters, host)
+	for host, turns := range p.turns {
+		if _, used := inUse[host]; used {
+			continue
+		}
+		turns.Drain()
+		if turns.Idle() {
+			delete(p.turns, host)
 			p.options.Metrics.forget(host)
 		}
 	}

@@ -3,14 +3,16 @@ package hub
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 )
 
 func TestPoolSharesSessionsByContent(t *testing.T) {
@@ -48,7 +50,7 @@ func TestPoolSharesSessionsByContent(t *testing.T) {
 	}
 	pool.Forget("ns/one")
 	g.Expect(pool.sessions).To(BeEmpty())
-	g.Expect(pool.limiters).To(BeEmpty())
+	g.Expect(pool.turns).To(BeEmpty())
 }
 
 func TestPoolIsSafeForConcurrentUse(t *testing.T) {
@@ -75,7 +77,7 @@ func TestRateLimitsAreSharedByHostAndOutliveTheCredential(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	now := clocktesting.NewFakeClock(time.Now())
-	pool := NewPool(PoolOptions{Clock: now, Limits: Limits{TwinReadsPerSecond: 0.01}})
+	pool := NewPool(PoolOptions{Clock: now, Limits: dispatch.Limits{ReadsPerSecond: 0.01}})
 	cfg := pretend(t, page(http.StatusOK, twinD1))
 	first, err := pool.Session("one", cfg)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -103,41 +105,54 @@ func TestRateLimitsAreSharedByHostAndOutliveTheCredential(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 }
 
-func TestLimiterWaitsByItsClockAndEndsWithTheContext(t *testing.T) {
+// TestTheStrictestOfThoseWhoUseAHubCounts, as long as they use it.
+func TestTheStrictestOfThoseWhoUseAHubCounts(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	now := clocktesting.NewFakeClock(time.Now())
-	limits := newLimiter(Limits{QueriesPerMinute: 2}, now)
-	ctx, cancel := context.WithCancel(t.Context())
-	g.Expect(limits.wait(ctx, opQuery)).To(Succeed())
-	g.Expect(limits.wait(ctx, opGetTwin)).To(Succeed(), "classes do not share")
-	g.Expect(limits.wait(ctx, opUpdateTwin)).To(Succeed())
-	g.Expect(limits.idle()).To(BeFalse())
-
-	waited := make(chan error, 1)
-	go func() { waited <- limits.wait(ctx, opQuery) }()
-	g.Eventually(now.HasWaiters).Should(BeTrue())
-	now.Step(29 * time.Second)
-	g.Expect(waited).NotTo(Receive())
-	now.Step(time.Second)
-	g.Eventually(waited).Should(Receive(BeNil()))
-
-	go func() { waited <- limits.wait(ctx, opQuery) }()
-	g.Eventually(now.HasWaiters).Should(BeTrue())
-	cancel()
-	g.Eventually(waited).Should(Receive(MatchError(context.Canceled)))
-	now.Step(30 * time.Second)
-	g.Expect(limits.idle()).To(BeTrue(), "who gave up waiting gives the token back")
+	pool := NewPool(PoolOptions{Limits: dispatch.Limits{UpdatesPerSecond: 7}})
+	cfg := Config{ConnectionString: connectionTo("a.example"), AllowedHostSuffixes: []string{".example"}}
+	declare := func(key string, reads, queries float64) Session {
+		cfg.Limits = dispatch.Limits{ReadsPerSecond: reads, QueriesPerMinute: queries}
+		s, err := pool.Session(key, cfg)
+		g.Expect(err).NotTo(HaveOccurred())
+		return s
+	}
+	first := declare("one", 80, 6)
+	rate := func(class dispatch.Class) float64 { return first.Dispatcher().Rate(class).PerSecond }
+	g.Expect(rate(dispatch.Reads)).To(BeEquivalentTo(80))
+	g.Expect(rate(dispatch.Updates)).To(BeEquivalentTo(7), "the pool's own limits hold in any case")
+	g.Expect(declare("two", 40, 12)).To(BeIdenticalTo(first))
+	g.Expect(rate(dispatch.Reads)).To(BeEquivalentTo(40))
+	g.Expect(rate(dispatch.Queries)).To(BeNumerically("~", 0.1, 1e-9))
+	declare("two", 60, 12)
+	g.Expect(rate(dispatch.Reads)).To(BeEquivalentTo(60))
+	pool.Forget("two")
+	g.Expect(rate(dispatch.Reads)).To(BeEquivalentTo(80))
+	declare("one", 0, 0)
+	g.Expect(rate(dispatch.Reads)).To(BeEquivalentTo(100), "an S1 hub's")
 }
 
-func TestDefaultLimitsAreThoseOfAnS1Hub(t *testing.T) {
+// TestWhoIsGoneWaitsForNoTurn, and neither does anybody at a hub that is gone.
+func TestWhoIsGoneWaitsForNoTurn(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	limits := newLimiter(Limits{}, clock.RealClock{})
-	g.Expect(limits.reads.Limit()).To(BeNumerically("==", 100))
-	g.Expect(limits.updates.Limit()).To(BeNumerically("==", 50))
-	g.Expect(limits.queries.Limit() * 60).To(BeNumerically("~", 20, 0.001))
-	g.Expect(limits.queries.Burst()).To(Equal(10))
+	pool := NewPool(PoolOptions{MaxInFlight: 1})
+	s, err := pool.Session("one", Config{ConnectionString: connectionTo("a.example"), AllowedHostSuffixes: []string{".example"}})
+	g.Expect(err).NotTo(HaveOccurred())
+	held, ok := s.Dispatcher().Admit(dispatch.Request{Key: "held", Need: dispatch.Look})
+	g.Expect(ok).To(BeTrue())
+	for _, key := range []string{"a", "b"} {
+		_, ok := s.Dispatcher().Admit(dispatch.Request{Key: key, Need: dispatch.Look})
+		g.Expect(ok).To(BeFalse())
+	}
+	pool.Withdraw("a")
+	g.Expect(s.Dispatcher().Backlog().Parked).To(Equal(1))
+	pool.Forget("one")
+	g.Expect(s.Dispatcher().Backlog().Parked).To(BeZero())
+	g.Expect(pool.turns).To(HaveLen(1), "a grant is held")
+	held.Done()
+	pool.Forget("one")
+	g.Expect(pool.turns).To(BeEmpty())
 }
 
 func TestMetricsCountRequestsWithoutNamingDevices(t *testing.T) {
@@ -185,6 +200,9 @@ func gather(t *testing.T, registry *prometheus.Registry) map[string]float64 {
 	}
 	counts := map[string]float64{}
 	for _, family := range families {
+		if !strings.HasPrefix(family.GetName(), "devicetwin_hub_") {
+			continue // the dispatchers' own
+		}
 		for _, metric := range family.GetMetric() {
 			name := family.GetName()
 			for _, label := range metric.GetLabel() {

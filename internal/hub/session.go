@@ -12,6 +12,8 @@ import (
 	"github.com/amenzhinsky/iothub/common"
 	"github.com/amenzhinsky/iothub/iotservice"
 	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 )
 
 // Session talks to one IoT Hub with one credential. It is safe for concurrent use, retries nothing by itself, and
@@ -23,6 +25,9 @@ type Session interface {
 	// Probe makes one authenticated read, of the twin of a device that need not exist. It returns nil when the hub
 	// accepted the credential.
 	Probe(ctx context.Context) error
+
+	// Dispatcher hands out the turns at this hub. It is the same for all sessions of a pool with one host.
+	Dispatcher() *dispatch.Dispatcher
 
 	Twins
 	Registry
@@ -76,8 +81,12 @@ type Config struct {
 	// example.com, "example.com" that name as well. Without any, no host is allowed.
 	AllowedHostSuffixes []string
 
+	// Limits are how much of the hub may be used; those of a whole S1 hub where they are not set. When several
+	// configurations in a pool name one host, the smaller of each holds for all of them.
+	Limits dispatch.Limits
+
 	// Clock is what rate limits are measured by; nil means the real one.
-	Clock clock.Clock
+	Clock clock.WithDelayedExecution
 
 	// Metrics, when set, counts the requests.
 	Metrics *Metrics
@@ -105,12 +114,13 @@ type session struct {
 	host   string
 	key    string // only to keep it out of error texts
 	client *iotservice.Client
+	turns  *dispatch.Dispatcher
 	// transport is kept to close its connections.
 	transport *http.Transport
 }
 
-// open prepares a session that shares the given limiter, or has one of its own when that is nil.
-func open(cfg Config, limits *limiter) (*session, error) {
+// open prepares a session that shares the given dispatcher, or has one of its own when that is nil.
+func open(cfg Config, turns *dispatch.Dispatcher) (*session, error) {
 	cs, err := cfg.target()
 	if err != nil {
 		return nil, err
@@ -128,8 +138,8 @@ func open(cfg Config, limits *limiter) (*session, error) {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = defaultUserAgent
 	}
-	if limits == nil {
-		limits = newLimiter(Limits{}, cfg.Clock)
+	if turns == nil {
+		turns = dispatch.New(dispatch.Options{Limits: cfg.Limits, Clock: cfg.Clock})
 	}
 	var signIn *tokens
 	if cfg.WorkloadIdentity != nil {
@@ -138,7 +148,7 @@ func open(cfg Config, limits *limiter) (*session, error) {
 		}
 	}
 	httpClient := &http.Client{
-		Transport:     newChain(transport, cs.host, cfg, limits, signIn),
+		Transport:     newChain(transport, cs.host, cfg, turns, signIn),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	client, err := iotservice.New(
@@ -149,7 +159,7 @@ func open(cfg Config, limits *limiter) (*session, error) {
 	if err != nil {
 		return nil, &Error{Reason: ReasonMalformedConnectionString, Host: cs.host, detail: "the connection string was refused", err: err}
 	}
-	return &session{host: cs.host, key: cs.key, client: client, transport: transport}, nil
+	return &session{host: cs.host, key: cs.key, client: client, turns: turns, transport: transport}, nil
 }
 
 // unusedKey stands where the library asks for a key, when no request goes out with a signature made from it.
@@ -169,6 +179,9 @@ func (cfg Config) target() (connectionString, error) {
 
 // Host implements Session.
 func (s *session) Host() string { return s.host }
+
+// Dispatcher implements Session.
+func (s *session) Dispatcher() *dispatch.Dispatcher { return s.turns }
 
 // closeIdle drops the connections that are kept for later requests. The session stays usable.
 func (s *session) closeIdle() { s.transport.CloseIdleConnections() }

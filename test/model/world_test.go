@@ -28,6 +28,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/test/model/reference"
 )
@@ -167,7 +168,7 @@ func (w *world) startManager() {
 	mgr := w.newManager(account)
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.Expect(controllers.Setup(ctx, mgr, controllers.Options{
-		Sessions:            hub.NewPool(hub.PoolOptions{Limits: hub.Limits{TwinReadsPerSecond: plenty, TwinUpdatesPerSecond: plenty}}),
+		Sessions:            hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{ReadsPerSecond: plenty, UpdatesPerSecond: plenty}}),
 		AllowedHostSuffixes: []string{"localhost"},
 		RetryInterval:       pace, MaxBackoff: pace,
 		DeletionTimeout: 10000 * time.Hour, // by a clock that is put forward by hours

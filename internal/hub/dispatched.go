@@ -1,0 +1,66 @@
+package hub
+
+import (
+	"errors"
+	"net/http"
+
+	"k8s.io/utils/clock"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+)
+
+// class is the throttle that an operation falls under.
+func (o operation) class() dispatch.Class {
+	switch {
+	case o == opUpdateTwin:
+		return dispatch.Updates
+	case o == opQuery:
+		return dispatch.Queries
+	case o.onRegistry():
+		return dispatch.Registry
+	}
+	return dispatch.Reads
+}
+
+// dispatched holds a request back until the dispatcher has room for it, which it has at once when the context carries a
+// grant, and tells it how the request went.
+func dispatched(d *dispatch.Dispatcher, c clock.PassiveClock) middleware {
+	return func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			class := exchangeOf(req).op.class()
+			if err := d.Turn(req.Context(), class); err != nil {
+				if short, ok := errors.AsType[*dispatch.NoRoomError](err); ok {
+					return nil, &Error{
+						Reason: ReasonThrottled, RetryAfter: short.RetryAfter,
+						detail: "our own rate limit for this hub has no room before the call's deadline",
+					}
+				}
+				return nil, err
+			}
+			started := c.Now()
+			res, err := next.RoundTrip(req)
+			answer := dispatch.Answer{Class: class, Took: c.Since(started)}
+			switch {
+			case err == nil:
+				answerOf(&answer, req, res, c)
+			case req.Context().Err() != nil || ReasonOf(err) != "":
+				// Called off, or an answer of its own kind: it says nothing about the hub's load.
+				return nil, err
+			}
+			d.Answered(answer)
+			return res, err
+		})
+	}
+}
+
+// answerOf fills in what an answer says. IoT Hub bills a change by what is sent, and a read by what comes back.
+func answerOf(answer *dispatch.Answer, req *http.Request, res *http.Response, c clock.PassiveClock) {
+	answer.Status = res.StatusCode
+	answer.RetryAfter = parseRetryAfter(res.Header.Get("Retry-After"), c.Now())
+	answer.QuotaExceeded = res.StatusCode == http.StatusForbidden && forbiddenReason(res.Header.Get(errorCodeHeader)) == ReasonQuotaExceeded
+	if answer.Class == dispatch.Updates {
+		answer.Bytes = int(req.ContentLength)
+	} else if body, ok := res.Body.(*wholeBody); ok {
+		answer.Bytes = len(body.bytes)
+	}
+}

@@ -1,0 +1,97 @@
+package hub
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+)
+
+// answering opens a session with a server whose answer can be exchanged.
+func answering(t *testing.T) (*session, *http.HandlerFunc) {
+	t.Helper()
+	answer := page(http.StatusOK, twinD1)
+	cfg := pretend(t, func(w http.ResponseWriter, r *http.Request) { answer(w, r) })
+	cfg.Limits = dispatch.Limits{MessageBytes: 512}
+	return mustOpen(t, cfg), &answer
+}
+
+// TestAnAnswerCountsForTheDispatcher: what is billed, and what speaks against the rate.
+func TestAnAnswerCountsForTheDispatcher(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	s, answer := answering(t)
+	used := func() int64 { return s.Dispatcher().Messages().Used }
+	get := func() error {
+		_, err := s.GetTwin(t.Context(), ID{Device: "d1"})
+		return err
+	}
+	g.Expect(get()).To(Succeed())
+	g.Expect(used()).To(BeEquivalentTo(1))
+	*answer = page(http.StatusOK, twinD1+strings.Repeat(" ", 1024))
+	g.Expect(get()).To(Succeed())
+	g.Expect(used()).To(BeEquivalentTo(4), "a read is billed by the answer")
+	patch := Patch{Desired: map[string]any{"a": strings.Repeat("x", 512)}}
+	*answer = page(http.StatusOK, twinD1)
+	_, err := s.PatchTwin(t.Context(), ID{Device: "d1"}, "AAAAAAAAAAE=", patch)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(used()).To(BeEquivalentTo(6), "a change is billed by the request")
+
+	*answer = refusal(http.StatusForbidden, "IotHubQuotaExceeded", "")
+	g.Expect(ReasonOf(get())).To(Equal(ReasonQuotaExceeded))
+	g.Expect(s.Dispatcher().Messages().Pressure).To(Equal(dispatch.QuotaExceeded))
+	*answer = refusal(http.StatusTooManyRequests, "ThrottlingBacklogTimeout", "")
+	g.Expect(ReasonOf(get())).To(Equal(ReasonThrottled))
+	g.Expect(s.Dispatcher().Rate(dispatch.Reads).Factor).To(Equal(0.5))
+	g.Expect(s.Dispatcher().Rate(dispatch.Updates).Factor).To(Equal(1.0))
+	g.Expect(used()).To(BeEquivalentTo(6))
+}
+
+// TestAHubThatFailsIsKeptFrom, a caller that gives up is not the hub's failure.
+func TestAHubThatFailsIsKeptFrom(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	s, answer := answering(t)
+	admit := func() bool {
+		grant, ok := s.Dispatcher().Admit(dispatch.Request{Key: "a", Need: dispatch.Look})
+		grant.Done()
+		s.Dispatcher().Forget("a")
+		return ok
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	*answer = func(http.ResponseWriter, *http.Request) { cancel(); <-gone.Done() }
+	for range 6 {
+		_, err := s.GetTwin(gone, ID{Device: "d1"})
+		g.Expect(err).To(HaveOccurred())
+	}
+	g.Expect(admit()).To(BeTrue())
+	*answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	for range 6 {
+		_, err := s.GetTwin(t.Context(), ID{Device: "d1"})
+		g.Expect(ReasonOf(err)).To(Equal(ReasonUnreachable))
+	}
+	g.Expect(admit()).To(BeFalse())
+	*answer = refusal(http.StatusNotFound, "DeviceNotFound", "d1")
+	g.Expect(s.Probe(t.Context())).To(Succeed(), "a probe needs no grant")
+	g.Expect(admit()).To(BeTrue())
+}
+
+// TestAGrantPaysForItsRequests: what is over is waited for.
+func TestAGrantPaysForItsRequests(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	s, _ := answering(t)
+	grant, ok := s.Dispatcher().Admit(dispatch.Request{Key: "a", Need: dispatch.LookAndWrite})
+	g.Expect(ok).To(BeTrue())
+	ctx := dispatch.With(t.Context(), grant)
+	_, err := s.GetTwin(ctx, ID{Device: "d1"})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(grant.Has(dispatch.Reads)).To(BeFalse())
+	g.Expect(grant.Has(dispatch.Updates)).To(BeTrue())
+	_, err = s.GetTwin(ctx, ID{Device: "d1"})
+	g.Expect(err).NotTo(HaveOccurred())
+}
