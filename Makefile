@@ -67,6 +67,23 @@ bench-emulator: ## Measure the emulator against its bounds, in some four minutes
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench-emulator ./hack/bench/emulator
 	@bin/bench-emulator --out docs/benchmarks $(BENCHFLAGS)
 
+# BENCHFLAGS for these: make bench BENCHFLAGS='--rows idle,restart --n 1000'; bin/bench-operator --help lists the rows.
+bench_operator := CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench-operator ./hack/bench/operator; \
+	assets="$$(hack/controlplane/ensure.sh)"; exec bin/bench-operator --bin bin --assets "$$assets" --out docs/benchmarks
+
+.PHONY: bench
+bench: build ## Measure the operator with 10,000 twins on real parts; writes docs/benchmarks.
+	@$(bench_operator) $(BENCHFLAGS)
+
+.PHONY: bench-100k
+bench-100k: build ## Measure it with 100,000 twins, for as long as that takes.
+	@$(bench_operator) --report operator-100k --n 100000 --rounds 1 --sizes 10000,50000,100000 \
+		--rows converge,idle,memory $(BENCHFLAGS)
+
+.PHONY: bench-check
+bench-check: build ## As bench; fails with every row that misses its bound.
+	@$(bench_operator) --check $(BENCHFLAGS)
+
 ##@ Develop
 
 .PHONY: generate

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/hubclient"
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/mqttdevice"
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/emulator"
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/sas"
+)
+
+// profile is the size of a hub: as its HubConnection declares it, and as the emulator
+// enforces it.
+type profile struct {
+	sku         v1alpha1.SKU
+	units, rate int32
+	throttled   bool
+}
+
+func (p profile) String() string {
+	hub := "unthrottled hub"
+	if p.throttled {
+		hub = fmt.Sprintf("hub throttled as %s", p.sku)
+	}
+	return fmt.Sprintf("%s, HubConnection of tier %s x %d with ratePercent %d", hub, p.sku, p.units, p.rate)
+}
+
+// unthrottled never refuses, and declares the most there is.
+var unthrottled = profile{sku: v1alpha1.SKUS3, units: 10, rate: 100}
+
+// hub is one emulator and the HubConnection that leads there.
+type hub struct {
+	*emulator.Emulator
+	*hubclient.Client
+	name string
+	profile
+}
+
+func (p profile) flags() []string {
+	if !p.throttled {
+		return nil
+	}
+	return []string{"--tier", string(p.sku), "--units", fmt.Sprint(p.units)}
+}
+
+// addHub starts an emulator with so many devices of each set.
+func (d *bed) addHub(ctx context.Context, name string, p profile, sets map[string]int, flags ...string) (*hub, error) {
+	dir := filepath.Join(d.work, name)
+	fleet, err := writeFleet(dir, sets)
+	if err != nil {
+		return nil, err
+	}
+	flags = append(append(p.flags(), "--ephemeral", "--fleet", fleet), flags...)
+	started, err := emulator.Start(ctx, d.sup, "hubemulator-"+name, filepath.Join(d.bench.opts.bin, "hubemulator"), dir, flags...)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := os.ReadFile(started.CAFile())
+	if err != nil {
+		return nil, err
+	}
+	client, err := hubclient.New(started.Addresses.HTTPS, ca, started.Service, d.bench.opts.workers)
+	if err != nil {
+		return nil, err
+	}
+	h := &hub{Emulator: started, Client: client, name: name, profile: p}
+	d.hubs = append(d.hubs, h)
+	return h, d.connect(ctx, h, ca)
+}
+
+// connect creates the HubConnection and its Secret.
+func (d *bed) connect(ctx context.Context, h *hub, ca []byte) error {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
+		StringData: map[string]string{"connectionString": h.Policies["service"]},
+	}
+	if err := d.kube.Create(ctx, secret); err != nil {
+		return err
+	}
+	return d.kube.Create(ctx, &v1alpha1.HubConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
+		Spec: v1alpha1.HubConnectionSpec{
+			Auth:     v1alpha1.HubAuth{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: h.name}},
+			CABundle: ca, ReadBack: v1alpha1.ReadBack{Interval: metav1.Duration{Duration: interval}},
+			Tier:   v1alpha1.Tier{SKU: h.sku, Units: h.units},
+			Budget: v1alpha1.Budget{RatePercent: h.rate, DailyMessagesPercent: 100},
+		},
+	})
+}
+
+// calls are what the service API was asked so far.
+type calls struct{ get, patch, query, all, refused, billed int }
+
+func (c calls) since(before calls) calls {
+	return calls{
+		c.get - before.get, c.patch - before.patch, c.query - before.query, c.all - before.all,
+		c.refused - before.refused, c.billed - before.billed,
+	}
+}
+
+// deviceOperations begin with this: they are the devices' own.
+const deviceOperations = "mqtt"
+
+// calls counts, by the emulator's counters.
+func (h *hub) calls(ctx context.Context) (calls, error) {
+	counters, err := h.Counters(ctx)
+	return callsOf(counters), err
+}
+
+func callsOf(counters map[string]emulator.Count) calls {
+	c := calls{
+		get: counters["getTwin"].Calls, patch: counters["updateTwin"].Calls, query: counters["query"].Calls,
+	}
+	for name, counted := range counters {
+		if len(name) > len(deviceOperations) && name[:len(deviceOperations)] == deviceOperations {
+			continue
+		}
+		c.all += counted.Calls
+		c.refused += counted.Statuses["429"]
+		c.billed += counted.Billed
+	}
+	return c
+}
+
+// dial connects a device.
+func (h *hub) dial(ctx context.Context, id string) (*mqttdevice.Device, error) {
+	service, err := sas.Parse(h.Service)
+	if err != nil {
+		return nil, err
+	}
+	key, err := sas.Parse(fmt.Sprintf("HostName=%s;DeviceId=%s;SharedAccessKey=%s", service.Host, id, deviceKey))
+	if err != nil {
+		return nil, err
+	}
+	return mqttdevice.Dial(ctx, h.Addresses.MQTT, h.TLS, service.Host, id, key.Token(time.Now().Add(24*time.Hour)))
+}
+
+// sendReport sends reported properties and returns when the hub has them.
+func sendReport(d *mqttdevice.Device, content map[string]any) (time.Time, error) {
+	text, err := json.Marshal(content)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if err := d.Publish(mqttdevice.TopicReported+"?$rid=1", text); err != nil {
+		return time.Time{}, err
+	}
+	for {
+		topic, _, err := d.Receive()
+		if err != nil {
+			return time.Time{}, err
+		}
+		if answer := mqttdevice.TopicAnswers + "204/"; len(topic) > len(answer) && topic[:len(answer)] == answer {
+			return time.Now(), nil
+		}
+		if name := mqttdevice.TopicAnswers; len(topic) > len(name) && topic[:len(name)] == name {
+			return time.Time{}, fmt.Errorf("the hub answers the report of %s with %s", d.ID, topic)
+		}
+	}
+}
+
+// tripwire tells when the next update of a device's twin reaches the hub, without a
+// call that would count against the hub's throttles.
+type tripwire struct {
+	hub *hub
+	id  string
+}
+
+func (h *hub) tripwire(ctx context.Context, deviceID string) (*tripwire, error) {
+	id, err := h.AddFault(ctx, emulator.Fault{Operation: "updateTwin", DeviceID: deviceID, Action: "delay", Delay: "1ms"})
+	return &tripwire{hub: h, id: id}, err
+}
+
+// tripped waits for it, and takes the wire away.
+func (w *tripwire) tripped(ctx context.Context, b *bench, limit time.Duration) (time.Time, error) {
+	var at time.Time
+	err := b.await(ctx, "the update reaches the hub", limit, 2*time.Millisecond, func() (string, bool, error) {
+		state, err := w.hub.FaultState(ctx, w.id)
+		at = time.Now()
+		return "not yet", state.Hits > 0, err
+	})
+	if e := w.hub.RemoveFault(ctx, w.id); err == nil {
+		err = e
+	}
+	return at, err
+}
+
+func twinPath(id string) string { return "/twins/" + id }
+
+// change writes a twin as somebody else would.
+func (h *hub) change(ctx context.Context, id string, patch map[string]any) error {
+	text, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	_, _, err = h.Send(ctx, http.MethodPatch, twinPath(id), text)
+	return err
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/controlplane"
+	"github.com/devicetwin-io/devicetwin-operator/hack/internal/process"
+)
+
+// manager is a running manager.
+type manager struct {
+	*process.Process
+	pprof string
+}
+
+// startManager starts the manager and returns when it was started and when it said
+// that it is ready.
+func (d *bed) startManager(ctx context.Context) (started, ready time.Time, err error) {
+	d.stir()
+	web := &http.Client{Timeout: 5 * time.Second}
+	start := func(ports []int) (*process.Process, error) {
+		started = time.Now()
+		return d.sup.Start("manager", filepath.Join(d.bench.opts.bin, "manager"),
+			"--kubeconfig", d.managerKubeconfig, "--allowed-host-suffixes", "localhost",
+			"--workers", strconv.Itoa(d.bench.opts.workers), "--metrics-bind-address", "0", "--leader-elect=false",
+			"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", ports[0]),
+			"--pprof-bind-address", fmt.Sprintf("127.0.0.1:%d", ports[1]))
+	}
+	p, ports, err := d.sup.StartOnFreePorts(ctx, 2, start, func(ctx context.Context, ports []int) error {
+		return controlplane.Healthy(ctx, web, fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[0]))
+	})
+	if err != nil {
+		return started, started, err
+	}
+	ready = time.Now()
+	d.manager = &manager{Process: p, pprof: fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap?gc=1&debug=1", ports[1])}
+	return started, ready, nil
+}
+
+// stopManager has the manager leave in order.
+func (d *bed) stopManager() error {
+	err := d.sup.Stop(d.manager.Process)
+	d.manager = nil
+	return err
+}
+
+// heap is what lives on the manager's heap, in bytes. What pools hold goes with the
+// second garbage collection.
+func (m *manager) heap(ctx context.Context) (int, error) {
+	if _, err := m.collect(ctx); err != nil {
+		return 0, err
+	}
+	return m.collect(ctx)
+}
+
+func (m *manager) collect(ctx context.Context) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.pprof, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = answer.Body.Close() }() // only read
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if text, found := strings.CutPrefix(lines.Text(), "# HeapAlloc = "); found {
+			return strconv.Atoi(text)
+		}
+	}
+	return 0, fmt.Errorf("%s names no HeapAlloc (%v)", m.pprof, lines.Err())
+}

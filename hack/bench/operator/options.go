@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// options are the command line.
+type options struct {
+	// bin holds manager and hubemulator; assets holds etcd, kube-apiserver and
+	// kubectl; root is the repository.
+	bin, assets, root string
+	n, rounds         int
+	workers           int
+	sizes             []int // of the row memory, ascending
+	rows              []string
+	out, report       string
+	keepLogs          string
+	check             bool
+}
+
+const usage = `Usage: operator --assets DIR [flags]
+
+Measures the operator on real parts, each a process of its own on loopback: etcd,
+kube-apiserver, hubemulator and the manager. Prints a line every few seconds, then
+a table; exits with 1 when a row could not be measured and, with --check, when a
+bound was missed, naming row, measured and asked.
+
+Rows (--rows, in this order; what follows a converge uses its cluster):
+%s
+Flags:
+`
+
+func parseOptions(args []string, help io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("operator", flag.ContinueOnError)
+	flags.SetOutput(help)
+	flags.StringVar(&o.bin, "bin", "bin", "`folder` with manager and hubemulator")
+	flags.StringVar(&o.assets, "assets", "", "`folder` with etcd, kube-apiserver and kubectl, as hack/controlplane/ensure.sh prints it")
+	flags.StringVar(&o.root, "root", ".", "the repository's `folder`")
+	flags.IntVar(&o.n, "n", 10000, "`number` of twins; 200 and more will do for development")
+	flags.IntVar(&o.rounds, "rounds", 3, "`number` of rounds, on fresh clusters, where medians are asked for")
+	flags.IntVar(&o.workers, "workers", 64, "the manager's --workers; a floor has a quarter of them in flight, as the manager may have at one hub")
+	sizes := flags.String("sizes", "", "`numbers` of twins of the row memory, ascending (default: a tenth of --n, and --n)")
+	wanted := flags.String("rows", "", "`names` of the rows to measure, separated by commas (default all)")
+	flags.StringVar(&o.out, "out", "", "`folder` for the report; rows that are not measured now stay there as they are")
+	flags.StringVar(&o.report, "report", "operator", "`name` of the report's files, without .md and .json")
+	flags.StringVar(&o.keepLogs, "keep-logs", "", "`folder` in which the logs of all processes are kept")
+	flags.BoolVar(&o.check, "check", false, "fail when a bound was missed")
+	flags.Usage = func() {
+		fmt.Fprintf(help, usage, rowsHelp())
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	if flags.NArg() > 0 {
+		return options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *wanted != "" {
+		o.rows = strings.Split(*wanted, ",")
+	}
+	if *sizes == "" {
+		*sizes = fmt.Sprintf("%d,%d", max(1, o.n/10), o.n)
+	}
+	var err error
+	if o.sizes, err = parseSizes(*sizes); err != nil {
+		return options{}, err
+	}
+	return o, o.validate()
+}
+
+func parseSizes(text string) ([]int, error) {
+	var sizes []int
+	for field := range strings.SplitSeq(text, ",") {
+		size, err := strconv.Atoi(field)
+		if err != nil || size < 1 || len(sizes) > 0 && size <= sizes[len(sizes)-1] {
+			return nil, fmt.Errorf("--sizes %q: give numbers above 0, ascending, separated by commas", text)
+		}
+		sizes = append(sizes, size)
+	}
+	if len(sizes) < 2 {
+		return nil, fmt.Errorf("--sizes %q: give two or more: the slope between them is measured", text)
+	}
+	return sizes, nil
+}
+
+// leastTwins is what every row can work with: one in a hundred of them changes.
+const leastTwins = 100
+
+func (o options) validate() error {
+	switch {
+	case o.assets == "":
+		return errors.New("--assets is needed: the folder that hack/controlplane/ensure.sh prints")
+	case o.n < leastTwins:
+		return fmt.Errorf("--n %d: give at least %d", o.n, leastTwins)
+	case o.rounds < 1:
+		return fmt.Errorf("--rounds %d: give a number above 0", o.rounds)
+	case o.workers < 4:
+		return fmt.Errorf("--workers %d: give at least 4", o.workers)
+	case o.report == "" || strings.ContainsAny(o.report, `/\`):
+		return fmt.Errorf("--report %q: give the name of a file, without its folder", o.report)
+	}
+	for _, name := range o.rows {
+		if !slices.ContainsFunc(rows(), func(r row) bool { return r.name == name }) {
+			return fmt.Errorf("--rows: there is no row %q; there are:\n%s", name, rowsHelp())
+		}
+	}
+	return nil
+}
+
+func (o options) wants(row string) bool { return len(o.rows) == 0 || slices.Contains(o.rows, row) }
+
+// inFlight is how many objects a floor works on at the same time: as many as the
+// manager may have in flight at one hub, a quarter of its workers.
+func (o options) inFlight() int { return o.workers / 4 }
