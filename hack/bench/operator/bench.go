@@ -38,11 +38,13 @@ func rows() []row {
 		{"idle", "nothing changes for three minutes, then one device reports", measureIdle},
 		{"reports", "1 % of the devices report each minute", measureReports},
 		{"first-write", "one DeviceTwin more, until the hub is told", measureFirstWrite},
+		{"membership", "100 TwinQueries with 5 different texts", measureMembership},
 		{"restart", "the manager restarts, 1 % of the twins changed meanwhile", measureRestart},
 		{"reports-lag", "as reports, with the hub's query index 10 s late", measureReportsLag},
 		{"converge-S1", "2,000 twins at an S1 hub, 80 % of its rate", measureConvergeS1},
 		{"isolation", "one hub hangs, another converges", measureIsolation},
 		{"memory", "the manager's memory by number of twins", measureMemory},
+		{"peers", "1,000 twins beside Microsoft's SDK for Node", measurePeers},
 	}
 }
 

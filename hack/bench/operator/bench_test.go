@@ -116,6 +116,9 @@ func TestWrites(t *testing.T) {
 	if got := w.statusSince("a", at(2)); len(got) != 1 || !got[0].Equal(at(6)) {
 		t.Errorf("a was written at %v", got)
 	}
+	if got := w.statusSince("b", at(0)); len(got) != 1 || !got[0].Equal(at(4)) {
+		t.Errorf("b was written at %v: a refusal is no status", got)
+	}
 	if got := w.lastStatus(func(name string) bool { return name == "b" }); !got.Equal(at(4)) {
 		t.Errorf("b was last written at %v", got)
 	}

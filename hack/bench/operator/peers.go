@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
+)
+
+//go:embed peer.js
+var peerScript []byte
+
+const (
+	peerTwins = 1000
+	// peerAtATime is how many twins the script updates at the same time.
+	peerAtATime = 16
+	// peerSet are the devices that the script updates.
+	peerSet = "peer"
+	// peerLimit bounds the script, and the installation of what it needs.
+	peerLimit = 5 * time.Minute
+)
+
+// nodeDir has the packages, at the versions that the conformance tests lock.
+func (o options) nodeDir() (string, error) {
+	return filepath.Abs(filepath.Join(o.root, "test", "conformance", "node"))
+}
+
+func measurePeers(ctx context.Context, b *bench, out *result) (err error) {
+	if err := b.close(); err != nil {
+		return err
+	}
+	out.N, out.Rounds = min(b.opts.n, peerTwins), b.opts.rounds
+	if err := b.installPackages(ctx); err != nil {
+		return err
+	}
+	var node, ours, ratios []float64
+	for round := range b.opts.rounds {
+		b.say("round %d of %d", round+1, b.opts.rounds)
+		n, o, err := b.peersRound(ctx, out.N, round)
+		if err != nil {
+			return err
+		}
+		node, ours, ratios = append(node, n.Seconds()), append(ours, o.Seconds()), append(ratios, o.Seconds()/n.Seconds())
+	}
+	out.add("azure-iothub on Node, 16 at a time", stats.Median(node), "s")
+	out.add("the operator", stats.Median(ours), "s")
+	out.note("Both read each twin and write it on the condition of its etag; times are from the first call that the hub sees to the last update. " +
+		"The operator keeps its record at the API server besides.")
+	out.bound(bounds.AtMost("the operator's time, beside Node's", "%.2f times", stats.Median(ratios), 1))
+	return nil
+}
+
+// installPackages has the SDK on disk, as the conformance tests do.
+func (b *bench) installPackages(ctx context.Context) error {
+	dir, err := b.opts.nodeDir()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", "azure-iothub")); err == nil {
+		return nil
+	}
+	b.say("npm ci installs azure-iothub")
+	ctx, cancel := context.WithTimeout(ctx, peerLimit)
+	defer cancel()
+	install := exec.CommandContext(ctx, "npm", "ci", "--include=dev", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error")
+	install.Dir = dir
+	if output, err := install.CombinedOutput(); err != nil {
+		return fmt.Errorf("install azure-iothub with npm: %w: %s", err, output)
+	}
+	return nil
+}
+
+// peersRound measures both on one hub; the other one comes first in the next round.
+func (b *bench) peersRound(ctx context.Context, n, round int) (node, ours time.Duration, err error) {
+	d, ctx, err := b.newBed(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	h, err := d.addHub(ctx, "hub", unthrottled, map[string]int{fleetSet: n, peerSet: n})
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := d.create(ctx, h, fleetSet, 1, n); err != nil {
+		return 0, 0, err
+	}
+	byNode := func() (err error) { node, err = d.byNode(ctx, h, n); return err }
+	byOperator := func() (err error) { ours, err = d.byOperator(ctx, h, n); return err }
+	sides := []func() error{byNode, byOperator}
+	if round%2 == 1 {
+		sides = []func() error{byOperator, byNode}
+	}
+	for _, side := range sides {
+		if err := side(); err != nil {
+			return 0, 0, err
+		}
+	}
+	return node, ours, nil
+}
+
+// byOperator starts the manager and stops it when all are Ready.
+func (d *bed) byOperator(ctx context.Context, h *hub, n int) (time.Duration, error) {
+	took := d.timing(ctx, h, n)
+	if _, _, err := d.startManager(ctx); err != nil {
+		return 0, err
+	}
+	length, err := took()
+	if err == nil {
+		err = d.awaitReady(ctx, n, convergeLimit(n))
+	}
+	return length, errors.Join(err, d.stopManager())
+}
+
+// byNode runs the script to its end.
+func (d *bed) byNode(ctx context.Context, h *hub, n int) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, peerLimit)
+	defer cancel()
+	script, err := d.script(ctx, h, n)
+	if err != nil {
+		return 0, err
+	}
+	took := d.timing(ctx, h, n)
+	var output strings.Builder
+	script.Stdout, script.Stderr = &output, &output
+	if err := script.Start(); err != nil {
+		return 0, fmt.Errorf("run the script for Node: %w", err)
+	}
+	length, err := took()
+	if e := script.Wait(); e != nil {
+		err = errors.Join(err, fmt.Errorf("the script for Node: %w: %s", e, output.String()))
+	}
+	return length, err
+}
+
+// script is the command that updates n twins. The service package gets the host name
+// as a real hub has it, without a port.
+func (d *bed) script(ctx context.Context, h *hub, n int) (*exec.Cmd, error) {
+	dir, err := d.bench.opts.nodeDir()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(d.work, "peer.js")
+	if err := os.WriteFile(path, peerScript, 0o600); err != nil {
+		return nil, err
+	}
+	patch, err := json.Marshal(map[string]any{"tags": tags(1), "properties": map[string]any{"desired": desired(1)}})
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(h.Addresses.HTTPS)
+	if err != nil {
+		return nil, err
+	}
+	const name = "localhost"
+	connection := strings.Replace(h.Policies["service"], "HostName="+net.JoinHostPort(name, port), "HostName="+name, 1)
+	script := exec.CommandContext(ctx, "node", "--require", "./redirect-443.js", path, peerSet, strconv.Itoa(n), strconv.Itoa(peerAtATime))
+	script.Dir = dir
+	script.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"), "NODE_EXTRA_CA_CERTS="+h.CAFile(),
+		"HUB_HOST="+name, "HUB_HTTPS_PORT="+port, "HUB_SERVICE_CONNECTION="+connection, "TWIN_PATCH="+string(patch))
+	return script, nil
+}
+
+// timing looks at the hub from now on; the function that it returns waits for n
+// updates and returns the time since the first call.
+func (d *bed) timing(ctx context.Context, h *hub, n int) func() (time.Duration, error) {
+	type times struct {
+		took time.Duration
+		err  error
+	}
+	before, err := h.calls(ctx)
+	done := make(chan times, 1)
+	go func() {
+		var first time.Time
+		e := d.bench.await(ctx, "twins are updated", peerLimit, 10*time.Millisecond, func() (string, bool, error) {
+			now, err := h.calls(ctx)
+			made := now.since(before)
+			if first.IsZero() && made.all > 0 {
+				first = time.Now()
+			}
+			return fmt.Sprintf("%d of %d", made.patch, n), made.patch >= n, err
+		})
+		done <- times{time.Since(first), e}
+	}()
+	return func() (time.Duration, error) {
+		t := <-done
+		return t.took, errors.Join(err, t.err)
+	}
+}
