@@ -21,6 +21,9 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hack/internal/process"
 )
 
+// looksApart is how much longer the pause after a look at all objects is.
+const looksApart = 5
+
 // creators is how many objects are created at a time.
 const creators = 32
 
@@ -166,17 +169,19 @@ func isReady(twin *v1alpha1.DeviceTwin) bool {
 // awaitReady waits until n DeviceTwins are Ready. The audit log says when a look is
 // worth its while.
 func (d *bed) awaitReady(ctx context.Context, n int, limit time.Duration) error {
-	looked := time.Time{}
+	looked, pause := time.Time{}, time.Second
 	return d.bench.await(ctx, "DeviceTwins are Ready", limit, 50*time.Millisecond, func() (string, bool, error) {
 		if err := d.writes.refresh(); err != nil {
 			return "", false, err
 		}
 		seen := fmt.Sprintf("%d of %d have a status", len(d.writes.status), n)
-		if len(d.writes.status) < n || time.Since(looked) < time.Second {
+		if len(d.writes.status) < n || time.Since(looked) < pause {
 			return seen, false, nil
 		}
-		looked = time.Now()
+		began := time.Now()
 		ready, err := d.ready(ctx)
+		looked = time.Now()
+		pause = max(pause, looksApart*looked.Sub(began)) // a look takes the machine, too
 		return fmt.Sprintf("%d of %d", ready, n), ready >= n, err
 	})
 }

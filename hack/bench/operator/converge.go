@@ -128,6 +128,7 @@ func measureConverge(ctx context.Context, b *bench, out *result) error {
 	out.add("until all are Ready, from the first call to the hub", stats.Median(took), "s")
 	out.add("objects a second", rate(took), "/s")
 	out.add("the manager's start before that", stats.Median(startup), "s")
+	out.add("writes to the API server, for an object", float64(b.fleet.writes.total)/float64(n), "")
 	out.add(fmt.Sprintf("floor: GET, record, PATCH, status; %d at a time", b.opts.inFlight()), stats.Median(four), "s")
 	out.add("floor, objects a second", rate(four), "/s")
 	out.add("two-call floor: PATCH, status", stats.Median(two), "s")
