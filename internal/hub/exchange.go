@@ -47,6 +47,7 @@ type exchange struct {
 	started    bool        // the library got as far as sending a request
 	connected  atomic.Bool // the request was given a connection, so some of it may have been sent
 	signature  string      // the request's Authorization, only to keep it out of error texts
+	answers    int         // how many requests were answered in full: a query makes one for each page
 	status     int         // 0 until the last request was answered in full
 	header     http.Header
 	body       []byte
@@ -81,6 +82,7 @@ func capture(c clock.PassiveClock) middleware {
 			if err != nil {
 				return nil, err
 			}
+			ex.answers++
 			ex.status, ex.header = res.StatusCode, res.Header
 			ex.retryAfter = parseRetryAfter(res.Header.Get("Retry-After"), c.Now())
 			if whole, ok := res.Body.(*wholeBody); ok {

@@ -3,9 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,10 +28,11 @@ type Session interface {
 	Dispatcher() *dispatch.Dispatcher
 
 	Twins
+	Sightings
 	Registry
 }
 
-// Twins reads, changes and finds twins.
+// Twins reads and changes twins.
 type Twins interface {
 	// GetTwin reads a twin.
 	GetTwin(ctx context.Context, id ID) (*Twin, error)
@@ -42,21 +41,7 @@ type Twins interface {
 	// twin as it is then. When the twin has moved on the reason is ReasonPreconditionFailed. Without an etag nothing
 	// is sent: the change is refused.
 	PatchTwin(ctx context.Context, id ID, etag string, patch Patch) (*Twin, error)
-
-	// QueryIDs returns the ids of the twins that satisfy a condition of IoT Hub's query language, from all pages, each
-	// once, sorted. The index behind queries is eventually consistent: it may miss new twins and still list deleted
-	// ones.
-	QueryIDs(ctx context.Context, from Source, where string) ([]ID, error)
 }
-
-// Source is what a query ranges over.
-type Source string
-
-// The sources of IoT Hub's query language that hold twins.
-const (
-	Devices Source = "devices"
-	Modules Source = "devices.modules"
-)
 
 // Patch is a change of a twin. Objects merge, arrays and scalars replace, and a nil value deletes its key. A section
 // that is nil or empty is not sent.
@@ -99,9 +84,6 @@ const defaultUserAgent = "devicetwin-operator"
 
 // probeDeviceID names the device whose twin Probe reads. Whether it exists makes no difference.
 const probeDeviceID = "devicetwin-operator-probe"
-
-// maxDevices bounds the answer to a query: IoT Hub holds at most a million devices and modules.
-const maxDevices = 1_000_000
 
 // Open prepares a session. It makes no request: a wrong key or an unreachable host shows at the first call, a malformed
 // connection string, a host that is not allowed and an unreadable CA bundle show here.
@@ -244,50 +226,6 @@ func (s *session) update(ctx context.Context, id ID, etag string, patch Patch) e
 	}
 	_, err := s.client.UpdateDeviceTwin(ctx, &iotservice.Twin{DeviceID: id.Device, ETag: etag, Tags: patch.Tags, Properties: properties})
 	return err
-}
-
-// selections are what is asked of each source.
-var selections = map[Source]string{Devices: "deviceId", Modules: "deviceId, moduleId"}
-
-// QueryIDs implements Session.
-func (s *session) QueryIDs(ctx context.Context, from Source, where string) ([]ID, error) {
-	ex := &exchange{op: opQuery}
-	selection, known := selections[from]
-	if !known {
-		return nil, s.refused(ex, fmt.Sprintf("%q is no source of twins", from))
-	}
-	if strings.TrimSpace(where) == "" {
-		return nil, s.refused(ex, "the condition is empty")
-	}
-	seen := map[ID]struct{}{}
-	err := s.client.QueryDevices(withExchange(ctx, ex), fmt.Sprintf("SELECT %s FROM %s WHERE (%s)", selection, from, where),
-		func(row map[string]any) error {
-			id, err := rowID(row, from)
-			// The library decodes the next page into these very maps: what is not cleared shows up there.
-			clear(row)
-			if err != nil {
-				return s.unexpected(ex, err.Error())
-			}
-			seen[id] = struct{}{}
-			if len(seen) > maxDevices {
-				return s.unexpected(ex, fmt.Sprintf("the query's answer lists more than %d twins", maxDevices))
-			}
-			return nil
-		})
-	if err != nil {
-		return nil, s.failure(ctx, ex, err)
-	}
-	return slices.SortedFunc(maps.Keys(seen), ID.Compare), nil
-}
-
-func rowID(row map[string]any, from Source) (ID, error) {
-	device, _ := row["deviceId"].(string)
-	module, _ := row["moduleId"].(string)
-	id := ID{Device: device, Module: module}
-	if id.check() != nil || (from == Modules) != (module != "") {
-		return ID{}, fmt.Errorf("a row of the query's answer has no usable id")
-	}
-	return id, nil
 }
 
 // answeredTwin reads the twin out of the answer itself, whatever the library made of it: the library's own model refuses

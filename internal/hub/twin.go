@@ -35,6 +35,18 @@ type Twin struct {
 	DesiredVersion, ReportedVersion int64
 	// DesiredStamps says when the desired properties were last written.
 	DesiredStamps twin.Stamps
+
+	document []byte
+}
+
+// Document is the whole twin as the hub spells it, with its metadata, for a
+// query's condition to be evaluated on. Each call decodes it anew.
+func (t *Twin) Document() (map[string]any, error) {
+	var document map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(t.document))
+	decoder.UseNumber()
+	err := decoder.Decode(&document)
+	return document, err
 }
 
 // wireTwin is the part of the service's twin document that we use.
@@ -73,6 +85,7 @@ func decodeTwin(document []byte, id ID) (*Twin, error) {
 		return nil, errors.New("the answer has no usable etag")
 	}
 	return &Twin{
+		document:         document,
 		ID:               id,
 		ETag:             w.ETag,
 		DeviceETag:       w.DeviceETag,

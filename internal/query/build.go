@@ -11,3 +11,13 @@ func StartsWith(property, first string, more ...string) *Condition {
 	}
 	return &Condition{newLogic(true, operands...)}
 }
+
+// In returns the condition that a top-level property is one of the values. It
+// needs at least one.
+func In(property, first string, more ...string) *Condition {
+	var items list
+	for _, value := range append([]string{first}, more...) {
+		items.items = append(items.items, constant{value: value})
+	}
+	return &Condition{membership{operand: path{[]string{property}}, items: items}}
+}
