@@ -1,0 +1,169 @@
+package readback
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// Group follows the twins of all hubs. It is safe for concurrent use.
+type Group struct {
+	clock clock.Clock
+	told  Told
+
+	mu    sync.Mutex
+	ctx   context.Context // of Start; nil before
+	wait  sync.WaitGroup
+	hubs  map[types.NamespacedName]*followed
+	names map[types.NamespacedName]place
+}
+
+// followed is a hub, by the HubConnection that leads to it.
+type followed struct {
+	keeper *keeper
+	book   *book
+	host   string
+	stop   context.CancelFunc // nil until it runs
+}
+
+// place is where the twin of an object is.
+type place struct {
+	hub types.NamespacedName
+	id  hub.ID
+}
+
+// Told is who is told what a group finds out. Its functions are called without any lock held and must not block for
+// long.
+type Told struct {
+	// Moved is called for each object that there is something new about.
+	Moved func(object types.NamespacedName)
+	// Failing is called for a HubConnection whose hub did not answer, again when the reason is another one.
+	Failing func(hub types.NamespacedName)
+}
+
+// NewGroup returns a group that follows nothing yet.
+func NewGroup(c clock.Clock, told Told) *Group {
+	return &Group{
+		clock: c, told: told,
+		hubs: map[types.NamespacedName]*followed{}, names: map[types.NamespacedName]place{},
+	}
+}
+
+// Start implements manager.Runnable: it follows the hubs until ctx ends.
+func (g *Group) Start(ctx context.Context) error {
+	g.mu.Lock()
+	g.ctx = ctx
+	for key, f := range g.hubs {
+		g.launch(key, f)
+	}
+	g.mu.Unlock()
+	<-ctx.Done()
+	g.wait.Wait()
+	return nil
+}
+
+// launch has to be called with the lock held.
+func (g *Group) launch(key types.NamespacedName, f *followed) {
+	if g.ctx == nil || g.ctx.Err() != nil || f.stop != nil || f.host == "" {
+		return
+	}
+	ctx, stop := context.WithCancel(log.IntoContext(g.ctx, log.FromContext(g.ctx).WithName("readback").WithValues("hubConnection", key.String())))
+	f.stop = stop
+	g.wait.Go(func() { f.keeper.run(ctx) })
+}
+
+// at has to be called with the lock held.
+func (g *Group) at(key types.NamespacedName) *followed {
+	f := g.hubs[key]
+	if f == nil {
+		b := newBook(g.told.Moved)
+		f = &followed{book: b, keeper: newKeeper(g.clock, b, func() { g.told.Failing(key) })}
+		g.hubs[key] = f
+	}
+	return f
+}
+
+// Serve follows a hub through a session, or goes on with other settings. What is known of its twins stays unless the
+// session leads to another host. Without a session it is not asked for now.
+func (g *Group) Serve(key types.NamespacedName, session hub.Session, settings Settings) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.at(key)
+	if session != nil && f.host != session.Host() {
+		if f.host != "" {
+			f.book.reset()
+		}
+		f.host = session.Host()
+	}
+	f.keeper.mu.Lock()
+	f.keeper.session, f.keeper.settings = session, settings
+	f.keeper.mu.Unlock()
+	g.launch(key, f)
+}
+
+// Forget stops to follow a hub.
+func (g *Group) Forget(key types.NamespacedName) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := g.hubs[key]; f != nil {
+		delete(g.hubs, key)
+		if f.stop != nil {
+			f.stop()
+		}
+	}
+}
+
+// Track notes that an object manages a twin; it managed no other one from now on.
+func (g *Group) Track(name, key types.NamespacedName, id hub.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := place{key, id}
+	if before, ok := g.names[name]; ok && before != now {
+		g.at(before.hub).book.untrack(before.id)
+	}
+	g.names[name] = now
+	g.at(key).book.track(id, name)
+}
+
+// Untrack notes that an object manages no twin any more.
+func (g *Group) Untrack(name types.NamespacedName) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if before, ok := g.names[name]; ok {
+		delete(g.names, name)
+		g.at(before.hub).book.untrack(before.id)
+	}
+}
+
+// Of is what is known of the twin of an object. It is nil for one that is not tracked, which is usable.
+func (g *Group) Of(name types.NamespacedName) *Known {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	at, ok := g.names[name]
+	if !ok {
+		return nil
+	}
+	return &Known{book: g.at(at.hub).book, id: at.id, clock: g.clock}
+}
+
+// State says what the read-back of a hub comes to.
+func (g *Group) State(key types.NamespacedName) State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.hubs[key]
+	if f == nil {
+		return State{}
+	}
+	f.keeper.mu.Lock()
+	defer f.keeper.mu.Unlock()
+	state := f.keeper.state
+	if f.keeper.err != nil {
+		state.Why = f.keeper.err.Error()
+	}
+	return state
+}

@@ -1,0 +1,130 @@
+package readback
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+func TestTheMarkFollowsTheHub(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	m := &mark{}
+	g.Expect(m.usable()).To(BeFalse())
+	m.swept(start, 5*time.Second)
+	g.Expect(m.since()).To(Equal(start.Add(-5*time.Second-minOverlap)), "what was written while the sweep was read is not missed")
+	m.delta(start.Add(time.Minute), time.Second, 0, 1)
+	g.Expect(m.since()).To(Equal(start.Add(59*time.Second - minOverlap)))
+	m.delta(start, time.Second, time.Minute, 1)
+	g.Expect(m.newest).To(Equal(start.Add(time.Minute)), "it never goes back")
+	g.Expect(m.overlap()).To(Equal(2*time.Minute), "twice as late as was seen")
+	for range 20 {
+		m.delta(start.Add(time.Minute), time.Second, 0, 1)
+	}
+	g.Expect(m.overlap()).To(Equal(minOverlap))
+	m.delta(start.Add(time.Minute), time.Second, time.Hour, 1)
+	g.Expect(m.overlap()).To(Equal(maxOverlap))
+
+	// A hub that does not even show its newest write cannot tell what was written.
+	for range maxSilent {
+		g.Expect(m.usable()).To(BeTrue())
+		m.delta(start, time.Second, 0, 0)
+	}
+	g.Expect(m.usable()).To(BeFalse())
+	m.swept(start.Add(-time.Hour), time.Second)
+	g.Expect(m.usable()).To(BeTrue())
+	g.Expect(m.newest).To(Equal(start.Add(-time.Hour)), "the device that wrote last may have been deleted")
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	b := newBook(nil)
+	now := time.Now()
+	known := hub.Sighting{ETag: "e5", DeviceETag: "d", Version: 9, ConnectionState: "Connected"}
+	for name, tt := range map[string]struct {
+		row  func(*hub.Sighting)
+		want verdict
+	}{
+		"the same":                        {func(*hub.Sighting) {}, nothing},
+		"newer":                           {func(s *hub.Sighting) { s.Version, s.ETag = 10, "e6" }, moved},
+		"late":                            {func(s *hub.Sighting) { s.Version, s.ETag = 8, "e4" }, nothing},
+		"late, or made again":             {func(s *hub.Sighting) { s.Version, s.DeviceETag = 8, "" }, doubtful},
+		"older, of another device":        {func(s *hub.Sighting) { s.Version, s.DeviceETag = 2, "other" }, doubtful},
+		"newer, of another device":        {func(s *hub.Sighting) { s.Version, s.DeviceETag = 12, "other" }, moved},
+		"as old, of another device":       {func(s *hub.Sighting) { s.DeviceETag = "other" }, doubtful},
+		"as old, with another etag":       {func(s *hub.Sighting) { s.ETag = "e4" }, doubtful},
+		"disconnected":                    {func(s *hub.Sighting) { s.ConnectionState = "Disconnected" }, moved},
+		"the same, without a device etag": {func(s *hub.Sighting) { s.DeviceETag = "" }, nothing},
+		"a row that was refuted":          {func(s *hub.Sighting) { s.Version, s.DeviceETag = 20, "ghost" }, nothing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			row := known
+			tt.row(&row)
+			e := &entry{known: b.fingerprint(known)}
+			e.refuted = b.row(fingerprint{version: 20, etag: b.hash("e5"), device: b.hash("ghost"), connected: true})
+			g.Expect(b.judge(e, b.fingerprint(row), now)).To(Equal(tt.want))
+			g.Expect(b.judge(&entry{}, b.fingerprint(row), now)).To(Equal(moved), "nothing is known yet")
+		})
+	}
+	g := NewWithT(t)
+	gone := known
+	gone.ConnectionState = "Disconnected"
+	e := &entry{known: b.fingerprint(known), confirmed: now}
+	g.Expect(b.judge(e, b.fingerprint(gone), now.Add(settleTime-1))).To(Equal(doubtful), "the hub itself has just said otherwise")
+	g.Expect(b.judge(e, b.fingerprint(gone), now.Add(settleTime))).To(Equal(moved))
+}
+
+// TestARowThatIsShownTwiceIsOneDocument: pages may overlap.
+func TestARowThatIsShownTwiceIsOneDocument(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	woken := 0
+	b := newBook(nil)
+	b.wake = func(_ types.NamespacedName) { woken++ }
+	id := hub.ID{Device: "d"}
+	now := time.Now()
+	b.track(id, types.NamespacedName{Name: "t"})
+	b.dealt(&hub.Twin{ID: id, ETag: "e1", DeviceETag: "d", Version: 2}, true, now)
+	row := hub.Sighting{ID: id, ETag: "e1", DeviceETag: "d", Version: 3}
+	b.look([]hub.Sighting{row, row}, true, time.Time{}, now)
+	b.look([]hub.Sighting{row}, true, time.Time{}, now)
+	g.Expect(b.wantedOf(hub.Devices)).To(Equal([]hub.ID{id}))
+	for range 2 {
+		b.offer(&hub.Twin{ID: id, ETag: "e1", DeviceETag: "d", Version: 3}, now)
+	}
+	g.Expect(woken).To(Equal(1))
+	twin, known, doubt := b.evidence(id, now)
+	g.Expect(twin.Version).To(Equal(int64(3)))
+	g.Expect(known).To(BeTrue())
+	g.Expect(doubt).To(BeFalse())
+	again, _, _ := b.evidence(id, now)
+	g.Expect(again).To(BeNil())
+	b.putBack(twin)
+	b.dealt(&hub.Twin{ID: id, ETag: "e2", DeviceETag: "d", Version: 4}, true, now)
+	late, _, _ := b.evidence(id, now)
+	g.Expect(late).To(BeNil(), "a direct read was faster")
+	g.Expect(b.inHand).To(BeZero())
+}
+
+// TestATwinThatIsNewDuringASweepIsNotMissing from it.
+func TestATwinThatIsNewDuringASweepIsNotMissing(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	var woken []string
+	b := newBook(func(name types.NamespacedName) { woken = append(woken, name.Name) })
+	for _, device := range []string{"old", "new"} {
+		b.track(hub.ID{Device: device}, types.NamespacedName{Name: device})
+	}
+	b.dealt(&hub.Twin{ID: hub.ID{Device: "old"}, ETag: "e1", Version: 2}, true, time.Now())
+	b.beginSweep()
+	b.dealt(&hub.Twin{ID: hub.ID{Device: "new"}, ETag: "e1", Version: 2}, true, time.Now())
+	b.endSweep(hub.Devices)
+	g.Expect(woken).To(Equal([]string{"old"}))
+}
