@@ -316,6 +316,7 @@ func TestAHubThatIsOutOfOrder(t *testing.T) {
 			w.awaitReady(obj)
 			fault, err := w.hub.AddFault(tt.fault)
 			w.Expect(err).NotTo(HaveOccurred())
+			w.edit(obj, func() { obj.Spec.Tags = raw(`{"plant":"Redmond45"}`) })
 			w.await(obj, metav1.ConditionFalse, tt.reason)
 			w.checkConditions()
 			w.Expect(*obj.GetConditions()).To(ContainElement(And(

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
@@ -32,6 +34,9 @@ type deviceTwinReconciler struct {
 	contention  *contention
 	guards      *guards
 	claims      *claims
+	readBack    *readback.Group
+	settled     *settled
+	moved       *doorbell // rung for objects whose twin moved
 	metrics     *Metrics
 
 	secretReader    client.Reader // not cached: the manager holds no Secrets
@@ -45,6 +50,7 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 		For(&v1alpha1.DeviceTwin{}, builder.WithPredicates(declarationChanged())).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toTwins)).
 		WatchesRawSource(source.Channel(r.memberships.changed, handler.EnqueueRequestsFromMapFunc(twinsOfDevice(r.client)))).
+		WatchesRawSource(r.moved.source()).
 		WatchesRawSource(source.Channel(r.claims.released, handler.EnqueueRequestsFromMapFunc(twinsOfID(r.client)))).
 		WatchesMetadata(namespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
@@ -69,23 +75,66 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if !obj.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, &obj)
 	}
-	found, seen, err := r.visit(ctx, &obj)
+	return r.look(ctx, &obj, false)
+}
+
+// look visits an object and reports what came of it. direct tells that what the hub's
+// index says of the twin is not enough.
+func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (ctrl.Result, error) {
+	found, seen, err := r.visit(ctx, obj, direct)
 	out := outcomeOf(err)
-	interval := found.spec.ReadBack.Interval.Duration
 	if out.class == unseen {
-		return r.report.next(ctx, out, interval)
+		r.known(obj).PutBack(seen.hint)
+		return r.report.next(ctx, out, 0)
 	}
 	before := obj.DeepCopy()
-	r.describe(ctx, &obj, found, seen, out)
-	if err := r.report.write(ctx, r.client, before, &obj); err != nil {
-		return r.report.next(ctx, outcomeOf(err), interval)
+	if seen.idle {
+		r.describeMemberships(ctx, obj, found)
+	} else {
+		r.describe(ctx, obj, found, seen, out)
 	}
-	return r.report.next(ctx, out, interval)
+	if seen.hint != nil && !seen.known && !equality.Semantic.DeepEqual(before, obj) {
+		// Right after a start nothing tells whether the index or the status is older.
+		return r.look(ctx, before, true)
+	}
+	if err := r.report.write(ctx, r.client, before, obj); err != nil {
+		r.known(obj).PutBack(seen.hint)
+		return r.report.next(ctx, outcomeOf(err), 0)
+	}
+	return r.report.next(ctx, out, r.remember(obj, found, seen, out))
+}
+
+// remember notes how far an object is in step with its twin. It returns when it is
+// due for another visit, 0 for when something moves.
+func (r *deviceTwinReconciler) remember(obj *v1alpha1.DeviceTwin, found resolved, seen sight, out outcome) time.Duration {
+	if seen.twin != nil {
+		r.known(obj).Dealt(seen.twin, seen.hint == nil)
+	}
+	if out.reason == v1alpha1.ReasonDeviceNotFound || out.reason == v1alpha1.ReasonDeviceDeleted {
+		r.known(obj).Gone()
+	}
+	switch {
+	case seen.idle:
+		return r.settled.due(obj.UID)
+	case out.class != succeeded:
+		r.settled.undo(obj.UID)
+		return 0
+	}
+	due := r.dueIn(obj, found, seen)
+	r.settled.note(obj, found, due)
+	return due
+}
+
+// known is what is known of an object's twin.
+func (r *deviceTwinReconciler) known(obj *v1alpha1.DeviceTwin) *readback.Known {
+	return r.readBack.Of(client.ObjectKeyFromObject(obj))
 }
 
 // forget drops what is remembered of an object that is gone, and passes its twin on.
 func (r *deviceTwinReconciler) forget(ctx context.Context, name types.NamespacedName) {
+	r.readBack.Untrack(name)
 	if uid := r.claims.release(ctx, name); uid != "" {
+		r.settled.forget(uid)
 		r.contention.forget(uid)
 		r.guards.gone(uid)
 	}
@@ -97,11 +146,20 @@ type sight struct {
 	twin *hub.Twin
 	done
 	declared validation.Declaration
+	// hint is the twin as the hub's index showed it, when that was enough; known
+	// tells that the twin had been seen before by this process.
+	hint  *hub.Twin
+	known bool
+	// idle tells that there was nothing to do and nothing new.
+	idle bool
 }
 
-// visit does all that reads or writes the hub.
-func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTwin) (resolved, sight, error) {
+// visit does all that reads or writes the hub. An object that is in step needs
+// neither, unless its twin moved: then what the index showed is enough, as long as
+// nothing has to be written.
+func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (resolved, sight, error) {
 	if obj.Spec.Suspend {
+		r.readBack.Untrack(client.ObjectKeyFromObject(obj))
 		return resolved{}, sight{}, &stop{outcome{
 			class: suspended, reason: v1alpha1.ReasonSuspended,
 			message: "spec.suspend is true: the twin is neither read nor written",
@@ -115,24 +173,54 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 	if err != nil {
 		return found, sight{}, err
 	}
-	owner := found.spec.OwnerTag
-	if errs := validation.WithOwner(&declared, owner); len(errs) > 0 {
+	if errs := validation.WithOwner(&declared, found.spec.OwnerTag); len(errs) > 0 {
 		return found, sight{}, invalidTwin(validation.Text(errs))
 	}
-	push := push{
-		owner:     owner,
+	push := r.push(obj, found, declared)
+	seen := sight{declared: declared}
+	if !direct && r.settled.holds(obj, found) {
+		if seen, done := r.hinted(ctx, &push, seen); done {
+			return found, seen, nil
+		}
+	}
+	before := obj.DeepCopy()
+	seen.twin, err = push.run(ctx)
+	seen.done = push.done
+	if seen.twin != nil && push.done.plan.Patch.Empty() {
+		r.guards.settled(found.key, obj.UID)
+	}
+	r.tell(before, obj, push.done)
+	return found, seen, err
+}
+
+// hinted makes do with what the hub's index told of the twin of an object that is in
+// step; done is false when the hub itself has to be asked.
+func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, seen sight) (_ sight, done bool) {
+	known := r.known(push.obj)
+	evidence := known.Evidence()
+	switch {
+	case evidence.Doubt:
+		return seen, false
+	case evidence.Twin != nil:
+		seen.hint, seen.twin, seen.known = evidence.Twin, evidence.Twin, evidence.Known
+		done = push.holds(ctx, evidence.Twin)
+		seen.done = push.done
+		return seen, done
+	case !evidence.Known:
+		known.Want()
+	}
+	seen.idle = true
+	return seen, true
+}
+
+func (r *deviceTwinReconciler) push(obj *v1alpha1.DeviceTwin, found resolved, declared validation.Declaration) push {
+	return push{
+		owner:     found.spec.OwnerTag,
 		registrar: r.registrar(obj, found.session),
 		client:    r.client, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
 		declared: declared.Document, policies: declared.Policies, id: idOf(obj), target: targetOf(obj, found.session.Host()),
 		admit: func(ctx context.Context) error { return r.admit(ctx, found, obj) },
 	}
-	before := obj.DeepCopy()
-	seen, err := push.run(ctx)
-	if seen != nil && push.done.plan.Patch.Empty() {
-		r.guards.settled(found.key, obj.UID)
-	}
-	r.tell(before, obj, push.done)
-	return found, sight{twin: seen, done: push.done, declared: declared}, err
 }
 
 // claimed finds the hub of an object that may use its device there and keeps its
@@ -151,6 +239,7 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 	if err := r.claims.take(ctx, obj, found.session.Host()); err != nil {
 		return resolved{}, err
 	}
+	r.readBack.Track(client.ObjectKeyFromObject(obj), found.key, idOf(obj))
 	return found, nil
 }
 

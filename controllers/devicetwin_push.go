@@ -56,6 +56,9 @@ type done struct {
 	plan twin.Plan
 	// pending is what is not done, and why.
 	pending twin.Plan
+	// unsettled tells that the record still holds more than the truth: a write may
+	// be on its way to the hub.
+	unsettled bool
 }
 
 // run returns the twin as last seen, also with most errors.
@@ -197,6 +200,7 @@ func (p *push) settle(ctx context.Context, plan twin.Plan, landed bool) error {
 	if landed {
 		record = plan.Settled
 	}
+	p.done.unsettled = !landed && !plan.Record.Equal(plan.Settled)
 	if err := p.store(ctx, record, false); err != nil {
 		return err
 	}
@@ -204,6 +208,35 @@ func (p *push) settle(ctx context.Context, plan twin.Plan, landed bool) error {
 		p.done.leftBehind = plan.LeftBehind // the record has let go of them: said once
 	}
 	return p.blocked(plan)
+}
+
+// holds tells whether a twin, as the hub's index shows it, leaves nothing to do: no
+// write, no news for the record, nothing that is in the way of the declaration.
+func (p *push) holds(ctx context.Context, held *hub.Twin) bool {
+	if foreign(held, p.owner) != nil || wentBack(p.obj.Status.ETag, held.ETag) {
+		return false
+	}
+	in := p.input(ctx, held)
+	in.Postponed = p.contention.postponed(p.obj.UID)
+	plan := twin.Make(in)
+	landed := p.flights.landed(p.obj.UID)
+	record := plan.Record
+	if landed {
+		record = plan.Settled
+	}
+	text, err := record.Encode()
+	if err != nil || !plan.Patch.Empty() || len(plan.Conflicts) > 0 || len(plan.Postponed) > 0 {
+		return false
+	}
+	if !p.nothingOwned(record) && !p.stored(text) {
+		return false
+	}
+	p.done.plan = plan
+	p.done.unsettled = !landed && !plan.Record.Equal(plan.Settled)
+	if plan.Withheld {
+		p.done.pending = twin.Pending(in)
+	}
+	return true
 }
 
 // blocked says what of the declaration cannot be on the hub for now.
@@ -243,10 +276,7 @@ func (p *push) store(ctx context.Context, record twin.Record, again bool) error 
 	if err != nil {
 		return err
 	}
-	stored, ok := p.obj.Annotations[v1alpha1.OwnedAnnotation]
-	finalized := controllerutil.ContainsFinalizer(p.obj, v1alpha1.CleanupFinalizer)
-	nothingOwned := !ok && record.Empty() && !finalized
-	if nothingOwned || (!again && finalized == cleansUp(p.obj) && stored == text) {
+	if p.nothingOwned(record) || !again && p.stored(text) {
 		return nil
 	}
 	if len(text) > maxRecord {
@@ -254,4 +284,16 @@ func (p *push) store(ctx context.Context, record twin.Record, again bool) error 
 			"the ownership record needs %d bytes, an annotation has room for %d: declare fewer leaves. Nothing was sent to the hub", len(text), maxRecord))
 	}
 	return annotate(ctx, p.client, p.obj, v1alpha1.OwnedAnnotation, text)
+}
+
+// nothingOwned tells whether there is nothing to record, and never was.
+func (p *push) nothingOwned(record twin.Record) bool {
+	_, ok := p.obj.Annotations[v1alpha1.OwnedAnnotation]
+	return !ok && record.Empty() && !controllerutil.ContainsFinalizer(p.obj, v1alpha1.CleanupFinalizer)
+}
+
+// stored tells whether the object holds this record, and the finalizer it needs.
+func (p *push) stored(text string) bool {
+	held, ok := p.obj.Annotations[v1alpha1.OwnedAnnotation]
+	return ok && held == text && controllerutil.ContainsFinalizer(p.obj, v1alpha1.CleanupFinalizer) == cleansUp(p.obj)
 }

@@ -41,9 +41,12 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 		r.contended(obj)
 		r.acknowledged(obj, seen)
 	}
-	if found.session == nil {
-		return // not asked: the memberships stand
+	if found.session != nil { // else not asked: the memberships stand
+		r.describeMemberships(ctx, obj, found)
 	}
+}
+
+func (r *deviceTwinReconciler) describeMemberships(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved) {
 	names, err := r.memberships.of(ctx, r.client, obj, found.key)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "memberships are left as they are")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -120,7 +121,11 @@ func TestANamespaceThatIsNotAdmittedLearnsNothing(t *testing.T) {
 	t.Parallel()
 	stranger := testenv.Namespace(t, newClient(t), nil)
 	w := newWorld(t, withNamespace(stranger))
-	w.awaitReady(w.connect())
+	w.createSecret("hub", w.credential("service"))
+	conn := w.connection("hub")
+	conn.Spec.ReadBack = v1alpha1.ReadBack{Interval: metav1.Duration{Duration: 24 * time.Hour}} // so that no query is its own
+	w.create(conn)
+	w.awaitReady(conn)
 	w.somebodyElse("d1", map[string]any{"plant": "Redmond43"})
 	broken := w.connection("broken") // there is no Secret of that name
 	w.create(broken)
@@ -151,7 +156,7 @@ func TestANamespaceThatIsNotAdmittedLearnsNothing(t *testing.T) {
 	}
 	w.Expect(said["broken"]).To(Equal(said["hub"]))
 	w.Expect(said["absent"]).To(Equal(said["hub"]))
-	w.awaitReadBacks(2) // of the own one
+	w.visitTwin(own)
 	w.Expect(w.calls("query")).To(BeZero())
 	w.Expect(w.calls("updateTwin")).To(Equal(2), "somebody else's and the own one's")
 	w.Expect(before).To(BeNumerically(">", 0))

@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
@@ -32,24 +32,19 @@ type hubConnectionReconciler struct {
 	sessions     *hub.Pool
 	secrets      *secretWatches
 	guards       *guards
+	readBack     *readback.Group
 	identities   identities
 	suffixes     []string
 	probeEvery   time.Duration
-
-	mu     sync.Mutex
-	probed map[types.NamespacedName]probe
-}
-
-// probe remembers that a session was proved, and when.
-type probe struct {
-	session hub.Session
-	at      time.Time
+	probes       *probes
+	failing      *doorbell // rung for hubs that stopped to answer
 }
 
 func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.HubConnection{}, builder.WithPredicates(declarationChanged())).
 		WatchesRawSource(source.Channel(r.secrets.events, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(r.failing.source()).
 		WatchesRawSource(source.Channel(r.guards.tripped, &handler.EnqueueRequestForObject{})).
 		WithOptions(opts.controller()).
 		Named("hubconnection").
@@ -104,9 +99,8 @@ func (r *hubConnectionReconciler) forget(ctx context.Context, key types.Namespac
 	r.secrets.unfollow(key)
 	r.sessions.Forget(key.String())
 	r.guards.forget(key)
-	r.mu.Lock()
-	delete(r.probed, key)
-	r.mu.Unlock()
+	r.readBack.Forget(key)
+	r.probes.forget(key)
 	r.connections.forget(ctx, key)
 }
 
@@ -181,21 +175,14 @@ func (r *hubConnectionReconciler) credential(ctx context.Context, conn *v1alpha1
 // prove makes one authenticated read, unless the same session was proved lately.
 func (r *hubConnectionReconciler) prove(ctx context.Context, key types.NamespacedName, session hub.Session) error {
 	now := r.report.clock.Now()
-	r.mu.Lock()
-	last := r.probed[key]
-	r.mu.Unlock()
-	if last.session == session && now.Sub(last.at) < r.probeEvery {
+	if r.probes.fresh(key, session, now.Add(-r.probeEvery)) {
 		return nil
 	}
+	r.probes.forget(key)
 	if err := session.Probe(ctx); err != nil {
-		r.mu.Lock()
-		delete(r.probed, key)
-		r.mu.Unlock()
 		return err
 	}
-	r.mu.Lock()
-	r.probed[key] = probe{session: session, at: now}
-	r.mu.Unlock()
+	r.probes.passed(key, session, now)
 	return nil
 }
 
@@ -208,6 +195,9 @@ func (r *hubConnectionReconciler) publish(ctx context.Context, conn *v1alpha1.Hu
 	if out.class == succeeded || (out.class == transient && last.session != nil && last.session == session) {
 		now.session, now.why = session, ""
 	}
+	r.readBack.Serve(key, now.session, readback.Settings{
+		Interval: conn.Spec.ReadBack.Interval.Duration, FullSweep: conn.Spec.ReadBack.FullSweep(),
+	})
 	r.connections.set(ctx, key, now)
 }
 

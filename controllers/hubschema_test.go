@@ -41,6 +41,7 @@ func TestTheSchemaOfAHubsUse(t *testing.T) {
 			g := NewWithT(t)
 			conn := w.connection("h")
 			conn.Name, conn.GenerateName = "", "hub-"
+			conn.Spec.Tier, conn.Spec.Budget, conn.Spec.ReadBack = v1alpha1.Tier{}, v1alpha1.Budget{}, v1alpha1.ReadBack{}
 			tt.declare(&conn.Spec)
 			err := w.client.Create(w.ctx, conn, client.DryRunAll)
 			if tt.refused != "" {

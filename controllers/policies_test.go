@@ -280,6 +280,7 @@ func TestAcknowledgedFollowsTheDevice(t *testing.T) {
 	w.edit(obj, func() { obj.Spec.Desired = raw(`{"level":2,"mode":{"fan":"low"}}`) })
 	w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonAwaitingDevice)
 	fake.SetTime(fake.Now().Add(2 * time.Hour))
+	w.visitTwin(obj) // as its time does, by the real clock
 	late := w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonNotAcknowledged)
 	w.Expect(late.Message).To(ContainSubstring("within 1h0m0s"))
 	w.edit(obj, func() { obj.Spec.Desired = nil })

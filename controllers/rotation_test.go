@@ -133,7 +133,8 @@ func TestACredentialIsRolledOver(t *testing.T) {
 	w.Expect(ring.used(0)).To(Equal([]string{first}))
 
 	ring.roll()
-	ready := w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonUnauthorized)
+	ready := w.await(conn, metav1.ConditionFalse, v1alpha1.ReasonUnauthorized)
+	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubNotReady)
 	w.Expect(ready.Message).To(ContainSubstring("the credential was refused"))
 	w.edit(secret, func() { secret.Data["connectionString"] = []byte(with(ring.secondary)) })
 	w.readyWithin(soon, obj)

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 )
 
 // eventSource names the controller in events.
@@ -112,7 +113,21 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		fuses  = newGuards(opts.Clock)
 		kept   = newClaims(mgr.GetClient(), hubs)
 	)
+	moved := &doorbell{}
+	failing := &doorbell{}
+	probes := newProbes()
+	readBack := readback.NewGroup(clock.RealClock{}, readback.Told{
+		Moved: func(object types.NamespacedName) { moved.ring(object, 0) },
+		Failing: func(hub types.NamespacedName) {
+			probes.forget(hub)
+			failing.ring(hub, 0)
+		},
+	})
+	if err := mgr.Add(readBack); err != nil {
+		return fmt.Errorf("adding the read-back: %w", err)
+	}
 	twins := &deviceTwinReconciler{
+		readBack: readBack, settled: newSettled(opts.Clock), moved: moved,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
 		contention: newContention(opts.Clock), guards: fuses, claims: kept,
 		metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletionTimeout: opts.DeletionTimeout,
@@ -122,9 +137,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,
 		guards:     fuses,
+		readBack:   readBack,
 		identities: identities{kube: kube, entra: opts.Entra},
 		probeEvery: opts.ProbeInterval,
-		probed:     map[types.NamespacedName]probe{},
+		probes:     probes, failing: failing,
 	}
 	for _, add := range []func(ctrl.Manager, Options) error{twins.setup, queries.setup, connections.setup} {
 		if err := add(mgr, opts); err != nil {

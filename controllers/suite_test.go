@@ -32,6 +32,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
@@ -167,6 +168,7 @@ func (w *world) startManager() {
 	options := w.options
 	options.AllowedHostSuffixes = []string{"localhost", "127.0.0.1", ".azure-devices.net", ".invalid"}
 	options.RetryInterval, options.MaxBackoff = cmp.Or(w.options.RetryInterval, 200*time.Millisecond), 200*time.Millisecond
+	options.Sessions = hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{QueriesPerMinute: 10_000}})
 	ctx, cancel := context.WithCancel(context.Background())
 	w.Expect(controllers.Setup(ctx, mgr, options)).To(Succeed())
 	ended := make(chan error, 1)
@@ -227,6 +229,9 @@ func (w *world) connection(name string) *v1alpha1.HubConnection {
 	conn.Spec.Auth.ConnectionStringSecretRef = &v1alpha1.SecretKeyReference{Name: name}
 	conn.Spec.CABundle = w.hub.CACertificatePEM()
 	conn.Spec.ReadBack.Interval.Duration = readBack
+	conn.Spec.ReadBack.FullSweepInterval.Duration = readBack
+	conn.Spec.Tier = v1alpha1.Tier{SKU: "S3", Units: 10}
+	conn.Spec.Budget.RatePercent = 100
 	return conn
 }
 
@@ -355,11 +360,11 @@ func (w *world) calls(operation string) int {
 	return int(w.hub.Counters().Operations[operation].Calls)
 }
 
-// awaitReadBacks waits until the twins were read n more times.
+// awaitReadBacks waits until the hub was asked n more times what moved.
 func (w *world) awaitReadBacks(n int) {
 	w.Helper()
-	before := w.calls("getTwin")
-	w.Eventually(func() int { return w.calls("getTwin") - before }, patience, "20ms").Should(BeNumerically(">=", n))
+	before := w.calls("query")
+	w.Eventually(func() int { return w.calls("query") - before }, patience, "20ms").Should(BeNumerically(">=", n))
 }
 
 // request is one that this world's manager made to the API server.

@@ -9,19 +9,19 @@ import (
 
 func TestJudgeIdle(t *testing.T) {
 	t.Parallel()
-	if err := judgeIdle(minReadBacks, 0, nil); err != nil {
+	if err := judgeIdle(minQuestions, 0, nil); err != nil {
 		t.Errorf("an idle minute was refused: %v", err)
 	}
 	for name, test := range map[string]struct {
-		readBacks, updates int
+		questions, updates int
 		writes             []audit.Event
 		complaint          string
 	}{
-		"too few read-backs": {minReadBacks - 1, 0, nil, "read-backs"},
-		"a twin update":      {minReadBacks, 1, nil, "twin update"},
-		"a write":            {minReadBacks, 0, []audit.Event{{Verb: "patch"}}, "API server"},
+		"too few questions": {minQuestions - 1, 0, nil, "questions"},
+		"a twin update":     {minQuestions, 1, nil, "twin update"},
+		"a write":           {minQuestions, 0, []audit.Event{{Verb: "patch"}}, "API server"},
 	} {
-		err := judgeIdle(test.readBacks, test.updates, test.writes)
+		err := judgeIdle(test.questions, test.updates, test.writes)
 		if err == nil || !strings.Contains(err.Error(), test.complaint) {
 			t.Errorf("%s: got %v, want a complaint about %s", name, err, test.complaint)
 		}

@@ -90,23 +90,23 @@ func (o *operator) kill(ctx context.Context) error {
 	return o.sup.Kill(ctx, o.process)
 }
 
-// readBacks counts the twins the hub has handed out over its REST API. The
-// story's own reads count as well, so nobody else reads while this matters.
-func (s *story) readBacks(ctx context.Context) (int, error) {
+// questions counts the queries that the hub has answered. The story's own count
+// as well, so nobody else asks while this matters.
+func (s *story) questions(ctx context.Context) (int, error) {
 	counters, err := s.emulator.Counters(ctx)
-	return counters["getTwin"].Statuses["200"], err
+	return counters["query"].Statuses["200"], err
 }
 
-// awaitReadBack waits until the manager has read a twin again, which shows that
+// awaitReadBack waits until the manager has asked the hub again, which shows that
 // it is back at work.
 func (s *story) awaitReadBack(ctx context.Context) error {
-	before, err := s.readBacks(ctx)
+	before, err := s.questions(ctx)
 	if err != nil {
 		return err
 	}
-	return s.await(ctx, "the manager reads the twin again", func(ctx context.Context) (string, bool, error) {
-		now, err := s.readBacks(ctx)
-		return fmt.Sprintf("%d twins read since", now-before), now > before, err
+	return s.await(ctx, "the manager asks the hub again", func(ctx context.Context) (string, bool, error) {
+		now, err := s.questions(ctx)
+		return fmt.Sprintf("%d questions since", now-before), now > before, err
 	})
 }
 

@@ -28,12 +28,13 @@ type Session interface {
 	Dispatcher() *dispatch.Dispatcher
 
 	Twins
-	Sightings
 	Registry
 }
 
-// Twins reads and changes twins.
+// Twins reads, changes and finds twins.
 type Twins interface {
+	Sightings
+
 	// GetTwin reads a twin.
 	GetTwin(ctx context.Context, id ID) (*Twin, error)
 

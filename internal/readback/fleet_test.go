@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
@@ -53,7 +54,7 @@ func newFleet(t *testing.T, options hubemulator.Options, settings Settings) *fle
 	t.Cleanup(func() { f.Expect(f.hub.Close()).To(Succeed()) })
 	text, err := f.hub.ServiceConnectionString("service")
 	f.Expect(err).NotTo(HaveOccurred())
-	pool := hub.NewPool(hub.PoolOptions{Limits: hub.Limits{QueriesPerMinute: 1e6, TwinReadsPerSecond: 1e4, TwinUpdatesPerSecond: 1e4}})
+	pool := hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{QueriesPerMinute: 1e6, ReadsPerSecond: 1e4, UpdatesPerSecond: 1e4}})
 	f.session, err = pool.Session("hub", hub.Config{
 		ConnectionString: text, CABundle: f.hub.CACertificatePEM(), AllowedHostSuffixes: []string{"localhost"},
 	})

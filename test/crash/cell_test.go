@@ -186,6 +186,8 @@ func (c *cell) connect(policy string) {
 	conn.Spec.Auth.ConnectionStringSecretRef = &v1alpha1.SecretKeyReference{Name: "hub"}
 	conn.Spec.CABundle = c.ca
 	conn.Spec.ReadBack.Interval.Duration = readBack
+	conn.Spec.Tier = v1alpha1.Tier{SKU: v1alpha1.SKUS3, Units: 10}
+	conn.Spec.Budget.RatePercent = 100
 	c.create(conn)
 	c.awaitReady(conn)
 }
@@ -255,10 +257,10 @@ func (c *cell) applied() int {
 	return int(c.hub.Counters().Operations["updateTwin"].Statuses["200"])
 }
 
-// awaitReadBacks waits until the twins were read n more times.
+// awaitReadBacks waits until the hub was asked n more times what moved.
 func (c *cell) awaitReadBacks(n int64) {
 	c.Helper()
-	reads := func() int64 { return c.hub.Counters().Operations["getTwin"].Calls }
+	reads := func() int64 { return c.hub.Counters().Operations["query"].Calls }
 	enough := reads() + n
 	c.Eventually(reads, patience, poll).Should(BeNumerically(">=", enough))
 }

@@ -1,9 +1,11 @@
 package crash_test
 
 import (
+	"fmt"
 	"regexp"
 
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
@@ -16,7 +18,15 @@ var sharedKey = regexp.MustCompile(`SharedAccessKey=[^;]+`)
 func (c *cell) settle(obj *v1alpha1.DeviceTwin) {
 	c.Helper()
 	c.putForward(flight)
-	c.Eventually(func() string { return c.recordDiffers() }, patience, poll).Should(BeEmpty())
+	visit := 0
+	c.Eventually(func() string { // the manager's timer goes by the real clock
+		visit++
+		c.edit(func(obj *v1alpha1.DeviceTwin) {
+			metav1.SetMetaDataAnnotation(&obj.ObjectMeta, v1alpha1.ReconcileAtAnnotation, fmt.Sprint(c.forward, visit))
+		})
+		return c.recordDiffers()
+	}, patience, "500ms").Should(BeEmpty())
+	c.Eventually(func() string { return c.object().Status.LastHandledReconcileAt }, patience, poll).Should(Equal(fmt.Sprint(c.forward, visit)))
 	*obj = *c.object()
 }
 

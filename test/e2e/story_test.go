@@ -28,6 +28,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/devicesim"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
@@ -105,7 +106,9 @@ func start(t *testing.T) *story {
 	})
 	s.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
-	s.Expect(controllers.Setup(ctx, mgr, controllers.Options{AllowedHostSuffixes: []string{"localhost"}})).To(Succeed())
+	s.Expect(controllers.Setup(ctx, mgr, controllers.Options{
+		AllowedHostSuffixes: []string{"localhost"}, Sessions: hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{QueriesPerMinute: 10_000}}),
+	})).To(Succeed())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	t.Cleanup(func() {
@@ -128,6 +131,7 @@ func (s *story) apply() {
 	s.read("hubconnection.yaml", conn)
 	conn.Spec.CABundle = s.hub.CACertificatePEM()
 	conn.Spec.ReadBack.Interval.Duration = time.Second
+	conn.Spec.Tier = v1alpha1.Tier{SKU: v1alpha1.SKUS3, Units: 10}
 	s.create(conn)
 	text, err := os.ReadFile(samples + "twinqueries.yaml")
 	s.Expect(err).NotTo(HaveOccurred())

@@ -20,6 +20,7 @@ const moment = 300 * time.Millisecond
 const (
 	updateTwin = "updateTwin"
 	getTwin    = "getTwin"
+	query      = "query"
 )
 
 // someFault disturbs what managers do to a device.

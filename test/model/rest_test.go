@@ -241,11 +241,11 @@ func (w *world) finish() {
 	}
 	w.rest()
 	made := w.managers[0].writes
-	before, patches, reads := len(made.after(0)), w.calls(updateTwin), w.calls(getTwin)
+	before, patches, asked := len(made.after(0)), w.calls(updateTwin), w.calls(query)
 	if !w.anySynced() {
 		return
 	}
-	w.Eventually(func() int64 { return w.calls(getTwin) - reads }, patience, poll).Should(BeNumerically(">=", 2))
+	w.Eventually(func() int64 { return w.calls(query) - asked }, patience, poll).Should(BeNumerically(">=", 2))
 	if written := made.after(before); w.calls(updateTwin) != patches || len(written) > 0 {
 		w.fail(fmt.Errorf("at rest %d PATCHes, and to the API server: %s", w.calls(updateTwin)-patches, strings.Join(written, ", ")))
 	}

@@ -143,6 +143,8 @@ func (w *world) connect() {
 	conn.Spec.Auth.ConnectionStringSecretRef = &v1alpha1.SecretKeyReference{Name: "hub"}
 	conn.Spec.CABundle = w.hub.CACertificatePEM()
 	conn.Spec.ReadBack.Interval.Duration = readBack
+	conn.Spec.Tier = v1alpha1.Tier{SKU: v1alpha1.SKUS3, Units: 10}
+	conn.Spec.Budget.RatePercent = 100
 	w.Expect(w.client.Create(w.ctx, conn)).To(Succeed())
 }
 
@@ -168,7 +170,7 @@ func (w *world) startManager() {
 	mgr := w.newManager(account)
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.Expect(controllers.Setup(ctx, mgr, controllers.Options{
-		Sessions:            hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{ReadsPerSecond: plenty, UpdatesPerSecond: plenty}}),
+		Sessions:            hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{ReadsPerSecond: plenty, UpdatesPerSecond: plenty, QueriesPerMinute: 60 * plenty}}),
 		AllowedHostSuffixes: []string{"localhost"},
 		RetryInterval:       pace, MaxBackoff: pace,
 		DeletionTimeout: 10000 * time.Hour, // by a clock that is put forward by hours

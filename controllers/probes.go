@@ -1,0 +1,43 @@
+package controllers
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// probes remember which sessions were proved, and when.
+type probes struct {
+	mu   sync.Mutex
+	last map[types.NamespacedName]probe
+}
+
+type probe struct {
+	session hub.Session
+	at      time.Time
+}
+
+func newProbes() *probes { return &probes{last: map[types.NamespacedName]probe{}} }
+
+// fresh tells whether a session was proved after a time.
+func (p *probes) fresh(key types.NamespacedName, session hub.Session, after time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := p.last[key]
+	return last.session == session && last.at.After(after)
+}
+
+func (p *probes) passed(key types.NamespacedName, session hub.Session, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last[key] = probe{session: session, at: at}
+}
+
+func (p *probes) forget(key types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.last, key)
+}
