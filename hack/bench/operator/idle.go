@@ -113,6 +113,7 @@ func (d *bed) oneReport(ctx context.Context, h *hub) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	defer d.stir() // its leaving shows, too
 	defer device.Leave()
 	at, err := sendReport(device, map[string]any{"connectivity": "idle"})
 	if err != nil {

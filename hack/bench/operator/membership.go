@@ -132,6 +132,7 @@ func (d *bed) joins(ctx context.Context, h *hub) (joins, reads []float64, err er
 		}
 		join, read, err := d.join(ctx, device)
 		device.Leave()
+		d.stir()
 		if err != nil {
 			return nil, nil, err
 		}

@@ -104,6 +104,7 @@ func (d *bed) reports(ctx context.Context, h *hub, devices int) (reported, error
 		for _, device := range connected {
 			device.Leave()
 		}
+		d.stir()
 	}()
 	for i := range devices {
 		device, err := h.dial(ctx, deviceID(fleetSet, 1+i*100))
@@ -112,7 +113,8 @@ func (d *bed) reports(ctx context.Context, h *hub, devices int) (reported, error
 		}
 		connected = append(connected, device)
 	}
-	if _, err := d.quiet(ctx); err != nil { // the connections show, too
+	d.stir() // the connections show, too
+	if _, err := d.quiet(ctx); err != nil {
 		return reported{}, err
 	}
 	before := d.writes.total
