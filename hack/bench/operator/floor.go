@@ -26,8 +26,8 @@ const (
 	twoSet  = "two"
 )
 
-// floors measures on a fresh cluster without a manager. Either comes first in every
-// other call.
+// floors measures on a fresh cluster without a manager: first the four calls, then,
+// with those objects there, the two.
 func (b *bench) floors(ctx context.Context, n int, p payload) (out floors, err error) {
 	d, ctx, err := b.newBed(ctx)
 	if err != nil {

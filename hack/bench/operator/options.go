@@ -31,8 +31,18 @@ kube-apiserver, hubemulator and the manager. Prints a line every few seconds, th
 a table; exits with 1 when a row could not be measured and, with --check, when a
 bound was missed, naming row, measured and asked.
 
-Rows (--rows, in this order; what follows a converge uses its cluster):
+Rows (--rows, in this order; those up to restart share a fleet that converged):
 %s
+The hub never throttles, and its HubConnection declares tier S3 x 10 with
+ratePercent 100, but for converge-S1, whose hub has an S1 unit's throttles.
+Numbers come from the emulator's counters, the API server's audit log and the
+kernel; the manager is asked for its heap alone (--pprof-bind-address).
+
+Examples, from the repository:
+  make bench BENCHFLAGS='--rows idle,restart'       # the other rows stay as they were
+  make bench-check BENCHFLAGS='--n 500 --rounds 1 --out='    # small, writes no report
+  make bench BENCHFLAGS='--rows peers --keep-logs /tmp/logs'
+
 Flags:
 `
 
