@@ -41,6 +41,11 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 		r.contended(obj)
 		r.acknowledged(obj, seen)
 	}
+	if found.session != nil && seen.twin != nil {
+		if err := r.memberships.judge(obj.Namespace, found.key, seen.twin); err != nil {
+			log.FromContext(ctx).Error(err, "the twin cannot be held against the queries")
+		}
+	}
 	if found.session != nil { // else not asked: the memberships stand
 		r.describeMemberships(ctx, obj, found)
 	}

@@ -3,24 +3,31 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
 
 // maxMemberships is the schema's bound of status.memberships.
 const maxMemberships = 32
 
-// memberships remembers which devices each TwinQuery selected last, and wakes the
-// DeviceTwins of those that joined or left.
+// memberships remembers which devices each TwinQuery selects, and wakes the
+// DeviceTwins of those that joined or left. The hub's answer is the base; a twin that
+// was read since is judged by itself.
 type memberships struct {
+	clock   clock.PassiveClock
 	changed chan event.GenericEvent // DeviceTwins known by namespace, hub and device
 
 	mu      sync.RWMutex
@@ -28,21 +35,73 @@ type memberships struct {
 }
 
 type answer struct {
-	hub     types.NamespacedName
-	devices []string // or modules, as device/module; sorted
+	hub       types.NamespacedName
+	modules   bool
+	condition *query.Condition // nil while there is none that can be asked
+	devices   []string         // or modules, as device/module; sorted
+	// judged are the twins that were read since.
+	judged map[hub.ID]verdict
 }
 
-func newMemberships() *memberships {
-	return &memberships{changed: make(chan event.GenericEvent), answers: map[types.NamespacedName]answer{}}
+// verdict is whether a twin satisfied a condition when it was read.
+type verdict struct {
+	member bool
+	at     time.Time
 }
 
-// set stores a query's new answer. devices are sorted.
-func (m *memberships) set(ctx context.Context, query, hub types.NamespacedName, devices []string) {
+// indexLag is how late a hub's answer may be: it counts for less than a twin that was
+// read so long before it. IoT Hub's index was seen to be late by one to six seconds.
+const indexLag = 30 * time.Second
+
+func newMemberships(c clock.PassiveClock) *memberships {
+	return &memberships{clock: c, changed: make(chan event.GenericEvent), answers: map[types.NamespacedName]answer{}}
+}
+
+// set stores a query's new answer.
+func (m *memberships) set(ctx context.Context, name, at types.NamespacedName, found finding) {
 	m.mu.Lock()
-	before := m.answers[query]
-	m.answers[query] = answer{hub: hub, devices: devices}
+	before := m.answers[name]
+	now := answer{hub: at, modules: found.question.from == hub.Modules, condition: found.condition, devices: found.devices}
+	if before.condition != nil && now.condition != nil && before.hub == at && before.condition.String() == now.condition.String() {
+		now.judged = maps.Clone(before.judged)
+	}
+	changed := difference(before.devices, now.devices)
+	for id, judged := range now.judged {
+		if judged.at.Before(found.asked.Add(-indexLag)) {
+			delete(now.judged, id)
+			if judged.member != now.has(id) {
+				changed = append(changed, id.String())
+			}
+		}
+	}
+	m.answers[name] = now
 	m.mu.Unlock()
-	m.wake(ctx, query.Namespace, hub, difference(before.devices, devices))
+	m.wake(ctx, name.Namespace, at, changed)
+}
+
+// judge holds a twin that was read against every query of its object's namespace and
+// hub.
+func (m *memberships) judge(namespace string, at types.NamespacedName, twin *hub.Twin) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var document map[string]any
+	for name, known := range m.answers {
+		if name.Namespace != namespace || known.hub != at || known.condition == nil || known.modules != (twin.ID.Module != "") {
+			continue
+		}
+		if document == nil {
+			var err error
+			if document, err = twin.Document(); err != nil {
+				return err
+			}
+		}
+		if known.judged == nil {
+			known.judged = map[hub.ID]verdict{}
+			m.answers[name] = known
+		}
+		known.judged[twin.ID] = verdict{member: known.condition.Matches(document), at: m.clock.Now()}
+	}
+	return nil
 }
 
 // forget drops a query that is gone.
@@ -95,7 +154,7 @@ func (m *memberships) of(ctx context.Context, reader client.Reader, obj *v1alpha
 		found, answered := m.answers[client.ObjectKeyFromObject(&queries.Items[i])]
 		member := slices.Contains(obj.Status.Memberships, name)
 		if answered {
-			_, member = slices.BinarySearch(found.devices, idOf(obj).String())
+			member = found.has(idOf(obj))
 		}
 		if member {
 			names = append(names, name)
@@ -104,4 +163,13 @@ func (m *memberships) of(ctx context.Context, reader client.Reader, obj *v1alpha
 	m.mu.RUnlock()
 	slices.Sort(names)
 	return names[:min(len(names), maxMemberships)], nil
+}
+
+// has tells whether the query selects a twin, by the newer evidence.
+func (a answer) has(id hub.ID) bool {
+	if judged, ok := a.judged[id]; ok {
+		return judged.member
+	}
+	_, listed := slices.BinarySearch(a.devices, id.String())
+	return listed
 }

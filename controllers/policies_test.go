@@ -327,7 +327,7 @@ func TestModuleTwins(t *testing.T) {
 		return obj.Status.Memberships
 	}, patience).Should(Equal([]string{"modules"}))
 	w.awaitReady(modules)
-	w.Expect(modules.Status.Devices).To(Equal([]string{"d1/m1"}))
+	w.awaitDevices(modules, "d1/m1")
 
 	for _, change := range []string{"", "m2"} {
 		changed := obj.DeepCopy()

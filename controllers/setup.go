@@ -109,7 +109,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	var (
 		report = reporter{clock: opts.Clock, recorder: mgr.GetEventRecorder(eventSource), retry: opts.RetryInterval}
 		hubs   = newConnections(mgr.GetClient())
-		found  = newMemberships()
+		found  = newMemberships(opts.Clock)
 		fuses  = newGuards(opts.Clock)
 		kept   = newClaims(mgr.GetClient(), hubs)
 	)
@@ -132,7 +132,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		contention: newContention(opts.Clock), guards: fuses, claims: kept,
 		metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletionTimeout: opts.DeletionTimeout,
 	}
-	queries := &twinQueryReconciler{client: mgr.GetClient(), report: report, connections: hubs, memberships: found}
+	queries := &twinQueryReconciler{client: mgr.GetClient(), report: report, connections: hubs, memberships: found, askings: newAskings(opts.Clock)}
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
@@ -33,6 +34,7 @@ type twinQueryReconciler struct {
 	report      reporter
 	connections *connections
 	memberships *memberships
+	askings     *askings
 }
 
 func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
@@ -61,9 +63,12 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	devices, err := r.ask(ctx, &obj)
+	found, err := r.ask(ctx, &obj)
 	out := outcomeOf(err)
 	interval := obj.Spec.Interval.Duration
+	if !found.asked.IsZero() {
+		interval = max(interval-r.report.clock.Since(found.asked), busyRetry)
+	}
 	if out.class == unseen {
 		return r.report.next(ctx, out, interval)
 	}
@@ -73,7 +78,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	switch {
 	case out.class == succeeded:
 		out.message = "the hub answered"
-		answered(&obj.Status, devices, r.report.clock.Now().Truncate(time.Second))
+		answered(&obj.Status, found.devices, r.report.clock.Now().Truncate(time.Second))
 	case void(out):
 		obj.Status.Count, obj.Status.Devices, obj.Status.ObservedAt = nil, nil, nil
 	}
@@ -82,7 +87,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 		return r.report.next(ctx, outcomeOf(err), interval)
 	}
 	if out.class == succeeded || void(out) {
-		r.memberships.set(ctx, req.NamespacedName, hubOf(&obj), devices)
+		r.memberships.set(ctx, req.NamespacedName, hubOf(&obj), found)
 	}
 	return r.report.next(ctx, out, interval)
 }
@@ -97,30 +102,40 @@ func void(out outcome) bool {
 	return false
 }
 
-// ask returns the ids of the devices that the hub says the query selects, sorted.
-func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) ([]string, error) {
+// finding is what a hub said to a query.
+type finding struct {
+	question  question
+	condition *query.Condition
+	devices   []string // sorted
+	asked     time.Time
+}
+
+// ask asks the hub which devices the query selects, unless that was asked lately.
+func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) (finding, error) {
 	condition, errs := validation.TwinQuery(obj)
 	if len(errs) > 0 {
-		return nil, stopStalled(v1alpha1.ReasonInvalidQuery, validation.Text(errs)+". The hub was not asked")
+		return finding{}, stopStalled(v1alpha1.ReasonInvalidQuery, validation.Text(errs)+". The hub was not asked")
 	}
 	found, err := r.connections.resolve(ctx, obj.Namespace, obj.Spec.HubRef)
 	if err != nil {
-		return nil, err
+		return finding{}, err
 	}
 	if condition, err = found.scope.narrow(condition); err != nil {
-		return nil, err
+		return finding{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, maxQueryTime)
-	defer cancel()
-	from := hub.Devices
+	q := question{hub: found.key, from: hub.Devices, text: condition.String()}
 	if obj.Spec.From == string(hub.Modules) {
-		from = hub.Modules
+		q.from = hub.Modules
 	}
-	ids, err := found.session.QueryIDs(ctx, from, condition.String())
+	notOlder := obj.Spec.Interval.Duration
+	if handled(obj) != obj.Status.LastHandledReconcileAt {
+		notOlder = 0 // somebody wants to know now
+	}
+	devices, asked, err := r.askings.answer(q, notOlder, func() ([]string, error) { return q.ask(ctx, found.session) })
 	if hub.ReasonOf(err) == hub.ReasonRefused {
-		return nil, stopStalled(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
+		err = stopStalled(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
 	}
-	return names(ids), err
+	return finding{question: q, condition: condition, devices: devices, asked: asked}, err
 }
 
 // names are ids as a status shows them, sorted.

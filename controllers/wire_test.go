@@ -171,6 +171,7 @@ func TestBytesOnTheWire(t *testing.T) {
 		w.visitTwin(obj)
 		return obj.Status.Memberships
 	}, patience).Should(ConsistOf("q"))
+	w.awaitDevices(query, "d1")
 	w.awaitReadBacks(2)
 	before, operations, writes, events := tapped.count(), w.hub.Counters().Operations, w.writes(), w.eventReasons()
 	w.awaitReadBacks(5)
