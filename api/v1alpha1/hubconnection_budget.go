@@ -63,9 +63,8 @@ type Budget struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.fullSweepInterval) || !has(self.interval) || duration(self.fullSweepInterval) >= duration(self.interval)",message="must not be shorter than interval",fieldPath=".fullSweepInterval",reason=FieldValueInvalid
 type ReadBack struct {
-	// interval between two reads of a twin, at least one second. Each read counts
-	// against the hub's daily message quota: at the default, one device is 1,440
-	// messages a day.
+	// interval between two questions to the hub which twins have moved, at least one
+	// second. Only twins that moved are read.
 	// +optional
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:Type=string
