@@ -65,13 +65,11 @@ func (m *memberships) set(ctx context.Context, name, at types.NamespacedName, fo
 	if before.condition != nil && now.condition != nil && before.hub == at && before.condition.String() == now.condition.String() {
 		now.judged = maps.Clone(before.judged)
 	}
+	maps.DeleteFunc(now.judged, func(_ hub.ID, v verdict) bool { return v.at.Before(found.asked.Add(-indexLag)) })
 	changed := difference(before.devices, now.devices)
-	for id, judged := range now.judged {
-		if judged.at.Before(found.asked.Add(-indexLag)) {
-			delete(now.judged, id)
-			if judged.member != now.has(id) {
-				changed = append(changed, id.String())
-			}
+	for id, judged := range before.judged {
+		if judged.member != now.has(id) {
+			changed = append(changed, id.String())
 		}
 	}
 	m.answers[name] = now
@@ -110,7 +108,13 @@ func (m *memberships) forget(ctx context.Context, query types.NamespacedName) {
 	before := m.answers[query]
 	delete(m.answers, query)
 	m.mu.Unlock()
-	m.wake(ctx, query.Namespace, before.hub, before.devices)
+	members := slices.Clone(before.devices)
+	for id, judged := range before.judged {
+		if judged.member {
+			members = append(members, id.String())
+		}
+	}
+	m.wake(ctx, query.Namespace, before.hub, members)
 }
 
 func (m *memberships) wake(ctx context.Context, namespace string, hub types.NamespacedName, devices []string) {

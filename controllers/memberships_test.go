@@ -51,6 +51,17 @@ func TestMembershipFollowsTheDevice(t *testing.T) {
 	w.report("d1", `{"connectivity":"cellular"}`)
 	w.Eventually(w.memberships(obj), patience, "20ms").Should(Equal([]string{"cellular"}))
 
+	// It ends with the query as well, though the hub was never heard to confirm it.
+	twin := seldom(w.query("twin", query.Spec.Where))
+	twin.Spec.Where += " AND deviceId = 'd1' AND tags.plant = 'Redmond44'"
+	w.create(twin)
+	w.awaitReady(twin)
+	w.edit(obj, func() { obj.Spec.Tags = raw(`{"plant":"Redmond44"}`) })
+	w.Eventually(w.memberships(obj), patience, "20ms").Should(Equal([]string{"cellular", "twin"}))
+	w.Expect(twin.Status.Devices).To(BeEmpty())
+	w.delete(twin)
+	w.Eventually(w.memberships(obj), patience, "20ms").Should(Equal([]string{"cellular"}))
+
 	// The hub's answer from before the device changed does not count for more.
 	stall, err := w.hub.AddFault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultIndexStall})
 	w.Expect(err).NotTo(HaveOccurred())
