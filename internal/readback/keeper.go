@@ -219,7 +219,7 @@ func (k *keeper) finish(result swept) error {
 	if result.err != nil {
 		return result.err
 	}
-	k.marks[result.from].swept(result.newest, result.took)
+	k.marks[result.from].swept(result.newest, result.start, result.start.Add(result.took))
 	k.sweptAt[result.from] = result.start
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -245,7 +245,7 @@ func (k *keeper) delta(ctx context.Context, session hub.Session, from hub.Source
 	if err != nil {
 		return err
 	}
-	mark.delta(newest, k.clock.Since(start), late, pages)
+	mark.delta(newest, start, k.clock.Now(), late, pages)
 	return nil
 }
 

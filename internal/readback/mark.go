@@ -17,10 +17,13 @@ const (
 // mark is how far a hub's writes have been followed, by the hub's own clock: its
 // and ours may differ by any amount.
 type mark struct {
-	// newest write that the index has shown, and how long the look took that showed
-	// it: whatever was written meanwhile may have been left out of its first pages.
+	// newest write that the index has shown, and when, by our clock, the look ended
+	// that showed it first.
 	newest time.Time
-	took   time.Duration
+	seenAt time.Time
+	// asked is when, by our clock, the last look began. Whatever was written after
+	// that may be missing from it.
+	asked time.Time
 	// late is how late the index was seen to show a write. It fades.
 	late time.Duration
 	// silent counts the deltas in a row that showed nothing at all.
@@ -29,8 +32,14 @@ type mark struct {
 	pages int
 }
 
-// since is where the next delta begins.
-func (m *mark) since() time.Time { return m.newest.Add(-m.took - m.overlap()) }
+// since is where the next delta begins: at the hub's time when the last look began,
+// or earlier, since the hub's clock stood at the newest write at least when that was
+// seen; and so much before as the index may be late. It is never behind the newest
+// write, which every delta has to show.
+func (m *mark) since() time.Time {
+	lead := m.asked.Sub(m.seenAt) - m.overlap()
+	return m.newest.Add(min(lead, 0))
+}
 
 func (m *mark) overlap() time.Duration { return min(max(minOverlap, 2*m.late), maxOverlap) }
 
@@ -38,7 +47,7 @@ func (m *mark) overlap() time.Duration { return min(max(minOverlap, 2*m.late), m
 func (m *mark) usable() bool { return !m.newest.IsZero() && m.silent < maxSilent }
 
 // delta notes a delta that was answered to its last page.
-func (m *mark) delta(newest time.Time, took, late time.Duration, pages int) {
+func (m *mark) delta(newest, asked, ended time.Time, late time.Duration, pages int) {
 	m.pages = pages
 	m.late = max(late, m.late*9/10)
 	if pages == 0 {
@@ -49,17 +58,17 @@ func (m *mark) delta(newest time.Time, took, late time.Duration, pages int) {
 	}
 	m.silent = 0
 	if newest.After(m.newest) {
-		m.newest = newest
+		m.newest, m.seenAt = newest, ended
 	}
-	m.took = took
+	m.asked = asked
 }
 
 // swept notes a look at all twins. It starts the deltas anew where they cannot go
 // on by themselves.
-func (m *mark) swept(newest time.Time, took time.Duration) {
+func (m *mark) swept(newest, asked, ended time.Time) {
 	m.pages = 0 // whatever the next delta costs, it is not known yet
 	if m.usable() {
 		return
 	}
-	m.newest, m.took, m.silent = newest, took, 0
+	m.newest, m.asked, m.seenAt, m.silent = newest, asked, ended, 0
 }

@@ -14,29 +14,35 @@ func TestTheMarkFollowsTheHub(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	ours := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) // whatever our clock says
+	at := func(seconds int) time.Time { return ours.Add(time.Duration(seconds) * time.Second) }
 	m := &mark{}
 	g.Expect(m.usable()).To(BeFalse())
-	m.swept(start, 5*time.Second)
+	m.swept(start, at(0), at(5))
 	g.Expect(m.since()).To(Equal(start.Add(-5*time.Second-minOverlap)), "what was written while the sweep was read is not missed")
-	m.delta(start.Add(time.Minute), time.Second, 0, 1)
+	m.delta(start.Add(time.Minute), at(60), at(61), 0, 1)
 	g.Expect(m.since()).To(Equal(start.Add(59*time.Second - minOverlap)))
-	m.delta(start, time.Second, time.Minute, 1)
+	m.delta(start.Add(time.Minute), at(71), at(72), 0, 1)
+	g.Expect(m.since()).To(Equal(start.Add(70*time.Second-minOverlap)), "ten seconds later nothing older can show any more")
+	m.delta(start.Add(time.Minute), at(500), at(501), 0, 1)
+	g.Expect(m.since()).To(Equal(start.Add(time.Minute)), "the newest write is always asked for")
+	m.delta(start, at(510), at(511), time.Minute, 1)
 	g.Expect(m.newest).To(Equal(start.Add(time.Minute)), "it never goes back")
 	g.Expect(m.overlap()).To(Equal(2*time.Minute), "twice as late as was seen")
 	for range 20 {
-		m.delta(start.Add(time.Minute), time.Second, 0, 1)
+		m.delta(start.Add(time.Minute), at(520), at(521), 0, 1)
 	}
 	g.Expect(m.overlap()).To(Equal(minOverlap))
-	m.delta(start.Add(time.Minute), time.Second, time.Hour, 1)
+	m.delta(start.Add(time.Minute), at(530), at(531), time.Hour, 1)
 	g.Expect(m.overlap()).To(Equal(maxOverlap))
 
 	// A hub that does not even show its newest write cannot tell what was written.
 	for range maxSilent {
 		g.Expect(m.usable()).To(BeTrue())
-		m.delta(start, time.Second, 0, 0)
+		m.delta(start, at(540), at(541), 0, 0)
 	}
 	g.Expect(m.usable()).To(BeFalse())
-	m.swept(start.Add(-time.Hour), time.Second)
+	m.swept(start.Add(-time.Hour), at(550), at(551))
 	g.Expect(m.usable()).To(BeTrue())
 	g.Expect(m.newest).To(Equal(start.Add(-time.Hour)), "the device that wrote last may have been deleted")
 }
