@@ -96,13 +96,14 @@ func TestReconnectShowsWhatChangedAndWritesNothingElse(t *testing.T) {
 	h.desire(`{"a":1,"b":1}`)
 	device := run(t, h.options())
 	h.Eventually(h.reported, patience).Should(HaveLen(3))
+	h.Eventually(device.output.all, patience).Should(HaveLen(5)) // it says so once it has the answer
 	h.ResetCounters()
 
 	_, err := h.AddFault(hubemulator.Fault{Operation: "mqttDesiredNotification", Action: "dropAnswer", Count: 1})
 	h.Expect(err).NotTo(HaveOccurred())
 	h.desire(`{"b":null,"c":[true]}`)
 	h.Eventually(h.reported, patience).Should(Equal(map[string]any{"connectivity": "cellular", "a": 1.0, "c": []any{true}}))
-	h.Expect(device.output.all()[5:]).To(Equal([]string{
+	h.Eventually(func() []string { return device.output.all()[5:] }, patience).Should(Equal([]string{
 		"devicesim: disconnected",
 		"devicesim: connected to " + h.HostName() + " as d1",
 		"devicesim: desired b: removed ($version 3)",
