@@ -8,12 +8,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
@@ -33,8 +35,14 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		return r.letGo(ctx, obj, left)
 	}
 	remaining := r.deletionTimeout - r.report.clock.Since(obj.DeletionTimestamp.Time)
+	if out.class == parked {
+		out.message = "its turn at the hub did not come in time"
+	}
 	if remaining <= 0 || nothingToWaitFor(out) {
 		return r.letGo(ctx, obj, "the hub was not cleaned up: "+out.message)
+	}
+	if out.class == parked {
+		return ctrl.Result{RequeueAfter: remaining, Priority: ptr.To(priorityEdit)}, nil
 	}
 	if out.class != unseen {
 		before := obj.DeepCopy()
@@ -46,9 +54,11 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 			return r.report.next(ctx, outcomeOf(err), 0)
 		}
 	}
+	r.turns.withdraw(client.ObjectKeyFromObject(obj))
 	result, err := r.report.next(ctx, out, 0)
 	if err == nil {
 		result.RequeueAfter = max(min(result.RequeueAfter, remaining), time.Millisecond)
+		result.Priority = ptr.To(priorityEdit)
 	}
 	return result, err
 }
@@ -120,6 +130,12 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, obj *v1alpha1.Device
 	if err != nil {
 		return "", err
 	}
+	turn, err := r.turns.take(obj, found.session, dispatch.LookAndWrite, priorityEdit)
+	if err != nil {
+		return "", err
+	}
+	defer turn.Done()
+	ctx = dispatch.With(ctx, turn)
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete && successor == nil {
 		if deleted, err := r.deregister(ctx, obj, found); err != nil || deleted {
 			return "", err

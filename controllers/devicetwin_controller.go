@@ -10,10 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -37,6 +37,7 @@ type deviceTwinReconciler struct {
 	readBack    *readback.Group
 	settled     *settled
 	moved       *doorbell // rung for objects whose twin moved
+	turns       *turns
 	metrics     *Metrics
 
 	secretReader    client.Reader // not cached: the manager holds no Secrets
@@ -44,14 +45,15 @@ type deviceTwinReconciler struct {
 }
 
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	toTwins := handler.EnqueueRequestsFromMapFunc(dependents(r.client, &v1alpha1.DeviceTwinList{}))
-	toTwinsOfNamespace := handler.EnqueueRequestsFromMapFunc(guestsOf(r.client, &v1alpha1.DeviceTwinList{}))
+	toTwins := mapped(dependents(r.client, &v1alpha1.DeviceTwinList{}), priorityNews)
+	toTwinsOfNamespace := mapped(guestsOf(r.client, &v1alpha1.DeviceTwinList{}), priorityNews)
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DeviceTwin{}, builder.WithPredicates(declarationChanged())).
+		Watches(&v1alpha1.DeviceTwin{}, edits(r.turns.mark), builder.WithPredicates(declarationChanged())).
+		WatchesRawSource(r.turns.come.source()).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toTwins)).
-		WatchesRawSource(source.Channel(r.memberships.changed, handler.EnqueueRequestsFromMapFunc(twinsOfDevice(r.client)))).
+		WatchesRawSource(source.Channel(r.memberships.changed, mapped(twinsOfDevice(r.client), priorityNews))).
 		WatchesRawSource(r.moved.source()).
-		WatchesRawSource(source.Channel(r.claims.released, handler.EnqueueRequestsFromMapFunc(twinsOfID(r.client)))).
+		WatchesRawSource(source.Channel(r.claims.released, mapped(twinsOfID(r.client), priorityDrift))).
 		WatchesMetadata(namespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
 		Named("devicetwin").
@@ -83,9 +85,9 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (ctrl.Result, error) {
 	found, seen, err := r.visit(ctx, obj, direct)
 	out := outcomeOf(err)
-	if out.class == unseen {
+	if out.class == unseen || out.class == parked {
 		r.known(obj).PutBack(seen.hint)
-		return r.report.next(ctx, out, 0)
+		return r.next(ctx, obj, out, 0)
 	}
 	before := obj.DeepCopy()
 	if seen.idle {
@@ -99,9 +101,28 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 	}
 	if err := r.report.write(ctx, r.client, before, obj); err != nil {
 		r.known(obj).PutBack(seen.hint)
-		return r.report.next(ctx, outcomeOf(err), 0)
+		return r.next(ctx, obj, outcomeOf(err), 0)
 	}
-	return r.report.next(ctx, out, r.remember(obj, found, seen, out))
+	return r.next(ctx, obj, out, r.remember(obj, found, seen, out))
+}
+
+// next says when to visit an object again, and how urgent that is: what a person did
+// stays urgent until it has been looked at. One that is parked was not found to be in
+// step: its next visit asks the hub, whatever the index shows.
+func (r *deviceTwinReconciler) next(ctx context.Context, obj *v1alpha1.DeviceTwin, out outcome, interval time.Duration) (ctrl.Result, error) {
+	name := client.ObjectKeyFromObject(obj)
+	switch out.class {
+	case parked:
+		r.settled.undo(obj.UID)
+		return ctrl.Result{}, nil
+	case unseen, transient:
+	default:
+		r.turns.served(name)
+	}
+	r.turns.withdraw(name)
+	result, err := r.report.next(ctx, out, interval)
+	result.Priority = ptr.To(r.turns.marked(name, *result.Priority))
+	return result, err
 }
 
 // remember notes how far an object is in step with its twin. It returns when it is
@@ -133,6 +154,8 @@ func (r *deviceTwinReconciler) known(obj *v1alpha1.DeviceTwin) *readback.Known {
 // forget drops what is remembered of an object that is gone, and passes its twin on.
 func (r *deviceTwinReconciler) forget(ctx context.Context, name types.NamespacedName) {
 	r.readBack.Untrack(name)
+	r.turns.withdraw(name)
+	r.turns.served(name)
 	if uid := r.claims.release(ctx, name); uid != "" {
 		r.settled.forget(uid)
 		r.contention.forget(uid)
@@ -178,11 +201,18 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 	}
 	push := r.push(obj, found, declared)
 	seen := sight{declared: declared}
+	drifts := false
 	if !direct && r.settled.holds(obj, found) {
-		if seen, done := r.hinted(ctx, &push, seen); done {
-			return found, seen, nil
+		hinted, done := r.hinted(ctx, &push, seen)
+		if done {
+			return found, hinted, nil
 		}
+		drifts = true
 	}
+	if push.turn, err = r.turns.begin(obj, found.session, drifts); err != nil {
+		return found, seen, err
+	}
+	defer push.turn.end()
 	before := obj.DeepCopy()
 	seen.twin, err = push.run(ctx)
 	seen.done = push.done

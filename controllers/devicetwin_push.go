@@ -40,6 +40,7 @@ type push struct {
 	owner      *v1alpha1.OwnerTag
 	registrar  *registrar
 	target     twin.Target
+	turn       *turn
 	// admit says whether the hub may be changed now.
 	admit func(ctx context.Context) error
 
@@ -95,14 +96,14 @@ func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 
 // read reads the twin, of a device that is registered first if it has to be.
 func (p *push) read(ctx context.Context) (*hub.Twin, error) {
-	held, err := p.session.GetTwin(ctx, p.id)
+	held, err := p.session.GetTwin(p.turn.with(ctx), p.id)
 	if p.obj.Spec.Registration == v1alpha1.RegistrationCreate {
 		switch {
 		case err == nil:
 			err = p.registrar.found(ctx)
 		case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
 			if err = p.register(ctx); err == nil {
-				held, err = p.session.GetTwin(ctx, p.id)
+				held, err = p.session.GetTwin(p.turn.with(ctx), p.id)
 			}
 		}
 	}
@@ -154,13 +155,13 @@ func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 	if plan.Patch.Empty() {
 		return held, p.settle(ctx, plan, p.flights.landed(p.obj.UID))
 	}
-	if err := p.admit(ctx); err != nil {
+	if err := p.admitted(ctx, again); err != nil {
 		return held, err
 	}
 	if err := p.store(ctx, plan.Record, again); err != nil {
 		return nil, err
 	}
-	after, err := p.session.PatchTwin(ctx, p.id, held.ETag, hub.Patch(plan.Patch))
+	after, err := p.session.PatchTwin(p.turn.with(ctx), p.id, held.ETag, hub.Patch(plan.Patch))
 	if err != nil {
 		return nil, p.failed(err)
 	}
@@ -180,6 +181,15 @@ func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 			"the hub took the change and still differs at "+next.Changed.String())
 	}
 	return after, p.settle(ctx, next, p.flights.known(p.obj.UID))
+}
+
+// admitted tells whether the hub may be changed now. A first attempt asks for a turn to
+// write, if it has none yet; a later one holds its turn, and waits for its change.
+func (p *push) admitted(ctx context.Context, again bool) error {
+	if err := p.admit(ctx); err != nil || again {
+		return err
+	}
+	return p.turn.toWrite()
 }
 
 // failed notes a write whose outcome is not known.

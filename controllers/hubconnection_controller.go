@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
@@ -111,12 +112,15 @@ func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.Hu
 		return nil, err
 	}
 	key := client.ObjectKeyFromObject(conn)
-	config := hub.Config{CABundle: conn.Spec.CABundle, AllowedHostSuffixes: r.suffixes}
+	limits, err := limitsOf(conn)
+	if err != nil {
+		return nil, err
+	}
+	config := hub.Config{CABundle: conn.Spec.CABundle, AllowedHostSuffixes: r.suffixes, Limits: limits}
 	if conn.Spec.Auth.WorkloadIdentity != nil {
 		r.secrets.unfollow(key)
 		config.HostName, config.WorkloadIdentity = conn.Spec.HostName, r.identities.of(conn)
 	} else {
-		var err error
 		if config.ConnectionString, err = r.credential(ctx, conn); err != nil {
 			return nil, err
 		}
@@ -126,6 +130,16 @@ func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.Hu
 		return nil, err
 	}
 	return session, r.prove(ctx, key, session)
+}
+
+// limitsOf is how much of its hub a HubConnection lets us use.
+func limitsOf(conn *v1alpha1.HubConnection) (dispatch.Limits, error) {
+	tier := dispatch.Tier{SKU: string(conn.Spec.Tier.SKU), Units: int(conn.Spec.Tier.Units)}
+	limits, err := tier.Limits()
+	if err != nil {
+		return dispatch.Limits{}, fmt.Errorf("spec.tier: %w", err) // the schema lets none through
+	}
+	return limits.Share(int(conn.Spec.Budget.RatePercent), int(conn.Spec.Budget.DailyMessagesPercent)), nil
 }
 
 // checkConnection holds a declaration against the rules.

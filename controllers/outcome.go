@@ -29,6 +29,9 @@ const (
 	// unseen: something that this process has not looked at yet. Nothing is
 	// reported: what the status says stands.
 	unseen
+	// parked: the hub's dispatcher, which wakes the object when its turn has come.
+	// Nothing is reported either.
+	parked
 )
 
 // outcome is how one visit to an object ended.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -105,24 +106,31 @@ func (r reporter) eventFor(obj, about object, kind, reason, note string) {
 	r.recorder.Eventf(obj, about, kind, reason, action, "%s", bounded(note))
 }
 
-// next says when to visit the object again. An error goes to the queue's back-off.
+// next says when to visit the object again, and names a priority in any case. An error
+// goes to the queue's back-off.
 func (r reporter) next(ctx context.Context, out outcome, interval time.Duration) (ctrl.Result, error) {
+	after := time.Duration(0)
+	priority := priorityNews
 	switch out.class {
 	case succeeded:
-		return ctrl.Result{RequeueAfter: wait.Jitter(interval, intervalJitter)}, nil
-	case suspended:
-		return ctrl.Result{}, nil
+		after, priority = wait.Jitter(interval, intervalJitter), priorityReadBack
+	case suspended, parked:
 	case unseen:
 		if out.retryAfter == 0 {
-			return ctrl.Result{}, out.err
+			return ctrl.Result{Priority: ptr.To(priority)}, out.err
 		}
-		return ctrl.Result{RequeueAfter: out.retryAfter}, nil
+		after = out.retryAfter
 	case transient:
-		if out.retryAfter == 0 {
-			return ctrl.Result{}, out.err
+		if out.reason == v1alpha1.ReasonContended {
+			priority = priorityConflict
 		}
-		return ctrl.Result{RequeueAfter: wait.Jitter(out.retryAfter, throttleJitter)}, nil
+		if out.retryAfter == 0 {
+			return ctrl.Result{Priority: ptr.To(priority)}, out.err
+		}
+		after = wait.Jitter(out.retryAfter, throttleJitter)
+	default:
+		log.FromContext(ctx).V(1).Info("not ready", "reason", out.reason, "message", out.message)
+		after = wait.Jitter(max(out.retryAfter, r.retry), intervalJitter)
 	}
-	log.FromContext(ctx).V(1).Info("not ready", "reason", out.reason, "message", out.message)
-	return ctrl.Result{RequeueAfter: wait.Jitter(max(out.retryAfter, r.retry), intervalJitter)}, nil
+	return ctrl.Result{RequeueAfter: after, Priority: ptr.To(priority)}, nil
 }

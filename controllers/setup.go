@@ -27,7 +27,8 @@ type Options struct {
 	// AllowedHostSuffixes a connection string may name; hub.DefaultAllowedHostSuffixes()
 	// when empty.
 	AllowedHostSuffixes []string
-	// Workers of each controller; 8 when zero.
+	// Workers of each controller; 64 when zero. They bound how many objects are looked
+	// at at once; how many of them talk to one hub is bounded by its dispatcher.
 	Workers int
 	// RetryInterval is the pace at which an object is looked at again that needs a
 	// person, or another object; one minute when zero. What it refers to in the
@@ -52,7 +53,7 @@ type Options struct {
 }
 
 const (
-	defaultWorkers       = 8
+	defaultWorkers       = 64
 	defaultRetryInterval = time.Minute
 	defaultMaxBackoff    = 2 * time.Minute
 	defaultProbeInterval = 5 * time.Minute
@@ -82,10 +83,14 @@ func (o Options) withDefaults() Options {
 		o.AllowedHostSuffixes = hub.DefaultAllowedHostSuffixes()
 	}
 	if o.Sessions == nil {
-		o.Sessions = hub.NewPool(hub.PoolOptions{})
+		o.Sessions = hub.NewPool(hub.PoolOptions{MaxInFlight: PlacesPerHub(o.Workers)})
 	}
 	return o
 }
+
+// PlacesPerHub is how many of so many workers may look at objects of one hub at once:
+// one that hangs must not hold most of them.
+func PlacesPerHub(workers int) int { return max(1, workers/4) }
 
 func (o Options) controller() controller.Options {
 	return controller.Options{
@@ -117,7 +122,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	failing := &doorbell{}
 	probes := newProbes()
 	readBack := readback.NewGroup(clock.RealClock{}, readback.Told{
-		Moved: func(object types.NamespacedName) { moved.ring(object, 0) },
+		Moved: func(object types.NamespacedName) { moved.ring(object, priorityNews) },
 		Failing: func(hub types.NamespacedName) {
 			probes.forget(hub)
 			failing.ring(hub, 0)
@@ -130,7 +135,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		readBack: readBack, settled: newSettled(opts.Clock), moved: moved,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
 		contention: newContention(opts.Clock), guards: fuses, claims: kept,
-		metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletionTimeout: opts.DeletionTimeout,
+		turns: newTurns(opts.Sessions), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletionTimeout: opts.DeletionTimeout,
 	}
 	queries := &twinQueryReconciler{client: mgr.GetClient(), report: report, connections: hubs, memberships: found, askings: newAskings(opts.Clock)}
 	connections := &hubConnectionReconciler{

@@ -98,9 +98,11 @@ type world struct {
 	account string
 	stop    context.CancelFunc // ends the manager and waits
 	options controllers.Options
-	policy  string   // of the hub's connection string; service by default
-	also    []string // further namespaces the manager sees
-	env     *testenv.Env
+	// hubOptions of the hub, which has a device d1 unless they say otherwise.
+	hubOptions hubemulator.Options
+	policy     string   // of the hub's connection string; service by default
+	also       []string // further namespaces the manager sees
+	env        *testenv.Env
 	// uninstalled tells that the kinds are gone, and the objects with them.
 	uninstalled bool
 }
@@ -128,13 +130,14 @@ func newWorld(t *testing.T, settings ...setting) *world {
 	t.Helper()
 	// Not the test's own context, which ends before the checks at its end.
 	w := &world{T: t, WithT: *NewWithT(t), ctx: context.Background(), env: suite.env}
+	w.hubOptions.Devices = []string{"d1"}
 	for _, set := range settings {
 		set(w)
 	}
 	admin, err := client.New(w.env.Config(), client.Options{Scheme: suite.scheme})
 	w.Expect(err).NotTo(HaveOccurred())
 	w.client = admin
-	w.hub, err = hubemulator.Start(context.Background(), hubemulator.Options{Devices: []string{"d1"}})
+	w.hub, err = hubemulator.Start(context.Background(), w.hubOptions)
 	w.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { w.Expect(w.hub.Close()).To(Succeed()) })
 	w.ns = testenv.Namespace(t, admin, nil)
@@ -168,7 +171,11 @@ func (w *world) startManager() {
 	options := w.options
 	options.AllowedHostSuffixes = []string{"localhost", "127.0.0.1", ".azure-devices.net", ".invalid"}
 	options.RetryInterval, options.MaxBackoff = cmp.Or(w.options.RetryInterval, 200*time.Millisecond), 200*time.Millisecond
-	options.Sessions = hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{QueriesPerMinute: 10_000}})
+	pool := hub.PoolOptions{MaxInFlight: controllers.PlacesPerHub(cmp.Or(options.Workers, 64))}
+	if w.hubOptions.Tier == "" {
+		pool.Limits = dispatch.Limits{QueriesPerMinute: 10_000}
+	}
+	options.Sessions = hub.NewPool(pool)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.Expect(controllers.Setup(ctx, mgr, options)).To(Succeed())
 	ended := make(chan error, 1)
@@ -230,7 +237,10 @@ func (w *world) connection(name string) *v1alpha1.HubConnection {
 	conn.Spec.CABundle = w.hub.CACertificatePEM()
 	conn.Spec.ReadBack.Interval.Duration = readBack
 	conn.Spec.ReadBack.FullSweepInterval.Duration = readBack
-	conn.Spec.Tier = v1alpha1.Tier{SKU: "S3", Units: 10}
+	conn.Spec.Tier = v1alpha1.Tier{SKU: v1alpha1.SKUS3, Units: 10} // a hub without limits is declared as the largest one
+	if tier := w.hubOptions.Tier; tier != "" {
+		conn.Spec.Tier = v1alpha1.Tier{SKU: v1alpha1.SKU(tier), Units: 1}
+	}
 	conn.Spec.Budget.RatePercent = 100
 	return conn
 }

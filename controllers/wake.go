@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -52,12 +51,7 @@ func (d *doorbell) ring(name types.NamespacedName, priority int) {
 	if queue == nil {
 		return // it is about to look at every object anyway
 	}
-	request := reconcile.Request{NamespacedName: name}
-	if prioritized, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-		prioritized.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
-		return
-	}
-	queue.Add(request)
+	enqueue(queue, priority, reconcile.Request{NamespacedName: name})
 }
 
 // connectionNamed is a HubConnection by its name alone, as news of it need it.

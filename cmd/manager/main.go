@@ -79,7 +79,7 @@ func parse() (options, zap.Options) {
 		"act only while holding a Lease, so that several managers can stand by")
 	flag.StringVar(&opts.hostSuffixes, "allowed-host-suffixes", strings.Join(hub.DefaultAllowedHostSuffixes(), ","),
 		"comma-separated host names, or suffixes that begin with a dot, which connection strings may name; no token is made for any other host")
-	flag.IntVar(&opts.workers, "workers", 8, "objects of each kind to work on at the same time")
+	flag.IntVar(&opts.workers, "workers", 64, "objects of each kind to work on at the same time; at most a quarter of them talk to one hub")
 	flag.DurationVar(&opts.deletionTimeout, "deletion-timeout", 10*time.Minute,
 		"how long to try to clean the hub up behind a deleted DeviceTwin of deletionPolicy Clear or Delete; then it is let go")
 	flag.StringVar(&opts.authorityHost, "entra-authority-host", hub.DefaultAuthorityHost,
@@ -146,7 +146,7 @@ func run(ctx context.Context, opts options) error {
 		}
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
-		Sessions:            hub.NewPool(hub.PoolOptions{Metrics: hubMetrics}),
+		Sessions:            hub.NewPool(hub.PoolOptions{Metrics: hubMetrics, MaxInFlight: controllers.PlacesPerHub(opts.workers)}),
 		AllowedHostSuffixes: split(opts.hostSuffixes),
 		Workers:             opts.workers,
 		DeletionTimeout:     opts.deletionTimeout,
