@@ -38,6 +38,7 @@ type hubConnectionReconciler struct {
 	suffixes     []string
 	probeEvery   time.Duration
 	probes       *probes
+	uses         *uses
 	failing      *doorbell // rung for hubs that stopped to answer
 }
 
@@ -87,13 +88,13 @@ func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	return r.report.next(ctx, out, r.interval(&conn))
 }
 
-// interval is when to look at a HubConnection again that works: soon while changes
-// are stopped, so that their count keeps up.
+// interval is when to look at a HubConnection again that works, for the numbers of its
+// use: sooner while changes are stopped, so that their count keeps up.
 func (r *hubConnectionReconciler) interval(conn *v1alpha1.HubConnection) time.Duration {
 	if meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionPaused) {
-		return min(r.report.retry, r.probeEvery)
+		return min(r.report.retry, r.uses.every, r.probeEvery)
 	}
-	return r.probeEvery
+	return min(r.uses.every, r.probeEvery)
 }
 
 func (r *hubConnectionReconciler) forget(ctx context.Context, key types.NamespacedName) {
@@ -102,6 +103,7 @@ func (r *hubConnectionReconciler) forget(ctx context.Context, key types.Namespac
 	r.guards.forget(key)
 	r.readBack.Forget(key)
 	r.probes.forget(key)
+	r.uses.forget(key)
 	r.connections.forget(ctx, key)
 }
 
@@ -223,6 +225,9 @@ func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha
 	conn.Status.LastHandledReconcileAt = handled(conn)
 	if session != nil {
 		conn.Status.HostName = session.Host()
+		if err := r.uses.describe(ctx, conn, session); err != nil {
+			return false, err
+		}
 	}
 	r.report.conditions(conn, out)
 	conn.Status.Guard, released = r.guards.configure(conn, client.ObjectKeyFromObject(conn))

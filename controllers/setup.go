@@ -40,6 +40,9 @@ type Options struct {
 	// ProbeInterval is how often a HubConnection that works is proved again; five
 	// minutes when zero.
 	ProbeInterval time.Duration
+	// UseInterval is how often the numbers in a HubConnection's status are written at
+	// most; one minute when zero.
+	UseInterval time.Duration
 	// DeletionTimeout is how long the hub is tried to be cleaned up behind a deleted
 	// DeviceTwin of deletionPolicy Clear or Delete before it is let go; ten minutes
 	// when zero.
@@ -57,6 +60,7 @@ const (
 	defaultRetryInterval = time.Minute
 	defaultMaxBackoff    = 2 * time.Minute
 	defaultProbeInterval = 5 * time.Minute
+	defaultUseInterval   = time.Minute
 	minBackoff           = 500 * time.Millisecond
 )
 
@@ -72,6 +76,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ProbeInterval == 0 {
 		o.ProbeInterval = defaultProbeInterval
+	}
+	if o.UseInterval == 0 {
+		o.UseInterval = defaultUseInterval
 	}
 	if o.DeletionTimeout == 0 {
 		o.DeletionTimeout = defaultDeletionTimeout
@@ -144,6 +151,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		guards:     fuses,
 		readBack:   readBack,
 		identities: identities{kube: kube, entra: opts.Entra},
+		uses:       newUses(mgr.GetClient(), report, opts.UseInterval),
 		probeEvery: opts.ProbeInterval,
 		probes:     probes, failing: failing,
 	}

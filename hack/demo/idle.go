@@ -13,9 +13,10 @@ import (
 const (
 	// settleLimit bounds the wait for the last writes of the story, which are
 	// taken as done when nothing was written for settleQuiet: longer than a
-	// read-back.
-	settleLimit = 30 * time.Second
-	settleQuiet = 12 * time.Second
+	// read-back, and than the minute within which the numbers in a
+	// HubConnection's status are written.
+	settleLimit = 150 * time.Second
+	settleQuiet = 66 * time.Second
 	// idleTime is how long nothing may be written, over at least
 	// minQuestions to the hub: each 10 s what moved, and which devices the
 	// tutorial's two TwinQueries select, which makes 12 of them.

@@ -1,0 +1,135 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// uses tell what is made of each hub: numbers that move all the time, and are written
+// at most once in an interval.
+type uses struct {
+	client client.Reader
+	report reporter
+	clock  clock.PassiveClock
+	every  time.Duration
+
+	mu   sync.Mutex
+	told map[types.NamespacedName]told
+}
+
+// told is when the numbers of a HubConnection were written, and for which host the
+// count of an earlier process was taken over.
+type told struct {
+	at   time.Time
+	host string
+}
+
+func newUses(reader client.Reader, report reporter, every time.Duration) *uses {
+	return &uses{client: reader, report: report, clock: report.clock, every: every, told: map[types.NamespacedName]told{}}
+}
+
+func (u *uses) forget(key types.NamespacedName) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.told, key)
+}
+
+// describe brings the numbers of a status up to date, if it is time to. The first time
+// it takes over what an earlier process told of the day's messages, and leaves the rest
+// as it stands: a start writes nothing.
+func (u *uses) describe(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session) error {
+	key := client.ObjectKeyFromObject(conn)
+	turns, now := session.Dispatcher(), u.clock.Now()
+	u.mu.Lock()
+	last := u.told[key]
+	if last.host != session.Host() {
+		turns.Restore(conn.Status.QuotaDay, int(conn.Status.QuotaUsedPercent))
+		last = told{at: now, host: session.Host()}
+		u.told[key] = last
+	}
+	u.mu.Unlock()
+	if now.Sub(last.at) < u.every {
+		return nil
+	}
+	before := conn.Status.DeepCopy()
+	counts, err := u.count(ctx, key)
+	if err != nil {
+		return err
+	}
+	conn.Status.Twins = counts
+	backlogOf(&conn.Status.HubUse, turns.Backlog(), now)
+	u.messages(conn, turns.Messages())
+	if !equality.Semantic.DeepEqual(before, &conn.Status) {
+		u.mu.Lock()
+		u.told[key] = told{at: now, host: last.host}
+		u.mu.Unlock()
+	}
+	return nil
+}
+
+func backlogOf(use *v1alpha1.HubUse, backlog dispatch.Backlog, now time.Time) {
+	use.Backlog, use.BacklogEndsAt = int32(min(max(backlog.Parked, 0), 1<<30)), nil
+	if backlog.Parked > 0 {
+		use.BacklogEndsAt = ptr.To(metav1.NewTime(now.Add(backlog.EndsIn).Truncate(time.Second)))
+	}
+}
+
+// pressures say what a HubConnection is told of each pressure. The texts do not move
+// with the count: each of them is a write.
+var pressures = map[dispatch.Pressure]outcome{
+	dispatch.MessagesLow: {reason: v1alpha1.ReasonDailyMessagesLow,
+		message: "less than half of an even share of today's %d messages is left until 00:00 UTC: twins are read back less often"},
+	dispatch.MessagesUsed: {reason: v1alpha1.ReasonDailyMessagesUsed,
+		message: "today's %d messages are used up: until 00:00 UTC only changes go on. Raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
+	dispatch.QuotaExceeded: {reason: v1alpha1.ReasonQuotaExceeded,
+		message: "the hub has refused for its daily quota, of which %d messages are the operator's share: it starts anew at 00:00 UTC, or with more units"},
+}
+
+func (u *uses) messages(conn *v1alpha1.HubConnection, m dispatch.Messages) {
+	conn.Status.QuotaUsedPercent, conn.Status.QuotaDay = int32(min(max(m.UsedPercent, 0), 1<<30)), m.Day
+	if m.UsedPercent == 0 {
+		conn.Status.QuotaDay = "" // a day on which nothing happens is not told of
+	}
+	out, pressed := pressures[m.Pressure]
+	if pressed {
+		out.message = fmt.Sprintf(out.message, m.Limit)
+	}
+	u.report.while(conn, v1alpha1.ConditionQuotaPressure, pressed, out)
+}
+
+// count counts the DeviceTwins of a HubConnection; nil when it has none.
+func (u *uses) count(ctx context.Context, key types.NamespacedName) (*v1alpha1.TwinCounts, error) {
+	var twins v1alpha1.DeviceTwinList
+	if err := u.client.List(ctx, &twins, client.MatchingFields{hubIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("counting DeviceTwins: %w", err)
+	}
+	if len(twins.Items) == 0 {
+		return nil, nil
+	}
+	counts := &v1alpha1.TwinCounts{Total: int32(min(len(twins.Items), 1<<30))}
+	for i := range twins.Items {
+		conditions := twins.Items[i].Status.Conditions
+		for condition, n := range map[string]*int32{
+			v1alpha1.ConditionReady: &counts.Ready, v1alpha1.ConditionDrifted: &counts.Drifted, v1alpha1.ConditionContended: &counts.Contended,
+		} {
+			if meta.IsStatusConditionTrue(conditions, condition) {
+				*n++
+			}
+		}
+	}
+	return counts, nil
+}
