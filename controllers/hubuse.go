@@ -92,9 +92,9 @@ func backlogOf(use *v1alpha1.HubUse, backlog dispatch.Backlog, now time.Time) {
 // with the count: each of them is a write.
 var pressures = map[dispatch.Pressure]outcome{
 	dispatch.MessagesLow: {reason: v1alpha1.ReasonDailyMessagesLow,
-		message: "less than half of an even share of today's %d messages is left until 00:00 UTC: twins are read back less often"},
+		message: "less than half of an even share of today's %d messages is left until 00:00 UTC. Lengthen spec.readBack, raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
 	dispatch.MessagesUsed: {reason: v1alpha1.ReasonDailyMessagesUsed,
-		message: "today's %d messages are used up: until 00:00 UTC only changes go on. Raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
+		message: "today's %d messages are used up before 00:00 UTC, and what goes on takes from the hub's other users. Raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
 	dispatch.QuotaExceeded: {reason: v1alpha1.ReasonQuotaExceeded,
 		message: "the hub has refused for its daily quota, of which %d messages are the operator's share: it starts anew at 00:00 UTC, or with more units"},
 }

@@ -47,7 +47,7 @@ const (
 
 	// ConditionQuotaPressure is True on a HubConnection while the operator's share
 	// of the hub's daily message quota does not last until 00:00 UTC at the pace
-	// that is declared: reading back is slowed down. Absent otherwise.
+	// that is declared. Nothing is held back for it. Absent otherwise.
 	ConditionQuotaPressure = "QuotaPressure"
 )
 
@@ -191,7 +191,7 @@ const (
 	// ReasonDailyMessagesLow: for the rest of the day there is less than half of an
 	// even share left.
 	ReasonDailyMessagesLow = "DailyMessagesLow"
-	// ReasonDailyMessagesUsed: the share is used up; only changes go on.
+	// ReasonDailyMessagesUsed: the share is used up.
 	ReasonDailyMessagesUsed = "DailyMessagesUsed"
 )
 

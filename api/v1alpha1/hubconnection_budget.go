@@ -50,8 +50,8 @@ type Budget struct {
 	// +kubebuilder:validation:Maximum=100
 	RatePercent int32 `json:"ratePercent,omitempty"`
 
-	// dailyMessagesPercent of the tier's daily message quota. Edits always go
-	// through; reading back slows down so that the share lasts until 00:00 UTC.
+	// dailyMessagesPercent of the tier's daily message quota. Nothing is held back
+	// for it: the condition QuotaPressure tells when it does not last until 00:00 UTC.
 	// +optional
 	// +kubebuilder:default=20
 	// +kubebuilder:validation:Minimum=1
@@ -113,8 +113,7 @@ type HubUse struct {
 	BacklogEndsAt *metav1.Time `json:"backlogEndsAt,omitempty"`
 
 	// quotaUsedPercent of the operator's share of the daily message quota,
-	// spec.budget.dailyMessagesPercent, in steps of 10, rounded up. It can pass 100:
-	// edits always go through.
+	// spec.budget.dailyMessagesPercent, in steps of 10, rounded up. It can pass 100.
 	// +optional
 	QuotaUsedPercent int32 `json:"quotaUsedPercent,omitempty"`
 
