@@ -77,3 +77,15 @@ func TestTheDaysMessagesSurviveARestart(t *testing.T) {
 	w.create(obj)
 	w.awaitReady(obj) // a person's change goes through
 }
+
+// TestTheUseIsToldOnceInAWhile: however often the HubConnection is looked at.
+func TestTheUseIsToldOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn := w.connect()
+	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
+	w.create(obj)
+	w.awaitReady(obj)
+	w.visit(conn, func() string { return conn.Status.LastHandledReconcileAt })
+	w.Expect(conn.Status.HubUse).To(Equal(v1alpha1.HubUse{}))
+}

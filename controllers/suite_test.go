@@ -196,10 +196,11 @@ func (w *world) newManager(account *rest.Config) ctrl.Manager {
 		namespaces[name] = cache.Config{}
 	}
 	mgr, err := ctrl.NewManager(account, ctrl.Options{
-		Scheme:     suite.scheme,
-		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Cache:      cache.Options{DefaultNamespaces: namespaces},
-		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+		Scheme:  suite.scheme,
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache:   cache.Options{DefaultNamespaces: namespaces},
+		// A panic is the end of the test, not a retry that hides it.
+		Controller: config.Controller{SkipNameValidation: ptr.To(true), RecoverPanic: ptr.To(false)},
 	})
 	w.Expect(err).NotTo(HaveOccurred())
 	return mgr
@@ -353,6 +354,11 @@ func (w *world) desired(device string) string {
 // somebodyElse writes to a twin behind the manager's back.
 func (w *world) somebodyElse(device string, tags map[string]any) {
 	w.Helper()
+	w.somebodyElsePatches(device, hub.Patch{Tags: tags})
+}
+
+func (w *world) somebodyElsePatches(device string, patch hub.Patch) {
+	w.Helper()
 	session, err := hub.Open(hub.Config{
 		ConnectionString: w.credential("iothubowner"), CABundle: w.hub.CACertificatePEM(), AllowedHostSuffixes: []string{"localhost"},
 	})
@@ -360,7 +366,7 @@ func (w *world) somebodyElse(device string, tags map[string]any) {
 	w.Eventually(func() error {
 		twin, err := session.GetTwin(w.ctx, hub.ID{Device: device})
 		w.Expect(err).NotTo(HaveOccurred())
-		_, err = session.PatchTwin(w.ctx, hub.ID{Device: device}, twin.ETag, hub.Patch{Tags: tags})
+		_, err = session.PatchTwin(w.ctx, hub.ID{Device: device}, twin.ETag, patch)
 		return err
 	}, patience).Should(Succeed())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 // withTier gives the hub the throttles of an S1, and further devices.
@@ -110,22 +111,69 @@ func TestAnEditOvertakesABacklog(t *testing.T) {
 	w.Eventually(func() int { return w.ready("hub") }).WithTimeout(30 * time.Second).Should(Equal(61))
 }
 
-// TestAHubIsNotAskedMoreThanItAllows: no request of a rollout is refused.
+// TestAHubIsNotAskedMoreThanItAllows: a rollout takes the time that the declared share
+// gives it, a second's worth at once and the rest at its rate, and nothing is refused.
 func TestAHubIsNotAskedMoreThanItAllows(t *testing.T) {
 	t.Parallel()
-	devices := numbered("c", 300)
-	w := newWorld(t, withTier(devices...))
+	for name, tt := range map[string]struct {
+		percent int32
+		objects int
+		atLeast time.Duration
+	}{
+		"four fifths": {percent: 80, objects: 300, atLeast: 6500 * time.Millisecond}, // 40, and 260 at 40 a second
+		"a fifth":     {percent: 20, objects: 95, atLeast: 8500 * time.Millisecond},  // 10, and 85 at 10 a second
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			devices := numbered("c", tt.objects)
+			w := newWorld(t, withTier(devices...))
+			w.crowd("hub", devices)
+			w.createSecret("hub", w.credential("service"))
+			conn := w.connection("hub")
+			conn.Spec.Budget.RatePercent = tt.percent
+			conn.Spec.ReadBack.Interval.Duration, conn.Spec.ReadBack.FullSweepInterval.Duration = time.Hour, time.Hour
+			started := time.Now()
+			w.create(conn)
+			w.Eventually(func() int { return w.calls("updateTwin") }).WithTimeout(60 * time.Second).Should(Equal(tt.objects))
+			w.Expect(time.Since(started)).To(BeNumerically(">=", tt.atLeast))
+			w.Eventually(func() int { return w.ready("hub") }, patience).Should(Equal(tt.objects))
+			operations := w.hub.Counters().Operations
+			for name, counted := range operations {
+				w.Expect(counted.Statuses).NotTo(HaveKey("429"), name)
+			}
+			w.Expect(w.calls("updateTwin")).To(Equal(tt.objects), "each is written once")
+		})
+	}
+}
+
+// TestWhatDriftsWhileItsHubIsBusyIsRestored: the index tells of it once, and the object
+// has to wait for its turn.
+func TestWhatDriftsWhileItsHubIsBusyIsRestored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) { w.options.Workers = 4 }) // one of them for each hub
 	w.createSecret("hub", w.credential("service"))
 	conn := w.connection("hub")
-	conn.Spec.Budget.RatePercent = 80
-	conn.Spec.ReadBack.Interval.Duration, conn.Spec.ReadBack.FullSweepInterval.Duration = time.Hour, time.Hour
+	conn.Spec.ReadBack.FullSweepInterval.Duration = time.Hour
 	w.create(conn)
 	w.awaitReady(conn)
-	w.crowd("hub", devices)
-	w.Eventually(func() int { return w.ready("hub") }).WithTimeout(60 * time.Second).Should(Equal(300))
-	operations := w.hub.Counters().Operations
-	for name, counted := range operations {
-		w.Expect(counted.Statuses).NotTo(HaveKey("429"), name)
-	}
-	w.Expect(operations["updateTwin"].Calls).To(BeEquivalentTo(300), "each is written once")
+	obj := w.twin("t1", "d1", "", `{"power_level":1}`)
+	w.create(obj)
+	w.awaitReady(obj)
+	_, err := w.hub.AddDevice("slow")
+	w.Expect(err).NotTo(HaveOccurred())
+	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "getTwin", DeviceID: "slow", Action: hubemulator.FaultHold})
+	w.Expect(err).NotTo(HaveOccurred())
+	w.crowd("hub", []string{"slow"})
+	w.Eventually(func() int { return w.hub.Faults()[0].Held }, patience).Should(Equal(1))
+	w.somebodyElsePatches("d1", hub.Patch{Desired: map[string]any{"power_level": 9}})
+	written := w.calls("updateTwin")
+	w.awaitReadBacks(3)
+	w.Expect(w.calls("updateTwin")).To(Equal(written), "it waits")
+	silent, err := w.hub.AddFault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHold})
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Eventually(func() int { return w.hub.Faults()[1].Held }, patience).Should(Equal(1), "the index tells no more")
+	w.hub.RemoveFault(fault)
+	w.Eventually(w.eventReasons, patience).Should(ContainElement(HavePrefix("DriftCorrected restored on the hub: desired.power_level")))
+	w.Eventually(func() int { return w.ready("hub") }, patience).Should(Equal(2))
+	w.hub.RemoveFault(silent)
 }

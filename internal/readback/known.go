@@ -55,9 +55,9 @@ func (k *Known) Gone() {
 	}
 }
 
-// PutBack returns the twin of an Evidence that could not be dealt with.
+// PutBack returns the twin of an Evidence that could not be dealt with, if there was one.
 func (k *Known) PutBack(twin *hub.Twin) {
-	if k != nil {
+	if k != nil && twin != nil {
 		k.book.putBack(twin)
 	}
 }

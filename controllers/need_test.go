@@ -1,0 +1,59 @@
+package controllers
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+)
+
+// TestWhatAVisitNeeds follows from what was last known of the object.
+func TestWhatAVisitNeeds(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		synced   *metav1.Condition
+		need     dispatch.Need
+		priority int
+	}{
+		"never seen":  {nil, dispatch.LookAndWrite, priorityNews},
+		"edited":      {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 1}, dispatch.LookAndWrite, priorityNews},
+		"in step":     {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 2}, dispatch.Look, priorityReadBack},
+		"not in step": {&metav1.Condition{Status: metav1.ConditionFalse, ObservedGeneration: 2}, dispatch.LookAndWrite, priorityNews},
+		"contended": {&metav1.Condition{Status: metav1.ConditionFalse, ObservedGeneration: 2, Reason: v1alpha1.ReasonContended},
+			dispatch.LookAndWrite, priorityConflict},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			obj := rivalTwin("t1", "u1", func(obj *v1alpha1.DeviceTwin) {
+				obj.Generation = 2
+				if tt.synced != nil {
+					tt.synced.Type = v1alpha1.ConditionSynced
+					obj.Status.Conditions = []metav1.Condition{*tt.synced}
+				}
+			})
+			need, priority := needOf(obj)
+			g.Expect(need).To(Equal(tt.need))
+			g.Expect(priority).To(Equal(tt.priority))
+		})
+	}
+}
+
+// TestWhatAPersonDidStaysUrgent until it has been looked at.
+func TestWhatAPersonDidStaysUrgent(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	turns := newTurns(nil)
+	name, other := types.NamespacedName{Name: "a"}, types.NamespacedName{Name: "b"}
+	g.Expect(turns.marked(name, priorityReadBack)).To(Equal(priorityReadBack))
+	turns.mark(name, priorityEdit)
+	turns.mark(name, priorityCreate)
+	g.Expect(turns.marked(name, priorityReadBack)).To(Equal(priorityEdit))
+	g.Expect(turns.marked(other, priorityReadBack)).To(Equal(priorityReadBack))
+	turns.served(name)
+	g.Expect(turns.marked(name, priorityDrift)).To(Equal(priorityDrift))
+}
