@@ -121,9 +121,11 @@ func (k *keeper) idle(ctx context.Context, wait time.Duration) bool {
 		if session == nil {
 			continue
 		}
+		var errs []error
 		for _, from := range sources {
-			k.note(ctx, k.read(ctx, session, from))
+			errs = append(errs, k.read(ctx, session, from))
 		}
+		k.note(ctx, errors.Join(errs...)) // what one source came to is not the other's
 	}
 }
 
