@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/sizes"
 )
 
 // options are the command line.
@@ -42,7 +43,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("emulator", flag.ContinueOnError)
 	flags.SetOutput(help)
-	sizes := flags.String("devices", "10000,100000", "`numbers` of devices to measure with, ascending")
+	devices := flags.String("devices", "10000,100000", "`numbers` of devices to measure with, ascending")
 	flags.IntVar(&o.rounds, "rounds", 7, "`number` of rounds for each operation and number of devices")
 	flags.DurationVar(&o.duration, "duration", 2*time.Second, "`time` that either side of a round takes")
 	flags.IntVar(&o.connections, "connections", 32, "`number` of clients, each with a connection that it keeps")
@@ -65,22 +66,10 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	}
 	o.parts = strings.Split(*wanted, ",")
 	var err error
-	if o.sizes, err = parseSizes(*sizes); err != nil {
+	if o.sizes, err = sizes.Parse("devices", *devices); err != nil {
 		return options{}, err
 	}
 	return o, o.validate()
-}
-
-func parseSizes(text string) ([]int, error) {
-	var sizes []int
-	for field := range strings.SplitSeq(text, ",") {
-		size, err := strconv.Atoi(field)
-		if err != nil || size < 1 || len(sizes) > 0 && size <= sizes[len(sizes)-1] {
-			return nil, fmt.Errorf("--devices %q: give numbers above 0, ascending, separated by commas", text)
-		}
-		sizes = append(sizes, size)
-	}
-	return sizes, nil
 }
 
 func (o options) validate() error {

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/sizes"
 )
 
 // options are the command line.
@@ -56,7 +57,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	flags.IntVar(&o.n, "n", 10000, "`number` of twins; 200 and more will do for development")
 	flags.IntVar(&o.rounds, "rounds", 3, "`number` of rounds, on fresh clusters, where medians are asked for")
 	flags.IntVar(&o.workers, "workers", 64, "the manager's --workers; a floor has a quarter of them in flight, as the manager may have at one hub")
-	sizes := flags.String("sizes", "", "`numbers` of twins of the row memory, ascending (default: a tenth of --n, and --n)")
+	wantedSizes := flags.String("sizes", "", "`numbers` of twins of the row memory, ascending (default: a tenth of --n, and --n)")
 	wanted := flags.String("rows", "", "`names` of the rows to measure, separated by commas (default all)")
 	flags.StringVar(&o.out, "out", "", "`folder` for the report; rows that are not measured now stay there as they are")
 	flags.StringVar(&o.report, "report", "operator", "`name` of the report's files, without .md and .json")
@@ -75,29 +76,25 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	if *wanted != "" {
 		o.rows = strings.Split(*wanted, ",")
 	}
-	if *sizes == "" {
-		*sizes = fmt.Sprintf("%d,%d", max(1, o.n/10), o.n)
+	if *wantedSizes == "" {
+		*wantedSizes = fmt.Sprintf("%d,%d", max(1, o.n/10), o.n)
 	}
 	var err error
-	if o.sizes, err = parseSizes(*sizes); err != nil {
+	if o.sizes, err = parseSizes(*wantedSizes); err != nil {
 		return options{}, err
 	}
 	return o, o.validate()
 }
 
 func parseSizes(text string) ([]int, error) {
-	var sizes []int
-	for field := range strings.SplitSeq(text, ",") {
-		size, err := strconv.Atoi(field)
-		if err != nil || size < 1 || len(sizes) > 0 && size <= sizes[len(sizes)-1] {
-			return nil, fmt.Errorf("--sizes %q: give numbers above 0, ascending, separated by commas", text)
-		}
-		sizes = append(sizes, size)
+	parsed, err := sizes.Parse("sizes", text)
+	if err != nil {
+		return nil, err
 	}
-	if len(sizes) < 2 {
+	if len(parsed) < 2 {
 		return nil, fmt.Errorf("--sizes %q: give two or more: the slope between them is measured", text)
 	}
-	return sizes, nil
+	return parsed, nil
 }
 
 // leastTwins is what every row can work with: one in a hundred of them changes.
