@@ -206,18 +206,24 @@ func (p *push) failed(err error) error {
 // settle shrinks the record to the truth once nothing of ours can be on its way
 // to the hub any more, and reports conflicts.
 func (p *push) settle(ctx context.Context, plan twin.Plan, landed bool) error {
-	record := plan.Record
-	if landed {
-		record = plan.Settled
-	}
-	p.done.unsettled = !landed && !plan.Record.Equal(plan.Settled)
-	if err := p.store(ctx, record, false); err != nil {
+	if err := p.store(ctx, p.standing(plan, landed), false); err != nil {
 		return err
 	}
 	if landed {
 		p.done.leftBehind = plan.LeftBehind // the record has let go of them: said once
 	}
 	return p.blocked(plan)
+}
+
+// standing is the record that a plan leaves: the truth once nothing of ours can still
+// arrive at the hub, and until then whatever we may have written as well.
+func (p *push) standing(plan twin.Plan, landed bool) twin.Record {
+	if landed {
+		p.done.unsettled = false
+		return plan.Settled
+	}
+	p.done.unsettled = !plan.Record.Equal(plan.Settled)
+	return plan.Record
 }
 
 // holds tells whether a twin, as the hub's index shows it, leaves nothing to do: no
@@ -229,11 +235,7 @@ func (p *push) holds(ctx context.Context, held *hub.Twin) bool {
 	in := p.input(ctx, held)
 	in.Postponed = p.contention.postponed(p.obj.UID)
 	plan := twin.Make(in)
-	landed := p.flights.landed(p.obj.UID)
-	record := plan.Record
-	if landed {
-		record = plan.Settled
-	}
+	record := p.standing(plan, p.flights.landed(p.obj.UID))
 	text, err := record.Encode()
 	if err != nil || !plan.Patch.Empty() || len(plan.Conflicts) > 0 || len(plan.Postponed) > 0 {
 		return false
@@ -242,7 +244,6 @@ func (p *push) holds(ctx context.Context, held *hub.Twin) bool {
 		return false
 	}
 	p.done.plan = plan
-	p.done.unsettled = !landed && !plan.Record.Equal(plan.Settled)
 	if plan.Withheld {
 		p.done.pending = twin.Pending(in)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
@@ -66,7 +67,7 @@ func (s *settled) holds(obj *v1alpha1.DeviceTwin, found resolved) bool {
 func saysSettled(obj *v1alpha1.DeviceTwin, now declaration) bool {
 	status := &obj.Status
 	synced := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionSynced)
-	return synced != nil && synced.Status == "True" && synced.ObservedGeneration == now.generation &&
+	return synced != nil && synced.Status == metav1.ConditionTrue && synced.ObservedGeneration == now.generation &&
 		meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) &&
 		status.Target == now.target && status.LastHandledReconcileAt == now.handled && status.ETag != ""
 }

@@ -132,7 +132,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		Moved: func(object types.NamespacedName) { moved.ring(object, priorityNews) },
 		Failing: func(hub types.NamespacedName) {
 			probes.forget(hub)
-			failing.ring(hub, 0)
+			failing.ring(hub, priorityNews)
 		},
 	})
 	if err := mgr.Add(readBack); err != nil {
