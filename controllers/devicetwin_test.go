@@ -234,10 +234,7 @@ func TestSteadyStateWritesNothing(t *testing.T) {
 	obj := w.twin("t1", "d1", `{ "plant" : "Redmond43", "number": 1.50, "empty": {}, "list": [1.0, {"b":2,"a":1}] }`, `{"z":1e2,"a":{"deep":{}}}`)
 	w.create(obj)
 	w.awaitReady(obj)
-	w.Eventually(func() []string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-		return obj.Status.Memberships
-	}, patience).Should(ConsistOf("q"))
+	w.Eventually(w.memberships(obj), patience).Should(ConsistOf("q"))
 	w.awaitDevices(query, "d1")
 	w.awaitReadBacks(2) // what the story still had to write is written
 	patches, writes := w.calls("updateTwin"), w.writes()
@@ -257,10 +254,7 @@ func TestARestartWritesNothing(t *testing.T) {
 	w.awaitReady(obj)
 	w.awaitReady(query)
 	w.awaitReady(conn)
-	w.Eventually(func() []string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-		return obj.Status.Memberships
-	}, patience).Should(ConsistOf("q"))
+	w.Eventually(w.memberships(obj), patience).Should(ConsistOf("q"))
 	w.awaitDevices(query, "d1")
 	w.awaitReadBacks(2)
 	w.stop()
@@ -423,10 +417,7 @@ func TestMembershipsFollowTheHubsAnswer(t *testing.T) {
 	w.create(cellular)
 	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
 	w.create(obj)
-	memberships := func() []string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-		return obj.Status.Memberships
-	}
+	memberships := w.memberships(obj)
 	w.Eventually(memberships, patience).Should(Equal([]string{"plant"}))
 	w.report("d1", `{"connectivity":"cellular"}`)
 	w.Eventually(memberships, patience).Should(Equal([]string{"plant", "plant-cellular"}))

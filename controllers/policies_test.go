@@ -322,10 +322,7 @@ func TestModuleTwins(t *testing.T) {
 	w.Expect(json.Unmarshal(text, &held)).To(Succeed())
 	w.Expect(held.Tags).To(Equal(map[string]any{"plant": "Redmond43"}))
 	w.Expect(w.tags("d1")).To(Equal("{}"))
-	w.Eventually(func() []string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-		return obj.Status.Memberships
-	}, patience).Should(Equal([]string{"modules"}))
+	w.Eventually(w.memberships(obj), patience).Should(Equal([]string{"modules"}))
 	w.awaitReady(modules)
 	w.awaitDevices(modules, "d1/m1")
 

@@ -32,7 +32,6 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
-	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
@@ -171,11 +170,6 @@ func (w *world) startManager() {
 	options := w.options
 	options.AllowedHostSuffixes = []string{"localhost", "127.0.0.1", ".azure-devices.net", ".invalid"}
 	options.RetryInterval, options.MaxBackoff = cmp.Or(w.options.RetryInterval, 200*time.Millisecond), 200*time.Millisecond
-	pool := hub.PoolOptions{MaxInFlight: controllers.PlacesPerHub(cmp.Or(options.Workers, 64))}
-	if w.hubOptions.Tier == "" {
-		pool.Limits = dispatch.Limits{QueriesPerMinute: 10_000}
-	}
-	options.Sessions = hub.NewPool(pool)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.Expect(controllers.Setup(ctx, mgr, options)).To(Succeed())
 	ended := make(chan error, 1)

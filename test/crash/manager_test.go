@@ -22,8 +22,6 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
-	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 // managerVariable makes this program a manager when it is set.
@@ -83,7 +81,6 @@ func runManager(told assignment, clock *movedClock) error {
 	ctx := context.Background()
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		AllowedHostSuffixes: []string{"localhost"}, Clock: clock,
-		Sessions:      hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{QueriesPerMinute: 10_000}}),
 		RetryInterval: 200 * time.Millisecond, MaxBackoff: 200 * time.Millisecond,
 	})
 	if err != nil {

@@ -28,7 +28,6 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/devicesim"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
-	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
@@ -107,7 +106,7 @@ func start(t *testing.T) *story {
 	s.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Expect(controllers.Setup(ctx, mgr, controllers.Options{
-		AllowedHostSuffixes: []string{"localhost"}, Sessions: hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{QueriesPerMinute: 10_000}}),
+		AllowedHostSuffixes: []string{"localhost"},
 	})).To(Succeed())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
