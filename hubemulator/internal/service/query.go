@@ -118,14 +118,38 @@ func (r rows) appendJSON(text []byte) ([]byte, error) {
 	return append(text, ']'), nil
 }
 
-// scan goes through the twins of a source behind an id, as a query sees them.
-type scan func(source store.Source, after store.ID) iter.Seq2[store.ID, *store.Snapshot]
+// twins are all that a query may find, as it sees them, in the order of their
+// ids.
+type twins interface {
+	Scan(source store.Source, after store.ID) iter.Seq2[store.ID, *store.Snapshot]
+	ScanDevices(source store.Source, devices []string, after store.ID) iter.Seq2[store.ID, *store.Snapshot]
+}
 
-func (h *handler) scanFor(c call) scan {
+func (h *handler) twinsFor(c call) twins {
 	if c.frozen != nil {
-		return c.frozen.Scan
+		return c.frozen
 	}
-	return h.Store.Scan
+	return h.Store
+}
+
+// selected are the twins behind an id that a query selects. A query that can
+// only be about some devices is not asked of others.
+func selected(q *query.Query, from twins, after store.ID) iter.Seq2[store.ID, *store.Snapshot] {
+	source := store.Devices
+	if q.Modules() {
+		source = store.Modules
+	}
+	candidates := from.Scan(source, after)
+	if devices, bounded := q.Among("deviceId"); bounded {
+		candidates = from.ScanDevices(source, devices, after)
+	}
+	return func(yield func(store.ID, *store.Snapshot) bool) {
+		for id, twin := range candidates {
+			if q.Selects(twin) && !yield(id, twin) {
+				return
+			}
+		}
+	}
 }
 
 // find yields the rows that a query finds behind a position, with the position
@@ -134,19 +158,11 @@ func (h *handler) find(c call, q *query.Query, start position) iter.Seq2[positio
 	if q.Jobs() {
 		return h.jobRows(q, start)
 	}
-	return h.scanFor(c).find(q, start)
-}
-
-// find is for queries over twins.
-func (s scan) find(q *query.Query, start position) iter.Seq2[position, any] {
 	if q.Aggregates() {
-		return s.groups(q, start)
+		return groups(q, h.twinsFor(c), start)
 	}
 	return func(yield func(position, any) bool) {
-		for id, twin := range s(sourceOf(q), store.ID{Device: start.Device, Module: start.Module}) {
-			if !q.Selects(twin) {
-				continue
-			}
+		for id, twin := range selected(q, h.twinsFor(c), store.ID{Device: start.Device, Module: start.Module}) {
 			if !yield(position{Device: id.Device, Module: id.Module}, rowOf(q, twin)) {
 				return
 			}
@@ -175,13 +191,11 @@ func rowOf(q *query.Query, twin *store.Snapshot) any {
 
 // groups aggregates anew for every page: what the groups come to may have
 // changed since the page before, but their order has not.
-func (s scan) groups(q *query.Query, start position) iter.Seq2[position, any] {
+func groups(q *query.Query, from twins, start position) iter.Seq2[position, any] {
 	return func(yield func(position, any) bool) {
 		collected := q.Aggregation()
-		for _, twin := range s(sourceOf(q), store.ID{}) {
-			if q.Selects(twin) {
-				collected.Add(twin)
-			}
+		for _, twin := range selected(q, from, store.ID{}) {
+			collected.Add(twin)
 		}
 		for _, group := range collected.Groups() {
 			if start.Group != nil && group.Key <= string(start.Group) {
@@ -192,11 +206,4 @@ func (s scan) groups(q *query.Query, start position) iter.Seq2[position, any] {
 			}
 		}
 	}
-}
-
-func sourceOf(q *query.Query) store.Source {
-	if q.Modules() {
-		return store.Modules
-	}
-	return store.Devices
 }

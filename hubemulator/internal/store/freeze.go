@@ -35,7 +35,7 @@ func (s *Store) inView(source Source) int {
 func (f *Frozen) Scan(source Source, after ID) iter.Seq2[ID, *Snapshot] {
 	return func(yield func(ID, *Snapshot) bool) {
 		twins := f.twins[source]
-		next, found := slices.BinarySearchFunc(twins, after, func(x Snapshot, id ID) int { return x.identity.id.Compare(id) })
+		next, found := placeOf(after, twins)
 		if found {
 			next++
 		}
@@ -45,4 +45,24 @@ func (f *Frozen) Scan(source Source, after ID) iter.Seq2[ID, *Snapshot] {
 			}
 		}
 	}
+}
+
+// ScanDevices is the Store's ScanDevices at the moment of the freezing.
+func (f *Frozen) ScanDevices(source Source, devices []string, after ID) iter.Seq2[ID, *Snapshot] {
+	return func(yield func(ID, *Snapshot) bool) {
+		twins := f.twins[source]
+		for _, device := range devices {
+			from, _ := placeOf(ID{Device: device}, twins)
+			for i := from; i < len(twins) && twins[i].identity.id.Device == device; i++ {
+				if id := twins[i].identity.id; id.Compare(after) > 0 && !yield(id, &twins[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// placeOf is where a twin is among others, or would be.
+func placeOf(id ID, twins []Snapshot) (place int, found bool) {
+	return slices.BinarySearchFunc(twins, id, func(x Snapshot, id ID) int { return x.identity.id.Compare(id) })
 }

@@ -55,3 +55,15 @@ func (x index[T]) next(source Source, after ID, limit int, visit func(T)) (last 
 	})
 	return last, more
 }
+
+// ofDevice visits those of a source that belong to a device, in order. visit
+// must not change the index.
+func (x index[T]) ofDevice(source Source, device string, visit func(T)) {
+	x.sources[source].AscendGreaterOrEqual(indexed[T]{id: ID{Device: device}}, func(item indexed[T]) bool {
+		if item.id.Device != device {
+			return false
+		}
+		visit(item.of)
+		return true
+	})
+}

@@ -53,6 +53,41 @@ func (s *Store) look(buffer []Snapshot, source Source, after ID, limit int, at t
 	return buffer, last, more
 }
 
+// ScanDevices is what Scan yields of some devices, whose ids are in order, or
+// of their modules. It looks at nothing else, so that it costs the same however
+// many there are.
+func (s *Store) ScanDevices(source Source, devices []string, after ID) iter.Seq2[ID, *Snapshot] {
+	return func(yield func(ID, *Snapshot) bool) {
+		at := s.clock.Now()
+		var buffer []Snapshot
+		for _, device := range devices {
+			s.mu.Lock()
+			buffer = s.lookAt(buffer[:0], source, device, at)
+			s.mu.Unlock()
+			for i := range buffer {
+				if id := buffer[i].identity.id; id.Compare(after) > 0 && !yield(id, &buffer[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// lookAt is look for one device, or all of its modules.
+func (s *Store) lookAt(buffer []Snapshot, source Source, device string, at time.Time) []Snapshot {
+	if s.past == nil {
+		s.index.ofDevice(source, device, func(e *entry) { buffer = append(buffer, e.snapshot()) })
+		return buffer
+	}
+	s.past.forget(at)
+	s.past.histories.ofDevice(source, device, func(h *history) {
+		if version := s.past.visible(h, at); version != nil {
+			buffer = append(buffer, *version)
+		}
+	})
+	return buffer
+}
+
 // added has to be called, with the lock held, after an entry was put into the
 // registry.
 func (s *Store) added(e *entry) {
