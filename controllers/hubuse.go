@@ -17,6 +17,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 )
 
 // uses tell what is made of each hub: numbers that move all the time, and are written
@@ -26,6 +27,8 @@ type uses struct {
 	report reporter
 	clock  clock.PassiveClock
 	every  time.Duration
+	// readBack tells how often the hubs are asked in effect.
+	readBack *readback.Group
 
 	mu   sync.Mutex
 	told map[types.NamespacedName]told
@@ -38,8 +41,8 @@ type told struct {
 	host string
 }
 
-func newUses(reader client.Reader, report reporter, every time.Duration) *uses {
-	return &uses{client: reader, report: report, clock: report.clock, every: every, told: map[types.NamespacedName]told{}}
+func newUses(reader client.Reader, report reporter, every time.Duration, readBack *readback.Group) *uses {
+	return &uses{client: reader, report: report, clock: report.clock, every: every, readBack: readBack, told: map[types.NamespacedName]told{}}
 }
 
 func (u *uses) forget(key types.NamespacedName) {
@@ -73,6 +76,7 @@ func (u *uses) describe(ctx context.Context, conn *v1alpha1.HubConnection, sessi
 	conn.Status.Twins = counts
 	backlogOf(&conn.Status.HubUse, turns.Backlog(), now)
 	u.messages(conn, turns.Messages())
+	intervalsOf(&conn.Status.HubUse, u.readBack.State(key))
 	if !equality.Semantic.DeepEqual(before, &conn.Status) {
 		u.mu.Lock()
 		u.told[key] = told{at: now, host: last.host}
@@ -88,15 +92,23 @@ func backlogOf(use *v1alpha1.HubUse, backlog dispatch.Backlog, now time.Time) {
 	}
 }
 
+// intervalsOf leaves what an earlier process told while the hub is not followed.
+func intervalsOf(use *v1alpha1.HubUse, state readback.State) {
+	if state.Interval > 0 {
+		use.EffectiveInterval.Duration, use.EffectiveFullSweepInterval.Duration = state.Interval, state.FullSweep
+		use.StretchedBecause = state.Stretched
+	}
+}
+
 // pressures say what a HubConnection is told of each pressure. The texts do not move
 // with the count: each of them is a write.
 var pressures = map[dispatch.Pressure]outcome{
 	dispatch.MessagesLow: {reason: v1alpha1.ReasonDailyMessagesLow,
-		message: "less than half of an even share of today's %d messages is left until 00:00 UTC. Lengthen spec.readBack, raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
+		message: "less than half of an even share of today's %d messages is left until 00:00 UTC. Changes are written all the same, and the hub is read back less often: see status.effectiveInterval. Lengthen spec.readBack, raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
 	dispatch.MessagesUsed: {reason: v1alpha1.ReasonDailyMessagesUsed,
-		message: "today's %d messages are used up before 00:00 UTC, and what goes on takes from the hub's other users. Raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
+		message: "today's %d messages are used up before 00:00 UTC. Changes are written all the same, at the cost of the hub's other users, and the hub is read back as seldom as may be: see status.effectiveInterval. Raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
 	dispatch.QuotaExceeded: {reason: v1alpha1.ReasonQuotaExceeded,
-		message: "the hub has refused for its daily quota, of which %d messages are the operator's share: it starts anew at 00:00 UTC, or with more units"},
+		message: "the hub has refused for its daily quota, of which %d messages are the operator's share. It is read back as seldom as may be: see status.effectiveInterval. The quota starts anew at 00:00 UTC, or with more units"},
 }
 
 func (u *uses) messages(conn *v1alpha1.HubConnection, m dispatch.Messages) {

@@ -45,6 +45,9 @@ func TestTheUseOfAHubShows(t *testing.T) {
 		HaveField("Twins", HaveValue(Equal(v1alpha1.TwinCounts{Total: 40, Ready: 40}))),
 		HaveField("QuotaUsedPercent", BeEquivalentTo(10)),
 		HaveField("QuotaDay", time.Now().UTC().Format(time.DateOnly)),
+		HaveField("EffectiveInterval.Duration", time.Hour),
+		HaveField("EffectiveFullSweepInterval.Duration", time.Hour),
+		HaveField("StretchedBecause", BeEmpty()),
 	))
 	version := conn.ResourceVersion
 	w.Consistently(func() string {
@@ -76,6 +79,23 @@ func TestTheDaysMessagesSurviveARestart(t *testing.T) {
 	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
 	w.create(obj)
 	w.awaitReady(obj) // a person's change goes through
+	w.Eventually(w.use(conn), patience).Should(And(
+		HaveField("EffectiveInterval.Duration", 64*readBack),
+		HaveField("EffectiveFullSweepInterval.Duration", 64*readBack),
+		HaveField("StretchedBecause", ContainSubstring("today's messages")),
+	), "reading back comes after it")
+	w.edit(conn, func() { conn.Spec.Budget.DailyMessagesPercent = 100 })
+	w.Eventually(w.use(conn), patience).Should(And(
+		HaveField("EffectiveInterval.Duration", readBack),
+		HaveField("EffectiveFullSweepInterval.Duration", readBack),
+		HaveField("StretchedBecause", BeEmpty()),
+	))
+	w.Expect(meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionQuotaPressure)).To(BeFalse())
+	w.report("d1", `{"connectivity":"cellular"}`)
+	w.Eventually(func() string {
+		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		return obj.Status.Connectivity
+	}, patience).Should(Equal("cellular"), "the next look does not wait until the stretched one was due")
 }
 
 // TestTheUseIsToldOnceInAWhile: however often the HubConnection is looked at.

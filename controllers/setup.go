@@ -151,7 +151,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		guards:     fuses,
 		readBack:   readBack,
 		identities: identities{kube: kube, entra: opts.Entra},
-		uses:       newUses(mgr.GetClient(), report, opts.UseInterval),
+		uses:       newUses(mgr.GetClient(), report, opts.UseInterval, readBack),
 		probeEvery: opts.ProbeInterval,
 		probes:     probes, failing: failing,
 	}

@@ -47,7 +47,8 @@ const (
 
 	// ConditionQuotaPressure is True on a HubConnection while the operator's share
 	// of the hub's daily message quota does not last until 00:00 UTC at the pace
-	// that is declared. Nothing is held back for it. Absent otherwise.
+	// that is declared. The hub is read back less often for it; no write is held
+	// back. Absent otherwise.
 	ConditionQuotaPressure = "QuotaPressure"
 )
 

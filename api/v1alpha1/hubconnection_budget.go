@@ -50,8 +50,9 @@ type Budget struct {
 	// +kubebuilder:validation:Maximum=100
 	RatePercent int32 `json:"ratePercent,omitempty"`
 
-	// dailyMessagesPercent of the tier's daily message quota. Nothing is held back
-	// for it: the condition QuotaPressure tells when it does not last until 00:00 UTC.
+	// dailyMessagesPercent of the tier's daily message quota. Writes are not held
+	// back for it: when it would not last until 00:00 UTC the hub is read back less
+	// often, and the condition QuotaPressure tells.
 	// +optional
 	// +kubebuilder:default=20
 	// +kubebuilder:validation:Minimum=1
@@ -122,12 +123,15 @@ type HubUse struct {
 	// +kubebuilder:validation:Format=date
 	QuotaDay string `json:"quotaDay,omitempty"`
 
-	// effectiveInterval is spec.readBack.interval as it can be kept.
+	// effectiveInterval is spec.readBack.interval as it can be kept: longer while the
+	// daily messages would not last, at most 64 times and up to an hour, and where a
+	// look takes longer.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	EffectiveInterval metav1.Duration `json:"effectiveInterval,omitzero"`
 
-	// effectiveFullSweepInterval is spec.readBack.fullSweepInterval as it can be kept.
+	// effectiveFullSweepInterval is spec.readBack.fullSweepInterval as it can be kept,
+	// likewise, up to a day.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	EffectiveFullSweepInterval metav1.Duration `json:"effectiveFullSweepInterval,omitzero"`

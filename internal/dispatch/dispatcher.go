@@ -46,6 +46,7 @@ type Dispatcher struct {
 	buckets [classes]*bucket
 	breaker breaker
 	meter   meter
+	planner planner
 	lot     lot
 	seq     uint64
 	// pending are the grants that were given and not picked up yet.

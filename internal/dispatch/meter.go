@@ -66,6 +66,11 @@ func (m *meter) perHour(now time.Time) float64 {
 	return max(0, float64(m.limit-m.used)/rest.Hours())
 }
 
+// share is what may be used an hour, as a share of an even pace over the whole day.
+func (m *meter) share(now time.Time) float64 {
+	return m.perHour(now) / (float64(max(1, m.limit)) / day.Hours())
+}
+
 // Pressure says what is wrong with the day's messages.
 type Pressure string
 
@@ -82,9 +87,8 @@ const (
 
 func (m *meter) pressure(now time.Time) Pressure {
 	m.turn(now)
-	even := float64(m.limit) / day.Hours()
-	left := m.perHour(now)
-	m.low = left < lowShare*even || (m.low && left < enoughShare*even)
+	left := m.share(now)
+	m.low = left < lowShare || (m.low && left < enoughShare)
 	switch {
 	case m.exceeded:
 		return QuotaExceeded

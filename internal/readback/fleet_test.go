@@ -44,6 +44,12 @@ type fleet struct {
 
 func newFleet(t *testing.T, options hubemulator.Options, settings Settings) *fleet {
 	t.Helper()
+	return newFleetBy(t, clock.RealClock{}, options, dispatch.Limits{QueriesPerMinute: 1e6, ReadsPerSecond: 1e4, UpdatesPerSecond: 1e4}, settings)
+}
+
+// newFleetBy has everything but the hub go by a clock, within limits.
+func newFleetBy(t *testing.T, by clock.WithDelayedExecution, options hubemulator.Options, limits dispatch.Limits, settings Settings) *fleet {
+	t.Helper()
 	f := &fleet{
 		T: t, WithT: *NewWithT(t), key: types.NamespacedName{Namespace: "ns", Name: "hub"},
 		handed: map[string]int{}, read: map[string]int{},
@@ -54,13 +60,13 @@ func newFleet(t *testing.T, options hubemulator.Options, settings Settings) *fle
 	t.Cleanup(func() { f.Expect(f.hub.Close()).To(Succeed()) })
 	text, err := f.hub.ServiceConnectionString("service")
 	f.Expect(err).NotTo(HaveOccurred())
-	pool := hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{QueriesPerMinute: 1e6, ReadsPerSecond: 1e4, UpdatesPerSecond: 1e4}})
+	pool := hub.NewPool(hub.PoolOptions{Limits: limits, Clock: by})
 	f.session, err = pool.Session("hub", hub.Config{
 		ConnectionString: text, CABundle: f.hub.CACertificatePEM(), AllowedHostSuffixes: []string{"localhost"},
 	})
 	f.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { pool.Forget("hub") })
-	f.group = NewGroup(clock.RealClock{}, Told{Moved: func(name types.NamespacedName) { go f.deal(name.Name) }, Failing: func(types.NamespacedName) {
+	f.group = NewGroup(by, Told{Moved: func(name types.NamespacedName) { go f.deal(name.Name) }, Failing: func(types.NamespacedName) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.failing++

@@ -154,16 +154,10 @@ func (g *Group) Of(name types.NamespacedName) *Known {
 // State says what the read-back of a hub comes to.
 func (g *Group) State(key types.NamespacedName) State {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	f := g.hubs[key]
+	g.mu.Unlock()
 	if f == nil {
 		return State{}
 	}
-	f.keeper.mu.Lock()
-	defer f.keeper.mu.Unlock()
-	state := f.keeper.state
-	if f.keeper.err != nil {
-		state.Why = f.keeper.err.Error()
-	}
-	return state
+	return f.keeper.state()
 }

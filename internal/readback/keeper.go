@@ -13,26 +13,6 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-// Settings say how often a hub is asked.
-type Settings struct {
-	// Interval between two questions what moved.
-	Interval time.Duration
-	// FullSweep is the interval between two looks at all twins.
-	FullSweep time.Duration
-	// PagePause is how long a look at all twins rests after each page, so that it
-	// leaves room for other queries.
-	PagePause time.Duration
-}
-
-// State is what a hub's read-back comes to.
-type State struct {
-	// Interval and FullSweep are how long it really takes from one to the next; 0
-	// while that is not known.
-	Interval, FullSweep time.Duration
-	// Why says what stretches them, or keeps them from being of any use.
-	Why string
-}
-
 // keeper follows the twins of one hub.
 type keeper struct {
 	clock   clock.Clock
@@ -42,8 +22,9 @@ type keeper struct {
 	mu       sync.Mutex
 	session  hub.Session
 	settings Settings
-	state    State
 	err      error
+	// lookTime is how long it takes to find out what moved and to read it, sweepTime how long to look at all twins.
+	lookTime, sweepTime duration
 
 	// Used by run alone.
 	marks    map[hub.Source]*mark
@@ -85,15 +66,10 @@ func (k *keeper) run(ctx context.Context) {
 	}()
 	for {
 		start := k.clock.Now()
-		session, settings := k.current()
-		if session != nil {
-			k.note(ctx, k.cycle(ctx, session, settings))
+		if session, _ := k.current(); session != nil {
+			k.note(ctx, k.timed(&k.lookTime, func() error { return k.cycle(ctx, session, k.paced()) }))
 		}
-		took := k.clock.Since(start)
-		k.mu.Lock()
-		k.state.Interval = max(settings.Interval, took)
-		k.mu.Unlock()
-		if !k.idle(ctx, settings.Interval-took) {
+		if !k.idle(ctx, start) {
 			return
 		}
 	}
@@ -102,31 +78,51 @@ func (k *keeper) run(ctx context.Context) {
 // gather is how long what is wanted is collected, so that few queries read it.
 const gather = 200 * time.Millisecond
 
-// idle waits for the next question, and reads meanwhile what is asked for.
-func (k *keeper) idle(ctx context.Context, wait time.Duration) bool {
-	next := k.clock.NewTimer(max(wait, 0))
-	defer next.Stop()
+// idle waits for the next question after one that began at start, and reads meanwhile
+// what is asked for. It looks each declared interval whether the pace is another one by
+// now.
+func (k *keeper) idle(ctx context.Context, start time.Time) bool {
 	for {
+		_, declared := k.current()
+		rest := k.paced().Interval - k.clock.Since(start)
+		next := k.clock.NewTimer(max(min(rest, declared.Interval), 0))
+		asked := false
 		select {
 		case <-next.C():
-			return true
 		case <-ctx.Done():
-			return false
 		case <-k.book.asked:
+			asked = true
 		}
-		if !k.pause(ctx, gather) {
+		next.Stop()
+		switch {
+		case ctx.Err() != nil:
 			return false
+		case asked:
+			if !k.readAsked(ctx) {
+				return false
+			}
+		case k.clock.Since(start) >= k.paced().Interval:
+			return true
 		}
-		session, _ := k.current()
-		if session == nil {
-			continue
-		}
-		var errs []error
-		for _, from := range sources {
-			errs = append(errs, k.read(ctx, session, from))
-		}
-		k.note(ctx, errors.Join(errs...)) // what one source came to is not the other's
 	}
+}
+
+// readAsked reads what was asked for, with what is asked for a moment later; false tells
+// that ctx ended.
+func (k *keeper) readAsked(ctx context.Context) bool {
+	if !k.pause(ctx, gather) {
+		return false
+	}
+	session, _ := k.current()
+	if session == nil {
+		return true
+	}
+	var errs []error
+	for _, from := range sources {
+		errs = append(errs, k.read(ctx, session, from))
+	}
+	k.note(ctx, errors.Join(errs...)) // what one source came to is not the other's
+	return true
 }
 
 // note keeps what a question came to, and logs it when that changed.
@@ -223,9 +219,6 @@ func (k *keeper) finish(result swept) error {
 	}
 	k.marks[result.from].swept(result.newest, result.start, result.start.Add(result.took))
 	k.sweptAt[result.from] = result.start
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.state.FullSweep = max(k.settings.FullSweep, result.took)
 	return nil
 }
 
@@ -263,11 +256,23 @@ func newestOf(page []hub.Sighting, newest time.Time) time.Time {
 // sweep looks at all managed twins: by their ids, or at the whole hub where that is
 // cheaper.
 func (k *keeper) sweep(ctx context.Context, session hub.Session, from hub.Source, batches [][]string, settings Settings) swept {
-	k.book.beginSweep()
 	result := swept{from: from, start: k.clock.Now()}
+	result.err = k.timed(&k.sweepTime, func() (err error) {
+		result.newest, err = k.lookAtAll(ctx, session, from, batches, settings)
+		return err
+	})
+	result.took = k.clock.Since(result.start)
+	return result
+}
+
+// lookAtAll also returns the newest write that was shown.
+func (k *keeper) lookAtAll(
+	ctx context.Context, session hub.Session, from hub.Source, batches [][]string, settings Settings,
+) (newest time.Time, err error) {
+	k.book.beginSweep()
 	seen := func(page []hub.Sighting) error {
 		k.book.look(page, true, time.Time{}, k.clock.Now())
-		result.newest = newestOf(page, result.newest)
+		newest = newestOf(page, newest)
 		if !k.pause(ctx, settings.PagePause) {
 			return ctx.Err()
 		}
@@ -279,11 +284,10 @@ func (k *keeper) sweep(ctx context.Context, session hub.Session, from hub.Source
 			err = session.Look(ctx, look, seen)
 		}
 	}
-	result.took, result.err = k.clock.Since(result.start), err
 	if err == nil {
 		k.book.endSweep(from)
 	}
-	return result
+	return newest, err
 }
 
 // looks show all managed twins with as few pages as possible.

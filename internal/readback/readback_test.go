@@ -221,7 +221,7 @@ func TestAHubThatDoesNotAnswerIsTold(t *testing.T) {
 	f.awaitQueries(2)
 	down := f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultStatus, Status: 503})
 	f.report("device-0001", 1)
-	f.Eventually(func() string { return f.group.State(f.key).Why }, patience, poll).Should(ContainSubstring("503"))
+	f.Eventually(func() string { return f.group.State(f.key).Failing }, patience, poll).Should(ContainSubstring("503"))
 	f.awaitQueries(5)
 	f.mu.Lock()
 	f.Expect(f.failing).To(Equal(1))
@@ -229,5 +229,5 @@ func TestAHubThatDoesNotAnswerIsTold(t *testing.T) {
 	f.Expect(f.hits(down)).To(BeNumerically(">", 4))
 	f.hub.RemoveFault(down)
 	f.Eventually(func() int { return f.documents("device-0001") }, patience, poll).Should(Equal(1))
-	f.Eventually(func() string { return f.group.State(f.key).Why }, patience, poll).Should(BeEmpty())
+	f.Eventually(func() string { return f.group.State(f.key).Failing }, patience, poll).Should(BeEmpty())
 }
