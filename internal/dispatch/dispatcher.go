@@ -54,7 +54,7 @@ type Dispatcher struct {
 	inFlight int
 	// woken are those of them whose owners are to be told.
 	woken   []*Grant
-	waiting [classes][]*waiter
+	waiting [classes]callers
 	timer   clock.Timer
 	due     time.Time // when the timer fires
 	count   Counts
@@ -276,8 +276,8 @@ func (d *Dispatcher) next(now time.Time) time.Time {
 			due = at
 		}
 	}
-	for class, waiting := range d.waiting {
-		if len(waiting) > 0 {
+	for class := range d.waiting {
+		if d.waiting[class].len() > 0 {
 			consider(now.Add(d.buckets[class].wait(1, now)))
 		}
 	}

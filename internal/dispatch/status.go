@@ -66,7 +66,7 @@ func (d *Dispatcher) Idle() (idle bool) {
 	d.locked(func(now time.Time) {
 		idle = d.inFlight == 0 && len(d.lot.byKey) == 0
 		for class, b := range d.buckets {
-			idle = idle && b.full(now) && len(d.waiting[class]) == 0
+			idle = idle && b.full(now) && d.waiting[class].len() == 0
 		}
 	})
 	return idle

@@ -21,6 +21,49 @@ func (e *NoRoomError) Error() string {
 // waiter is a caller that waits for one operation.
 type waiter struct {
 	served chan struct{}
+	urgent bool
+}
+
+// callers wait for operations of one class, each with a worker.
+type callers struct {
+	urgent, others []*waiter
+	// wasUrgent tells that the last one to go on was.
+	wasUrgent bool
+}
+
+func (c *callers) len() int { return len(c.urgent) + len(c.others) }
+
+func (c *callers) line(urgent bool) *[]*waiter {
+	if urgent {
+		return &c.urgent
+	}
+	return &c.others
+}
+
+// ahead is how many of those who wait go on before one that joins them.
+func (c *callers) ahead(urgent bool) int {
+	own, other := len(*c.line(urgent)), len(*c.line(!urgent))
+	return own + min(other, own+1)
+}
+
+// next takes the one that goes on: by turns one that is urgent and one that is not, so
+// that neither waits for all of the others.
+func (c *callers) next() *waiter {
+	c.wasUrgent = len(c.urgent) > 0 && (len(c.others) == 0 || !c.wasUrgent)
+	from := c.line(c.wasUrgent)
+	w := (*from)[0]
+	*from = (*from)[1:]
+	return w
+}
+
+// leave takes one off; false when it went on meanwhile.
+func (c *callers) leave(w *waiter) bool {
+	from := c.line(w.urgent)
+	i := slices.Index(*from, w)
+	if i >= 0 {
+		*from = slices.Delete(*from, i, i+1)
+	}
+	return i >= 0
 }
 
 // Turn returns once one operation of a class may be made: at once when the context
@@ -30,16 +73,17 @@ func (d *Dispatcher) Turn(ctx context.Context, class Class) error {
 	if g := grantOf(ctx); g != nil && g.dispatcher == d && g.use(class) {
 		return nil
 	}
-	w := &waiter{served: make(chan struct{})}
+	w := &waiter{served: make(chan struct{}), urgent: isUrgent(ctx)}
 	var short error
 	d.locked(func(now time.Time) {
-		ahead := len(d.waiting[class])
-		wait := d.buckets[class].wait(ahead+1, now)
+		waiting := &d.waiting[class]
+		wait := d.buckets[class].wait(waiting.ahead(w.urgent)+1, now)
 		if deadline, ok := ctx.Deadline(); ok && deadline.Sub(now) < wait {
 			short = &NoRoomError{Class: class, RetryAfter: wait}
 			return
 		}
-		d.waiting[class] = append(d.waiting[class], w)
+		line := waiting.line(w.urgent)
+		*line = append(*line, w)
 	})
 	if short != nil {
 		return short
@@ -53,14 +97,13 @@ func (d *Dispatcher) Turn(ctx context.Context, class Class) error {
 	}
 }
 
-// serve lets those go on who wait for a single operation, in their order. They hold a
-// worker, so that they come before everybody who is parked.
+// serve lets those go on who wait for a single operation. They hold a worker, so that
+// they come before everybody who is parked.
 func (d *Dispatcher) serve(now time.Time) {
 	for class, b := range d.buckets {
-		for len(d.waiting[class]) > 0 && b.has(1, now) {
+		for d.waiting[class].len() > 0 && b.has(1, now) {
 			b.take(1)
-			close(d.waiting[class][0].served)
-			d.waiting[class] = d.waiting[class][1:]
+			close(d.waiting[class].next().served)
 		}
 	}
 }
@@ -68,10 +111,8 @@ func (d *Dispatcher) serve(now time.Time) {
 // leave gives up a place in the line, or the operation if it was given meanwhile.
 func (d *Dispatcher) leave(class Class, w *waiter) {
 	d.locked(func(time.Time) {
-		if i := slices.Index(d.waiting[class], w); i >= 0 {
-			d.waiting[class] = slices.Delete(d.waiting[class], i, i+1)
-			return
+		if !d.waiting[class].leave(w) {
+			d.buckets[class].refund(1)
 		}
-		d.buckets[class].refund(1)
 	})
 }

@@ -62,7 +62,7 @@ func TestWhoHoldsAWorkerComesBeforeTheParked(t *testing.T) {
 	y.Eventually(func() int {
 		y.mu.Lock()
 		defer y.mu.Unlock()
-		return len(y.waiting[Reads])
+		return y.waiting[Reads].len()
 	}).Should(Equal(1))
 	y.after(time.Second)
 	y.Eventually(waited).Should(Receive(BeNil()))
@@ -75,4 +75,40 @@ func TestWhoHoldsAWorkerComesBeforeTheParked(t *testing.T) {
 	y.Forget("b")
 	y.Expect(y.Turn(With(t.Context(), stranger), Reads)).To(Succeed())
 	y.Expect(stranger.Has(Reads)).To(BeTrue())
+}
+
+// TestUrgentCallersTakeTurnsWithTheOthers: neither line waits for the whole of the other.
+func TestUrgentCallersTakeTurnsWithTheOthers(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{QueriesPerMinute: 2}, 0)
+	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
+	went := make(chan string, 10)
+	call := func(ctx context.Context, name string) {
+		waiting := func() int {
+			y.mu.Lock()
+			defer y.mu.Unlock()
+			return y.waiting[Queries].len()
+		}
+		before := waiting()
+		go func() {
+			y.Turn(ctx, Queries)
+			went <- name
+		}()
+		y.Eventually(waiting).Should(Equal(before + 1))
+	}
+	for _, name := range []string{"sweep", "query a", "query b"} {
+		call(t.Context(), name)
+	}
+	for _, name := range []string{"delta", "batch"} {
+		call(Urgent(t.Context()), name)
+	}
+	for class, want := range map[bool]int{true: 5, false: 5} {
+		y.Expect(y.waiting[Queries].ahead(class)).To(Equal(want))
+	}
+	for _, want := range []string{"delta", "sweep", "batch", "query a", "query b"} {
+		y.after(30 * time.Second)
+		y.Eventually(went).Should(Receive(Equal(want)))
+	}
+	y.Expect((&callers{others: make([]*waiter, 9)}).ahead(true)).To(Equal(1))
+	y.Expect((&callers{urgent: make([]*waiter, 9)}).ahead(false)).To(Equal(1))
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
@@ -186,13 +187,13 @@ func (k *keeper) ask(ctx context.Context, session hub.Session, settings Settings
 	}
 	switch {
 	case len(batches) <= max(1, mark.pages):
-		return k.finish(k.sweep(ctx, session, from, batches, Settings{}))
+		return k.finish(k.sweep(ctx, session, from, batches, false))
 	case !mark.usable():
-		return k.finish(k.sweep(ctx, session, from, batches, settings))
+		return k.finish(k.sweep(ctx, session, from, batches, false)) // there is nothing beside it yet
 	case k.clock.Since(k.sweptAt[from]) >= settings.FullSweep:
 		ended := make(chan swept, 1)
 		k.sweeping = ended
-		go func() { ended <- k.sweep(ctx, session, from, batches, settings) }()
+		go func() { ended <- k.sweep(ctx, session, from, batches, true) }()
 	}
 	return k.delta(ctx, session, from)
 }
@@ -228,7 +229,7 @@ func (k *keeper) delta(ctx context.Context, session hub.Session, from hub.Source
 	start, newest := k.clock.Now(), mark.newest
 	var late time.Duration
 	pages := 0
-	err := session.Look(ctx, hub.Look{From: from, Since: mark.since()}, func(page []hub.Sighting) error {
+	err := session.Look(dispatch.Urgent(ctx), hub.Look{From: from, Since: mark.since()}, func(page []hub.Sighting) error {
 		pages++
 		late = max(late, k.book.look(page, false, mark.newest, k.clock.Now()))
 		newest = newestOf(page, newest)
@@ -254,11 +255,11 @@ func newestOf(page []hub.Sighting, newest time.Time) time.Time {
 }
 
 // sweep looks at all managed twins: by their ids, or at the whole hub where that is
-// cheaper.
-func (k *keeper) sweep(ctx context.Context, session hub.Session, from hub.Source, batches [][]string, settings Settings) swept {
+// cheaper; gently where it goes on beside the deltas.
+func (k *keeper) sweep(ctx context.Context, session hub.Session, from hub.Source, batches [][]string, gently bool) swept {
 	result := swept{from: from, start: k.clock.Now()}
 	result.err = k.timed(&k.sweepTime, func() (err error) {
-		result.newest, err = k.lookAtAll(ctx, session, from, batches, settings)
+		result.newest, err = k.lookAtAll(ctx, session, from, batches, gently)
 		return err
 	})
 	result.took = k.clock.Since(result.start)
@@ -267,13 +268,13 @@ func (k *keeper) sweep(ctx context.Context, session hub.Session, from hub.Source
 
 // lookAtAll also returns the newest write that was shown.
 func (k *keeper) lookAtAll(
-	ctx context.Context, session hub.Session, from hub.Source, batches [][]string, settings Settings,
+	ctx context.Context, session hub.Session, from hub.Source, batches [][]string, gently bool,
 ) (newest time.Time, err error) {
 	k.book.beginSweep()
 	seen := func(page []hub.Sighting) error {
 		k.book.look(page, true, time.Time{}, k.clock.Now())
 		newest = newestOf(page, newest)
-		if !k.pause(ctx, settings.PagePause) {
+		if gently && !k.pause(ctx, pagePause(session.Dispatcher().Rate(dispatch.Queries).PerSecond)) {
 			return ctx.Err()
 		}
 		return nil
@@ -315,7 +316,7 @@ func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source)
 		if err := k.awaitRoom(ctx); err != nil {
 			return err
 		}
-		err := session.FindTwins(ctx, from, batch, func(twin *hub.Twin) { k.book.offer(twin, k.clock.Now()) })
+		err := session.FindTwins(dispatch.Urgent(ctx), from, batch, func(twin *hub.Twin) { k.book.offer(twin, k.clock.Now()) })
 		if err != nil {
 			return err
 		}

@@ -11,9 +11,15 @@ type Settings struct {
 	Interval time.Duration
 	// FullSweep is the interval between two looks at all twins.
 	FullSweep time.Duration
-	// PagePause is how long a look at all twins rests after each page, so that it
-	// leaves room for other queries.
-	PagePause time.Duration
+}
+
+// sweepShare is what a look at all twins beside the others takes of the rate of queries:
+// the rest is left for what moved and for TwinQueries.
+const sweepShare = 0.5
+
+// pagePause is how long such a look rests after each page, at a rate of queries a second.
+func pagePause(rate float64) time.Duration {
+	return time.Duration(float64(time.Second) / (rate * sweepShare))
 }
 
 const (

@@ -1,6 +1,7 @@
 package readback
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 // TestHowFarIntervalsAreStretched by the day's messages and by how long looks take.
@@ -153,4 +155,82 @@ func TestALookThatTakesLongIsToldOf(t *testing.T) {
 	f.hub.RemoveFault(held)
 	f.Eventually(now.HasWaiters, patience, time.Millisecond).Should(BeTrue(), "it is over")
 	f.Expect(state().Stretched).To(Equal(forLooks))
+}
+
+// TestASweepLeavesRoomForWhatMoved at the 20 queries a minute of an S1: a report shows
+// within the interval, whatever else the hub is asked meanwhile.
+func TestASweepLeavesRoomForWhatMoved(t *testing.T) {
+	t.Parallel()
+	const (
+		many     = 2500 // 25 pages
+		declared = time.Minute
+		step     = 200 * time.Millisecond
+	)
+	now := clocktesting.NewFakeClock(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
+	f := newFleetBy(t, now, hubemulator.Options{Devices: devices(many), Clock: now},
+		dispatch.Limits{QueriesPerMinute: dispatch.S1().QueriesPerMinute, ReadsPerSecond: 1e6, DailyMessages: 1e9},
+		Settings{Interval: declared, FullSweep: 2 * time.Minute})
+	now.Step(20 * time.Minute) // so that what was written since is little
+	f.report("device-0000", 0)
+	f.manage(devices(many)...)
+	f.look(devices(many)...)
+	// pass lets time pass until something holds, and returns how long that took.
+	pass := func(atMost time.Duration, holds func() bool) time.Duration {
+		t.Helper()
+		for passed := time.Duration(0); passed < atMost; passed += step {
+			if holds() {
+				return passed
+			}
+			now.Step(step)
+			<-time.After(2 * time.Millisecond) // of the real clock: the hub really answers
+		}
+		return atMost
+	}
+	keeper := func() *keeper {
+		f.group.mu.Lock()
+		defer f.group.mu.Unlock()
+		return f.group.hubs[f.key].keeper
+	}()
+	sweeping := func() bool {
+		keeper.mu.Lock()
+		defer keeper.mu.Unlock()
+		return !keeper.sweepTime.began.IsZero()
+	}
+	marked := func() bool { return f.group.State(f.key).Interval > 0 && !sweeping() && f.queries() >= 26 }
+	f.Expect(pass(5*time.Minute, marked)).To(BeNumerically("<", 5*time.Minute), "the first look at all")
+
+	f.Expect(pass(5*time.Minute, sweeping)).To(BeNumerically("<", 5*time.Minute))
+	f.Expect(pass(5*time.Minute, func() bool { return !sweeping() })).To(BeNumerically(">=", 24*6*time.Second), "half of the rate is left")
+	f.Expect(f.group.State(f.key)).To(And(
+		HaveField("FullSweep", BeNumerically(">=", 24*6*time.Second)),
+		HaveField("Stretched", HaveSuffix(forSweeps)),
+	))
+
+	// Forty TwinQueries of many pages ask all the time.
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 40)
+	for range cap(ended) {
+		go func() {
+			for ctx.Err() == nil {
+				_, _ = f.session.QueryIDs(ctx, hub.Devices, "STARTSWITH(deviceId, 'device')")
+			}
+			ended <- ctx.Err()
+		}()
+	}
+	seen := 0
+	for i := range 5 {
+		f.Expect(pass(10*time.Minute, sweeping)).To(BeNumerically("<", 10*time.Minute))
+		pass(time.Duration(i)*11*time.Second, func() bool { return false }) // at another moment each time
+		f.report("device-0001", i)
+		took := pass(5*time.Minute, func() bool { return f.documents("device-0001") == i+1 })
+		f.Expect(took).To(BeNumerically("<=", declared+30*time.Second), "an interval, and two queries of some seconds each")
+		if sweeping() {
+			seen++
+		}
+	}
+	f.Expect(seen).To(BeNumerically(">=", 3), "amid a look at all")
+	stop()
+	for range cap(ended) {
+		<-ended
+	}
 }

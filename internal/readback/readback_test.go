@@ -55,7 +55,7 @@ func TestARestartReadsEachDocumentOnce(t *testing.T) {
 // TestTagsAndDeletionsAreFoundBySweeps, which have no time of their own.
 func TestTagsAndDeletionsAreFoundBySweeps(t *testing.T) {
 	t.Parallel()
-	settings := Settings{Interval: interval, FullSweep: 2 * time.Second, PagePause: time.Millisecond}
+	settings := Settings{Interval: interval, FullSweep: 2 * time.Second}
 	hubs := clocktesting.NewFakeClock(time.Now().Add(-30 * time.Minute))
 	f := newFleet(t, hubemulator.Options{Devices: devices(large), Clock: hubs}, settings)
 	hubs.Step(20 * time.Minute) // so that what was written since is little
@@ -89,7 +89,7 @@ func TestAFewOnALargeHubAreAskedForById(t *testing.T) {
 	f.manage(devices(150)...)
 	f.look(devices(150)...)
 	before := f.queries()
-	f.Expect(keeper.sweep(t.Context(), f.session, "devices", [][]string{devices(150)[:100], devices(150)[100:]}, Settings{}).err).To(Succeed())
+	f.Expect(keeper.sweep(t.Context(), f.session, "devices", [][]string{devices(150)[:100], devices(150)[100:]}, false).err).To(Succeed())
 	f.Expect(f.queries()-before).To(Equal(int64(3)), "one to count all, two by their ids")
 }
 
@@ -199,7 +199,7 @@ func TestPagesThatChangeWhileTheyAreRead(t *testing.T) {
 	f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultDelay, Delay: time.Millisecond, Count: 2})
 	held := f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHold})
 	swept := make(chan error, 1)
-	go func() { swept <- keeper.sweep(t.Context(), f.session, "devices", batches, often()).err }()
+	go func() { swept <- keeper.sweep(t.Context(), f.session, "devices", batches, false).err }()
 	f.Eventually(func() int { return f.hits(held) }, patience, poll).Should(Equal(1))
 	f.Expect(f.hub.RemoveDevice("device-0000")).To(Succeed()) // seen before it went
 	f.Expect(f.hub.RemoveDevice("device-0249")).To(Succeed()) // gone before it was seen
