@@ -155,7 +155,7 @@ func TestReport(t *testing.T) {
 	opts := options{out: t.TempDir(), report: "operator"}
 	missed := bounds.Bound{What: "idle: PATCH", Measured: "3", Wanted: "0"}
 	for _, measured := range []*result{
-		{Row: "restart", N: 1, Bounds: []bounds.Bound{{What: "restart: GET", Measured: "9", Wanted: "0"}}},
+		{Row: "membership", N: 1, Bounds: []bounds.Bound{{What: "membership: GET", Measured: "9", Wanted: "0"}}},
 		{Row: "idle", N: 1},
 		{Row: "idle", N: 2, Bounds: []bounds.Bound{missed}, Values: []value{{"hub calls", 18, ""}}, Error: "etcd died"},
 	} {
@@ -167,7 +167,7 @@ func TestReport(t *testing.T) {
 		if err := r.save(opts); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.missed(); measured.N == 2 && (err == nil || !strings.Contains(err.Error(), "idle: PATCH: 3, wanted 0") || strings.Contains(err.Error(), "restart")) {
+		if err := r.missed(); measured.N == 2 && (err == nil || !strings.Contains(err.Error(), "idle: PATCH: 3, wanted 0") || strings.Contains(err.Error(), "membership")) {
 			t.Errorf("got %v, want this run's bound alone", err)
 		}
 	}
@@ -175,11 +175,11 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rows) != 2 || r.Rows[0].Row != "idle" || r.Rows[0].N != 2 || r.Rows[1].Row != "restart" {
+	if len(r.Rows) != 2 || r.Rows[0].Row != "idle" || r.Rows[0].N != 2 || r.Rows[1].Row != "membership" {
 		t.Errorf("rows: %+v", r.Rows)
 	}
 	text := r.markdown()
-	for _, want := range []string{"| idle: PATCH | 3 | 0 | **missed** |", "| restart: GET | 9 | 0 | **missed** |", "| hub calls | 18 |", "etcd died"} {
+	for _, want := range []string{"| idle: PATCH | 3 | 0 | **missed** |", "| membership: GET | 9 | 0 | **missed** |", "| hub calls | 18 |", "etcd died"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

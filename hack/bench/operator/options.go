@@ -32,7 +32,7 @@ kube-apiserver, hubemulator and the manager. Prints a line every few seconds, th
 a table; exits with 1 when a row could not be measured and, with --check, when a
 bound was missed, naming row, measured and asked.
 
-Rows (--rows, in this order; those up to restart share a fleet that converged):
+Rows (--rows, in this order; those up to membership share a fleet that converged):
 %s
 The hub never throttles, and its HubConnection declares tier S3 x 10 with
 ratePercent 100, but for converge-S1, whose hub has an S1 unit's throttles.
