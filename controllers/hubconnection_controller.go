@@ -13,7 +13,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -43,11 +42,14 @@ type hubConnectionReconciler struct {
 }
 
 func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
+	itself := func(_ context.Context, conn client.Object) []ctrl.Request {
+		return []ctrl.Request{{NamespacedName: client.ObjectKeyFromObject(conn)}}
+	}
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.HubConnection{}, builder.WithPredicates(declarationChanged())).
-		WatchesRawSource(source.Channel(r.secrets.events, &handler.EnqueueRequestForObject{})).
+		Watches(&v1alpha1.HubConnection{}, edits(func(types.NamespacedName, int) {}), builder.WithPredicates(declarationChanged())).
+		WatchesRawSource(source.Channel(r.secrets.events, mapped(itself, priorityEdit))).
 		WatchesRawSource(r.failing.source()).
-		WatchesRawSource(source.Channel(r.guards.tripped, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.guards.tripped, mapped(itself, priorityNews))).
 		WithOptions(opts.controller()).
 		Named("hubconnection").
 		Complete(r)

@@ -47,7 +47,7 @@ func TestWhatAVisitNeeds(t *testing.T) {
 func TestWhatAPersonDidStaysUrgent(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	turns := newTurns(nil)
+	turns := newTurns(nil, "DeviceTwin", dispatch.Visits)
 	name, other := types.NamespacedName{Name: "a"}, types.NamespacedName{Name: "b"}
 	g.Expect(turns.marked(name, priorityReadBack)).To(Equal(priorityReadBack))
 	turns.mark(name, priorityEdit)

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 )
@@ -142,9 +143,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		readBack: readBack, settled: newSettled(opts.Clock), moved: moved,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
 		contention: newContention(opts.Clock), guards: fuses, claims: kept,
-		turns: newTurns(opts.Sessions), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletionTimeout: opts.DeletionTimeout,
+		turns: newTurns(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletionTimeout: opts.DeletionTimeout,
 	}
-	queries := &twinQueryReconciler{client: mgr.GetClient(), report: report, connections: hubs, memberships: found, askings: newAskings(opts.Clock)}
+	queries := &twinQueryReconciler{
+		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, askings: newAskings(opts.Clock),
+		turns: newTurns(opts.Sessions, "TwinQuery", dispatch.Questions),
+	}
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,

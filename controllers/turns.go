@@ -15,9 +15,12 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-// turns has DeviceTwins wait for their turn at the hub without a worker.
+// turns has objects of one kind wait for their turn at the hub without a worker.
 type turns struct {
 	sessions *hub.Pool
+	// kind of the objects, and of the turns that they take.
+	kind string
+	of   dispatch.Kind
 
 	// come is rung for objects whose turn has come.
 	come *doorbell
@@ -28,8 +31,8 @@ type turns struct {
 	urgent map[types.NamespacedName]int
 }
 
-func newTurns(sessions *hub.Pool) *turns {
-	return &turns{sessions: sessions, come: &doorbell{}, urgent: map[types.NamespacedName]int{}}
+func newTurns(sessions *hub.Pool, kind string, of dispatch.Kind) *turns {
+	return &turns{sessions: sessions, kind: kind, of: of, come: &doorbell{}, urgent: map[types.NamespacedName]int{}}
 }
 
 // mark notes that a person did something to an object.
@@ -57,18 +60,18 @@ func (t *turns) marked(name types.NamespacedName, otherwise int) int {
 }
 
 // withdraw gives up the place of an object that does not wait for a hub any more.
-func (t *turns) withdraw(name types.NamespacedName) { t.sessions.Withdraw(turnKey(name)) }
+func (t *turns) withdraw(name types.NamespacedName) { t.sessions.Withdraw(t.key(name)) }
 
-func turnKey(name types.NamespacedName) string { return fmt.Sprintf("DeviceTwin %s", name) }
+func (t *turns) key(name types.NamespacedName) string { return fmt.Sprintf("%s %s", t.kind, name) }
 
 // errParked says that an object waits for its turn, which wakes it.
 var errParked = &stop{outcome{class: parked}}
 
 // take returns a turn at a hub, or errParked.
-func (t *turns) take(obj *v1alpha1.DeviceTwin, session hub.Session, need dispatch.Need, priority int) (*dispatch.Grant, error) {
+func (t *turns) take(obj client.Object, session hub.Session, need dispatch.Need, priority int) (*dispatch.Grant, error) {
 	name := client.ObjectKeyFromObject(obj)
 	grant, ok := session.Dispatcher().Admit(dispatch.Request{
-		Key: turnKey(name), Priority: t.marked(name, priority), Need: need,
+		Key: t.key(name), Priority: t.marked(name, priority), Kind: t.of, Need: need,
 		Wake: func(priority int) { t.come.ring(name, priority) },
 	})
 	if !ok {

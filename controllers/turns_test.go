@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -52,19 +53,26 @@ func (w *world) ready(conn string) int {
 	return n
 }
 
+// another starts a hub beside the test's own, and declares it.
+func (w *world) another(name string) (*v1alpha1.HubConnection, *hubemulator.Server) {
+	w.Helper()
+	other, err := hubemulator.Start(context.Background(), hubemulator.Options{})
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Cleanup(func() { w.Expect(other.Close()).To(Succeed()) })
+	text, err := other.ServiceConnectionString("service")
+	w.Expect(err).NotTo(HaveOccurred())
+	w.createSecret(name, text)
+	conn := w.connection(name)
+	conn.Spec.CABundle = other.CACertificatePEM()
+	w.create(conn)
+	return conn, other
+}
+
 // TestAHubThatHangsDoesNotSlowAnother: objects of it wait without a worker.
 func TestAHubThatHangsDoesNotSlowAnother(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(w *world) { w.options.Workers = 8 })
-	other, err := hubemulator.Start(context.Background(), hubemulator.Options{})
-	w.Expect(err).NotTo(HaveOccurred())
-	t.Cleanup(func() { w.Expect(other.Close()).To(Succeed()) })
-	text, err := other.ServiceConnectionString("service")
-	w.Expect(err).NotTo(HaveOccurred())
-	w.createSecret("hanging", text)
-	hanging := w.connection("hanging")
-	hanging.Spec.CABundle = other.CACertificatePEM()
-	w.create(hanging)
+	hanging, other := w.another("hanging")
 	w.awaitReady(hanging)
 	w.awaitReady(w.connect())
 	fault, err := other.AddFault(hubemulator.Fault{Operation: "getTwin", Action: hubemulator.FaultHang})
@@ -176,4 +184,70 @@ func TestWhatDriftsWhileItsHubIsBusyIsRestored(t *testing.T) {
 	w.Eventually(w.eventReasons, patience).Should(ContainElement(HavePrefix("DriftCorrected restored on the hub: desired.power_level")))
 	w.Eventually(func() int { return w.ready("hub") }, patience).Should(Equal(2))
 	w.hub.RemoveFault(silent)
+}
+
+// TestQueriesOfAHubThatHangsDoNotSlowAnother: they hold a worker while the hub is asked,
+// and only a few of them are.
+func TestQueriesOfAHubThatHangsDoNotSlowAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) { w.options.Workers = 8 })
+	hanging, other := w.another("hanging")
+	w.awaitReady(hanging)
+	w.awaitReady(w.connect())
+	fault, err := other.AddFault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHang})
+	w.Expect(err).NotTo(HaveOccurred())
+	var queries []*v1alpha1.TwinQuery
+	for i := range 64 {
+		query := w.query(fmt.Sprintf("h%d", i), fmt.Sprintf("tags.line = %d", i))
+		query.Spec.HubRef.Name = "hanging"
+		w.create(query)
+		queries = append(queries, query)
+	}
+	held := func() int { return other.Faults()[0].Held }
+	w.Eventually(held).Should(Equal(2), "a quarter of the workers")
+
+	query := w.query("q", "deviceId = 'd1'")
+	w.create(query)
+	w.awaitDevices(query, "d1")
+	before := query.Generation
+	w.edit(query, func() { query.Spec.Where = "deviceId != 'd1'" })
+	w.Expect(query.Generation).To(BeNumerically(">", before))
+	w.Eventually(func() []string {
+		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(query), query)).To(Succeed())
+		return query.Status.Devices
+	}, patience).Should(BeEmpty())
+	w.Expect(held()).To(Equal(2))
+	other.RemoveFault(fault)
+	for _, query := range queries {
+		w.awaitReady(query)
+	}
+}
+
+// TestQueriesSayThatTheirHubDoesNotAnswer, though few of them ask it.
+func TestQueriesSayThatTheirHubDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.awaitReady(w.connect())
+	var queries []*v1alpha1.TwinQuery
+	for i := range 20 {
+		query := w.query(fmt.Sprintf("q%d", i), fmt.Sprintf("tags.line = %d", i))
+		w.create(query)
+		queries = append(queries, query)
+	}
+	for _, query := range queries {
+		w.awaitReady(query)
+	}
+	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultReset})
+	w.Expect(err).NotTo(HaveOccurred())
+	messages := map[string]bool{}
+	for _, query := range queries {
+		ready := w.await(query, metav1.ConditionFalse, v1alpha1.ReasonHubUnreachable)
+		messages[ready.Message] = true
+	}
+	w.Expect(messages).To(HaveLen(1), "in the same words, whether it was asked or not")
+	w.Expect(w.hub.Faults()[0].Hits).To(BeNumerically("<", 20), "it was not asked by each")
+	w.hub.RemoveFault(fault)
+	for _, query := range queries {
+		w.awaitReady(query)
+	}
 }

@@ -7,14 +7,15 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
@@ -35,13 +36,15 @@ type twinQueryReconciler struct {
 	connections *connections
 	memberships *memberships
 	askings     *askings
+	turns       *turns
 }
 
 func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	toQueries := handler.EnqueueRequestsFromMapFunc(dependents(r.client, &v1alpha1.TwinQueryList{}))
-	toQueriesOfNamespace := handler.EnqueueRequestsFromMapFunc(guestsOf(r.client, &v1alpha1.TwinQueryList{}))
+	toQueries := mapped(dependents(r.client, &v1alpha1.TwinQueryList{}), priorityNews)
+	toQueriesOfNamespace := mapped(guestsOf(r.client, &v1alpha1.TwinQueryList{}), priorityNews)
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.TwinQuery{}, builder.WithPredicates(declarationChanged())).
+		Watches(&v1alpha1.TwinQuery{}, edits(r.turns.mark), builder.WithPredicates(declarationChanged())).
+		WatchesRawSource(r.turns.come.source()).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toQueries)).
 		WatchesMetadata(namespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
@@ -58,6 +61,8 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	err := r.client.Get(ctx, req.NamespacedName, &obj)
 	if apierrors.IsNotFound(err) || (err == nil && !obj.DeletionTimestamp.IsZero()) {
 		r.memberships.forget(ctx, req.NamespacedName)
+		r.turns.withdraw(req.NamespacedName)
+		r.turns.served(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
@@ -69,8 +74,8 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	if !found.asked.IsZero() {
 		interval = max(interval-r.report.clock.Since(found.asked), busyRetry)
 	}
-	if out.class == unseen {
-		return r.report.next(ctx, out, interval)
+	if out.class == unseen || out.class == parked {
+		return r.next(ctx, &obj, out, interval)
 	}
 	before := obj.DeepCopy()
 	obj.Status.ObservedGeneration = obj.Generation
@@ -84,12 +89,31 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	}
 	r.report.conditions(&obj, out)
 	if err := r.report.write(ctx, r.client, before, &obj); err != nil {
-		return r.report.next(ctx, outcomeOf(err), interval)
+		return r.next(ctx, &obj, outcomeOf(err), interval)
 	}
 	if out.class == succeeded || void(out) {
 		r.memberships.set(ctx, req.NamespacedName, hubOf(&obj), found)
 	}
-	return r.report.next(ctx, out, interval)
+	return r.next(ctx, &obj, out, interval)
+}
+
+// next says when to look at a query again, and how urgent that is: what a person did
+// stays urgent until it has been looked at. One that is parked is looked at meanwhile
+// too, since it is to say so when its hub stops to answer.
+func (r *twinQueryReconciler) next(ctx context.Context, obj *v1alpha1.TwinQuery, out outcome, interval time.Duration) (ctrl.Result, error) {
+	name := client.ObjectKeyFromObject(obj)
+	switch out.class {
+	case parked:
+		priority := r.turns.marked(name, priorityReadBack)
+		return ctrl.Result{RequeueAfter: wait.Jitter(obj.Spec.Interval.Duration, intervalJitter), Priority: &priority}, nil
+	case unseen, transient:
+	default:
+		r.turns.served(name)
+	}
+	r.turns.withdraw(name)
+	result, err := r.report.next(ctx, out, interval)
+	result.Priority = ptr.To(r.turns.marked(name, *result.Priority))
+	return result, err
 }
 
 // void tells whether an earlier answer means nothing any more, rather than being
@@ -131,11 +155,32 @@ func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) 
 	if handled(obj) != obj.Status.LastHandledReconcileAt {
 		notOlder = 0 // somebody wants to know now
 	}
-	devices, asked, err := r.askings.answer(q, notOlder, func() ([]string, error) { return q.ask(ctx, found.session) })
+	devices, asked, err := r.askings.answer(q, notOlder, func() ([]string, error) {
+		grant, err := r.turn(obj, found.session)
+		if err != nil {
+			return nil, err
+		}
+		defer grant.Done()
+		return q.ask(dispatch.With(ctx, grant), found.session)
+	})
 	if hub.ReasonOf(err) == hub.ReasonRefused {
 		err = stopStalled(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
 	}
 	return finding{question: q, condition: condition, devices: devices, asked: asked}, err
+}
+
+// turn returns the turn of a query to ask, or errParked. It returns none, which is usable,
+// at a hub that does not answer: to ask it says so at once.
+func (r *twinQueryReconciler) turn(obj *v1alpha1.TwinQuery, session hub.Session) (*dispatch.Grant, error) {
+	priority := priorityReadBack
+	if obj.Status.ObservedAt == nil {
+		priority = priorityNews
+	}
+	grant, err := r.turns.take(obj, session, dispatch.Need{}, priority)
+	if err != nil && session.Dispatcher().Broken() {
+		return nil, nil
+	}
+	return grant, err
 }
 
 // names are ids as a status shows them, sorted.

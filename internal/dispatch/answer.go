@@ -15,16 +15,19 @@ type Answer struct {
 	RetryAfter time.Duration
 	// Bytes of the payload that is billed.
 	Bytes int
+	// Failure says what went wrong, when there was no answer or one of a failing hub;
+	// nil when that is not told.
+	Failure error
 	// QuotaExceeded tells that the hub refused for its daily quota.
 	QuotaExceeded bool
 }
 
-// Answered takes into account how a request went. A request that its caller called off
-// is not to be told of.
+// Answered takes into account how a request went. Of one that its caller called off,
+// CalledOff is to be told instead.
 func (d *Dispatcher) Answered(a Answer) {
 	d.locked(func(now time.Time) {
 		if a.Status == 0 || a.Status >= http.StatusInternalServerError {
-			d.breaker.failed(now)
+			d.breaker.failed(now, a.Failure)
 			return
 		}
 		d.breaker.answered()
@@ -35,6 +38,15 @@ func (d *Dispatcher) Answered(a Answer) {
 		}
 		bucket.answered(now, a.Took)
 		d.meterAnswer(now, a)
+	})
+}
+
+// CalledOff notes that a request ended without telling anything of the hub.
+func (d *Dispatcher) CalledOff() {
+	d.locked(func(time.Time) {
+		if caller, ok := d.breaker.trying.(*waiter); ok {
+			d.breaker.ended(caller)
+		}
 	})
 }
 

@@ -15,7 +15,8 @@ type breaker struct {
 	failures int
 	pause    time.Duration // 0 while closed
 	until    time.Time
-	trying   *Grant // the one that was let through
+	trying   any   // the grant or the caller that was let through
+	last     error // what the last failure was, if that was told
 }
 
 // lets tells whether a grant may be given.
@@ -27,22 +28,31 @@ func (b *breaker) lets(now time.Time) bool {
 // is being tried.
 func (b *breaker) wait(now time.Time) time.Duration { return max(0, b.until.Sub(now)) }
 
-// granted notes who tries a hub that did not answer.
-func (b *breaker) granted(g *Grant) {
+// begun notes who tries a hub that did not answer.
+func (b *breaker) begun(who any) {
 	if b.pause > 0 {
-		b.trying = g
+		b.trying = who
 	}
 }
 
 // ended lets another one try, when nothing was heard of this one.
-func (b *breaker) ended(g *Grant) {
-	if b.trying == g {
+func (b *breaker) ended(who any) {
+	if b.trying == who {
 		b.trying = nil
 	}
 }
 
-func (b *breaker) failed(now time.Time) {
+// retryIn is when to ask again whether a request may be made.
+func (b *breaker) retryIn(now time.Time) time.Duration {
+	if wait := b.wait(now); wait > 0 {
+		return wait
+	}
+	return b.pause // somebody tries
+}
+
+func (b *breaker) failed(now time.Time, err error) {
 	b.failures++
+	b.last = err
 	switch {
 	case b.pause == 0 && b.failures >= breakAfter:
 		b.pause = minBreak

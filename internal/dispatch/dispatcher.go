@@ -18,6 +18,7 @@ type Request struct {
 	Key string
 	// Priority orders those who wait, the highest first; the oldest first among equals.
 	Priority int
+	Kind     Kind
 	Need     Need
 	// Wake is called once the turn of who was parked has come, with the priority it
 	// has. It is called without any lock held and must not block.
@@ -42,16 +43,16 @@ type Dispatcher struct {
 	mu      sync.Mutex
 	max     int // of grants in flight, by the options
 	limits  Limits
-	cap     int
+	places  [kinds]int
 	buckets [classes]*bucket
 	breaker breaker
 	meter   meter
 	planner planner
-	lot     lot
+	lots    [kinds]lot
 	seq     uint64
 	// pending are the grants that were given and not picked up yet.
 	pending  map[string]*Grant
-	inFlight int
+	inFlight [kinds]int
 	// woken are those of them whose owners are to be told.
 	woken   []*Grant
 	waiting [classes]callers
@@ -70,7 +71,7 @@ func New(options Options) *Dispatcher {
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
 	}
-	d := &Dispatcher{clock: options.Clock, max: options.MaxInFlight, lot: newLot(), pending: map[string]*Grant{}}
+	d := &Dispatcher{clock: options.Clock, max: options.MaxInFlight, lots: newLots(), pending: map[string]*Grant{}}
 	now := d.clock.Now()
 	d.limits = options.Limits.Or(S1())
 	rates, windows := d.limits.rates()
@@ -96,9 +97,11 @@ func (d *Dispatcher) apply(now time.Time) {
 		b.rate = rates[class]
 		b.tokens = min(b.tokens, b.size())
 	}
-	d.cap = d.limits.inFlight()
+	d.places = [kinds]int{Visits: d.limits.inFlight(), Questions: questionsInFlight}
 	if d.max > 0 {
-		d.cap = min(d.cap, d.max)
+		for kind := range d.places {
+			d.places[kind] = min(d.places[kind], d.max)
+		}
 	}
 	d.meter.limit, d.meter.size = d.limits.DailyMessages, d.limits.MessageBytes
 	d.meter.turn(now)
@@ -122,7 +125,7 @@ func (d *Dispatcher) Admit(request Request) (granted *Grant, ok bool) {
 		} else {
 			d.seq++
 		}
-		d.lot.add(request, seq)
+		d.lots[request.Kind].add(request, seq)
 		d.pump(now)
 		if g := d.pending[request.Key]; g != nil {
 			g.pick()
@@ -138,8 +141,10 @@ func (d *Dispatcher) Forget(key string) {
 		if g := d.pending[key]; g != nil {
 			d.revoke(g)
 		}
-		if p := d.lot.byKey[key]; p != nil {
-			d.lot.remove(p)
+		for kind := range d.lots {
+			if p := d.lots[kind].byKey[key]; p != nil {
+				d.lots[kind].remove(p)
+			}
 		}
 	})
 }
@@ -148,7 +153,7 @@ func (d *Dispatcher) Forget(key string) {
 // is to talk to the hub any more. Grants in use can still be given back.
 func (d *Dispatcher) Drain() {
 	d.locked(func(time.Time) {
-		d.lot = newLot()
+		d.lots = newLots()
 		for _, g := range d.pending {
 			d.revoke(g)
 		}
@@ -179,12 +184,18 @@ func (d *Dispatcher) locked(do func(now time.Time)) {
 // parked, the best first.
 func (d *Dispatcher) pump(now time.Time) {
 	d.serve(now)
-	for d.inFlight < d.cap && d.breaker.lets(now) {
-		best := d.lot.best(func(need Need) bool { return d.room(need, now) })
+	for kind := range d.lots {
+		d.pumpKind(Kind(kind), now)
+	}
+}
+
+func (d *Dispatcher) pumpKind(kind Kind, now time.Time) {
+	for d.inFlight[kind] < d.places[kind] && d.breaker.lets(now) {
+		best := d.lots[kind].best(func(need Need) bool { return d.room(need, now) })
 		if best == nil {
 			return
 		}
-		d.lot.remove(best)
+		d.lots[kind].remove(best)
 		d.grant(best, now)
 	}
 }
@@ -203,14 +214,14 @@ func (d *Dispatcher) grant(p *parked, now time.Time) {
 		d.buckets[class].take(n)
 	}
 	g := &Grant{
-		dispatcher: d, key: p.Key, priority: p.Priority, wake: p.Wake,
+		dispatcher: d, key: p.Key, kind: p.Kind, priority: p.Priority, wake: p.Wake,
 		seq: p.seq, left: p.Need, expires: now.Add(pickUp),
 	}
 	d.pending[p.Key] = g
 	d.woken = append(d.woken, g)
-	d.inFlight++
+	d.inFlight[g.kind]++
 	d.count.Granted++
-	d.breaker.granted(g)
+	d.breaker.begun(g)
 }
 
 // expire takes back the grants that nobody picked up.
@@ -230,7 +241,7 @@ func (d *Dispatcher) revoke(g *Grant) {
 	}
 	g.over = true
 	d.drop(g)
-	d.inFlight--
+	d.inFlight[g.kind]--
 	d.breaker.ended(g)
 	for class, n := range g.left {
 		d.buckets[class].refund(n)
@@ -284,15 +295,17 @@ func (d *Dispatcher) next(now time.Time) time.Time {
 	for _, g := range d.pending {
 		consider(g.expires)
 	}
-	if d.inFlight >= d.cap || d.breaker.trying != nil {
-		return due // whoever ends lets the next one go on
-	}
-	for need := range d.lot.lines {
-		wait := d.breaker.wait(now)
-		for class, n := range need {
-			wait = max(wait, d.buckets[class].wait(n, now))
+	for kind := range d.lots {
+		if d.inFlight[kind] >= d.places[kind] || d.breaker.trying != nil {
+			continue // whoever ends lets the next one go on
 		}
-		consider(now.Add(wait))
+		for need := range d.lots[kind].lines {
+			wait := d.breaker.wait(now)
+			for class, n := range need {
+				wait = max(wait, d.buckets[class].wait(n, now))
+			}
+			consider(now.Add(wait))
+		}
 	}
 	return due
 }

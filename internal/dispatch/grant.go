@@ -6,6 +6,7 @@ import "time"
 type Grant struct {
 	dispatcher *Dispatcher
 	key        string
+	kind       Kind
 	priority   int
 	wake       func(priority int)
 	seq        uint64

@@ -141,6 +141,21 @@ func (l Limits) merged(other Limits, pick func(a, b float64) float64) Limits {
 	}
 }
 
+// Kind is what a turn is for. Each kind has its own places in flight.
+type Kind int
+
+const (
+	// Visits to single twins, which are short.
+	Visits Kind = iota
+	// Questions to the index, which may take many pages: no visit waits for them.
+	Questions
+	kinds
+)
+
+// questionsInFlight is how many questions may be under way at once. More are no faster
+// at the rate of queries; one at a time would have small ones wait for a large one.
+const questionsInFlight = 4
+
 const (
 	// minInFlight lets a hub of few updates be used by more than one at a time.
 	minInFlight = 4

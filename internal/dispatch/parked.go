@@ -57,6 +57,13 @@ type lot struct {
 
 func newLot() lot { return lot{lines: map[Need]*line{}, byKey: map[string]*parked{}} }
 
+func newLots() (lots [kinds]lot) {
+	for kind := range lots {
+		lots[kind] = newLot()
+	}
+	return lots
+}
+
 // add parks a request. One that is parked already keeps its age, and becomes as urgent
 // and as much as both ask for.
 func (l *lot) add(request Request, seq uint64) {

@@ -16,16 +16,38 @@ func (d *Dispatcher) Backlog() (b Backlog) {
 }
 
 func (d *Dispatcher) backlog(now time.Time) Backlog {
-	if len(d.lot.byKey) == 0 {
+	parked := d.parked()
+	if parked == 0 {
 		return Backlog{}
 	}
 	ends := d.breaker.wait(now)
-	for class, n := range d.lot.total {
+	for class, bucket := range d.buckets {
+		n := 0
+		for kind := range d.lots {
+			n += d.lots[kind].total[class]
+		}
 		if n > 0 {
-			ends = max(ends, d.buckets[class].wait(n, now))
+			ends = max(ends, bucket.wait(n, now))
 		}
 	}
-	return Backlog{Parked: len(d.lot.byKey), EndsIn: ends}
+	return Backlog{Parked: parked, EndsIn: ends}
+}
+
+func (d *Dispatcher) parked() int {
+	n := 0
+	for kind := range d.lots {
+		n += len(d.lots[kind].byKey)
+	}
+	return n
+}
+
+// held is how many grants are given and not given back.
+func (d *Dispatcher) held() int {
+	n := 0
+	for _, held := range d.inFlight {
+		n += held
+	}
+	return n
 }
 
 // Messages is the use of the hub's daily messages.
@@ -64,7 +86,7 @@ func (d *Dispatcher) Restore(day string, usedPercent int) {
 // all it could hand out is there, and nobody waits.
 func (d *Dispatcher) Idle() (idle bool) {
 	d.locked(func(now time.Time) {
-		idle = d.inFlight == 0 && len(d.lot.byKey) == 0
+		idle = d.held() == 0 && d.parked() == 0
 		for class, b := range d.buckets {
 			idle = idle && b.full(now) && d.waiting[class].len() == 0
 		}
@@ -98,7 +120,7 @@ type snapshot struct {
 func (d *Dispatcher) snapshot() (s snapshot) {
 	d.locked(func(now time.Time) {
 		s = snapshot{
-			Counts: d.count, parked: len(d.lot.byKey), inFlight: d.inFlight, cap: d.cap,
+			Counts: d.count, parked: d.parked(), inFlight: d.held(), cap: d.places[Visits] + d.places[Questions],
 			breaker: d.breaker.state(now), used: d.messages(now).Used,
 		}
 		for class, b := range d.buckets {

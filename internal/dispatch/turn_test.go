@@ -2,6 +2,8 @@ package dispatch
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -111,4 +113,72 @@ func TestUrgentCallersTakeTurnsWithTheOthers(t *testing.T) {
 	}
 	y.Expect((&callers{others: make([]*waiter, 9)}).ahead(true)).To(Equal(1))
 	y.Expect((&callers{urgent: make([]*waiter, 9)}).ahead(false)).To(Equal(1))
+}
+
+// TestCallersAreTurnedAwayFromAHubThatDoesNotAnswer: they hold a worker each.
+func TestCallersAreTurnedAwayFromAHubThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{QueriesPerMinute: 2, RegistryPerMinute: 1e4}, 0)
+	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
+	waited := make(chan error, 1)
+	go func() { waited <- y.Turn(t.Context(), Queries) }()
+	y.Eventually(y.now.HasWaiters).Should(BeTrue())
+	last := errors.New("no answer came in time")
+	for range breakAfter {
+		y.Expect(y.Broken()).To(BeFalse())
+		y.Answered(Answer{Class: Queries, Failure: last})
+	}
+	broken := &BrokenError{Last: last, RetryAfter: minBreak}
+	y.Eventually(waited).Should(Receive(Equal(broken)))
+	y.Expect(y.Turn(t.Context(), Registry)).To(Equal(broken))
+	y.Expect(y.Broken()).To(BeTrue())
+
+	y.after(minBreak)
+	y.Expect(y.Broken()).To(BeFalse())
+	y.Expect(y.Turn(t.Context(), Registry)).To(Succeed(), "one tries")
+	y.Expect(y.Turn(t.Context(), Registry)).To(Equal(broken), "and no other meanwhile")
+	y.CalledOff()
+	y.Expect(y.Turn(t.Context(), Registry)).To(Succeed(), "nothing was heard of the first")
+	y.Answered(Answer{Class: Registry})
+	y.Expect(y.Turn(t.Context(), Registry)).To(Equal(&BrokenError{RetryAfter: 2 * minBreak}))
+
+	y.after(2 * minBreak)
+	granted := y.mustAsk("a", Look)
+	y.Expect(y.Turn(With(t.Context(), granted), Registry)).To(Succeed(), "whoever tries may make more than one request")
+	y.CalledOff()
+	y.Expect(y.Turn(t.Context(), Registry)).NotTo(Succeed(), "a grant tries until it is given back")
+	granted.Done()
+	ctx, cancel := context.WithCancel(t.Context())
+	y.spend(Reads)
+	go func() { waited <- y.Turn(ctx, Reads) }()
+	y.Eventually(y.Broken).Should(BeTrue(), "it tries")
+	cancel()
+	y.Eventually(waited).Should(Receive(MatchError(context.Canceled)))
+	y.Expect(y.Turn(t.Context(), Registry)).To(Succeed())
+	y.Answered(Answer{Class: Registry, Status: 200})
+	y.Expect(y.Turn(t.Context(), Registry)).To(Succeed())
+}
+
+// TestQuestionsHavePlacesOfTheirOwn, so that no visit waits for an answer of many pages.
+func TestQuestionsHavePlacesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{}, 0)
+	ask := func(key string) bool {
+		_, ok := y.Admit(Request{Key: key, Kind: Questions, Wake: func(int) { y.woken <- key }})
+		return ok
+	}
+	for i := range questionsInFlight {
+		y.Expect(ask(fmt.Sprint(i))).To(BeTrue())
+	}
+	y.Expect(ask("more")).To(BeFalse())
+	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 1}))
+	y.mustAsk("visit", LookAndWrite).Done()
+	y.Expect(y.woken).To(BeEmpty())
+	y.Forget("more")
+	y.Expect(y.Backlog()).To(Equal(Backlog{}))
+	small := newYard(t, Limits{}, 1)
+	_, ok := small.Admit(Request{Key: "a", Kind: Questions})
+	small.Expect(ok).To(BeTrue())
+	_, ok = small.Admit(Request{Key: "b", Kind: Questions})
+	small.Expect(ok).To(BeFalse(), "the bound of all holds for them too")
 }

@@ -29,13 +29,7 @@ func dispatched(d *dispatch.Dispatcher, c clock.PassiveClock) middleware {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			class := exchangeOf(req).op.class()
 			if err := d.Turn(req.Context(), class); err != nil {
-				if short, ok := errors.AsType[*dispatch.NoRoomError](err); ok {
-					return nil, &Error{
-						Reason: ReasonThrottled, RetryAfter: short.RetryAfter,
-						detail: "our own rate limit for this hub has no room before the call's deadline",
-					}
-				}
-				return nil, err
+				return nil, turnedAway(err)
 			}
 			started := c.Now()
 			res, err := next.RoundTrip(req)
@@ -45,7 +39,10 @@ func dispatched(d *dispatch.Dispatcher, c clock.PassiveClock) middleware {
 				answerOf(&answer, req, res, c)
 			case req.Context().Err() != nil || ReasonOf(err) != "":
 				// Called off, or an answer of its own kind: it says nothing about the hub's load.
+				d.CalledOff()
 				return nil, err
+			default:
+				answer.Failure = err
 			}
 			d.Answered(answer)
 			return res, err
@@ -53,9 +50,35 @@ func dispatched(d *dispatch.Dispatcher, c clock.PassiveClock) middleware {
 	}
 }
 
+// turnedAway is the error of a request that was not made. Where the hub has not answered lately it says what the hub said
+// last, in the same words.
+func turnedAway(err error) error {
+	if short, ok := errors.AsType[*dispatch.NoRoomError](err); ok {
+		return &Error{
+			Reason: ReasonThrottled, RetryAfter: short.RetryAfter,
+			detail: "our own rate limit for this hub has no room before the call's deadline",
+		}
+	}
+	broken, ok := errors.AsType[*dispatch.BrokenError](err)
+	if !ok {
+		return err
+	}
+	e := &Error{RetryAfter: broken.RetryAfter, err: broken}
+	if last, ok := errors.AsType[*Error](broken.Last); ok {
+		e.Reason, e.Status, e.Code, e.detail = last.Reason, last.Status, last.Code, last.detail
+	} else {
+		e.Reason, e.detail = transportReason(broken.Last)
+	}
+	return e
+}
+
 // answerOf fills in what an answer says. IoT Hub bills a change by what is sent, and a read by what comes back.
 func answerOf(answer *dispatch.Answer, req *http.Request, res *http.Response, c clock.PassiveClock) {
 	answer.Status = res.StatusCode
+	if res.StatusCode >= http.StatusInternalServerError {
+		code, _ := hubError(res.Header, nil, nil)
+		answer.Failure = &Error{Reason: statusReason(res.StatusCode, code), Status: res.StatusCode, Code: code}
+	}
 	answer.RetryAfter = parseRetryAfter(res.Header.Get("Retry-After"), c.Now())
 	answer.QuotaExceeded = res.StatusCode == http.StatusForbidden && forbiddenReason(res.Header.Get(errorCodeHeader)) == ReasonQuotaExceeded
 	if answer.Class == dispatch.Updates {

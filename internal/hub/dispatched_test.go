@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 
@@ -75,9 +76,43 @@ func TestAHubThatFailsIsKeptFrom(t *testing.T) {
 		g.Expect(ReasonOf(err)).To(Equal(ReasonUnreachable))
 	}
 	g.Expect(admit()).To(BeFalse())
+	*answer = func(http.ResponseWriter, *http.Request) { t.Error("the hub was asked") }
+	err := s.Probe(t.Context())
+	g.Expect(err).To(MatchError(ContainSubstring("trying the credential: the host could not be reached: the connection broke")))
+	g.Expect(err).To(HaveField("RetryAfter", And(BeNumerically(">", 0), BeNumerically("<=", time.Second))))
+	g.Expect(err).To(HaveField("Sent", false))
 	*answer = refusal(http.StatusNotFound, "DeviceNotFound", "d1")
-	g.Expect(s.Probe(t.Context())).To(Succeed(), "a probe needs no grant")
+	g.Eventually(func() error { return s.Probe(t.Context()) }, "5s").Should(Succeed(), "one tries again")
 	g.Expect(admit()).To(BeTrue())
+}
+
+// TestAFailingHubIsToldOfInTheSameWords whether it was asked or not: they stand in
+// conditions, and each change of one is a write.
+func TestAFailingHubIsToldOfInTheSameWords(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string]http.HandlerFunc{
+		"hangs up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"fails":    refusal(http.StatusServiceUnavailable, "ServiceUnavailable", "x"),
+		"a proxy":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			s, answer := answering(t)
+			*answer = fails
+			var asked, notAsked error
+			for range 5 {
+				_, asked = s.QueryIDs(t.Context(), Devices, "true")
+			}
+			*answer = func(http.ResponseWriter, *http.Request) { t.Error("the hub was asked") }
+			_, notAsked = s.QueryIDs(t.Context(), Devices, "true")
+			g.Expect(notAsked).To(MatchError(asked.Error()))
+			g.Expect(ReasonOf(notAsked)).To(Equal(ReasonOf(asked)))
+			_, created := s.PatchTwin(t.Context(), ID{Device: "d1"}, "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": 1}})
+			g.Expect(ReasonOf(created)).To(Equal(ReasonOf(asked)))
+			g.Expect(OutcomeUnknown(created)).To(BeFalse(), "nothing was sent")
+		})
+	}
 }
 
 // TestAGrantPaysForItsRequests: what is over is waited for.
