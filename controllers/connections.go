@@ -28,15 +28,16 @@ type connection struct {
 // connections are the hubs this process has looked at. The HubConnection
 // reconciler fills it, the others read it, and are woken when it changes.
 type connections struct {
-	client client.Reader
+	client    client.Reader
+	outsiders *outsiders
 
 	mu    sync.RWMutex
 	known map[types.NamespacedName]connection
 	wake  []chan<- event.GenericEvent
 }
 
-func newConnections(reader client.Reader) *connections {
-	return &connections{client: reader, known: map[types.NamespacedName]connection{}}
+func newConnections(reader client.Reader, outside *outsiders) *connections {
+	return &connections{client: reader, outsiders: outside, known: map[types.NamespacedName]connection{}}
 }
 
 // subscribe returns a channel that carries each HubConnection that changed.
@@ -100,8 +101,7 @@ type resolved struct {
 // what the object has to wait for, or what is not allowed.
 func (c *connections) resolve(ctx context.Context, namespace string, ref v1alpha1.HubReference) (resolved, error) {
 	key := types.NamespacedName{Namespace: ref.NamespaceOr(namespace), Name: ref.Name}
-	var found v1alpha1.HubConnection
-	err := c.client.Get(ctx, key, &found)
+	found, err := c.read(ctx, key)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return resolved{}, fmt.Errorf("reading HubConnection %s: %w", key, err)
 	}
@@ -111,7 +111,7 @@ func (c *connections) resolve(ctx context.Context, namespace string, ref v1alpha
 			fmt.Sprintf("HubConnection %q does not exist in namespace %q: create it, or correct spec.hubRef in a new object", key.Name, namespace))
 	}
 	if exists {
-		exists, err = c.admits(ctx, &found, namespace)
+		exists, err = c.admits(ctx, found, namespace)
 		if err != nil {
 			return resolved{}, err
 		}
@@ -120,6 +120,11 @@ func (c *connections) resolve(ctx context.Context, namespace string, ref v1alpha
 		return resolved{}, stopStalled(v1alpha1.ReasonHubNotAllowed, fmt.Sprintf(
 			"HubConnection %s does not exist or does not admit namespace %q: its owner can admit it in spec.allowedNamespaces", key, namespace))
 	}
+	if !c.outsiders.shard.Holds(found) {
+		return resolved{}, stopStalled(v1alpha1.ReasonHubOutsideShard, fmt.Sprintf(
+			"HubConnection %s is not of the shard of this object, whose manager keeps what has the labels %s: give both the labels of one shard",
+			key, c.outsiders.shard))
+	}
 	known, ok := c.get(key)
 	if !ok || known.generation != found.Generation {
 		return resolved{}, errUnseen // its reconciler is about to look, and will wake us
@@ -127,7 +132,18 @@ func (c *connections) resolve(ctx context.Context, namespace string, ref v1alpha
 	if known.session == nil {
 		return resolved{}, stopWaiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("HubConnection %s is not ready: %s", key, known.why))
 	}
-	return resolved{key: key, scope: scopeOf(&found, namespace), spec: found.Spec, session: known.session}, nil
+	return resolved{key: key, scope: scopeOf(found, namespace), spec: found.Spec, session: known.session}, nil
+}
+
+// read finds a HubConnection, one of another shard included: whose namespace may not
+// use it is told the same as everywhere.
+func (c *connections) read(ctx context.Context, key types.NamespacedName) (*v1alpha1.HubConnection, error) {
+	var found v1alpha1.HubConnection
+	err := c.client.Get(ctx, key, &found)
+	if apierrors.IsNotFound(err) {
+		return c.outsiders.get(ctx, key, err)
+	}
+	return &found, err
 }
 
 // admits tells whether a HubConnection lets a namespace use it.

@@ -8,11 +8,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
 // hostOnly is a session of which only the host is asked.
@@ -66,7 +68,7 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
 		builder = builder.WithObjects(obj)
 	}
 	reader := builder.Build()
-	hubs := newConnections(reader)
+	hubs := newConnections(reader, newOutsiders(shard.Shard{}, reader, clock.RealClock{}))
 	hubs.known = known
 	return newClaims(reader, hubs)
 }

@@ -29,6 +29,7 @@ type hubConnectionReconciler struct {
 	secretReader client.Reader // not cached: the manager holds no Secrets
 	report       reporter
 	connections  *connections
+	outsiders    *outsiders
 	sessions     *hub.Pool
 	secrets      *secretWatches
 	guards       *guards
@@ -62,6 +63,7 @@ func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
 
 // Reconcile looks at one HubConnection.
 func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.outsiders.seen(req.NamespacedName)
 	var conn v1alpha1.HubConnection
 	err := r.client.Get(ctx, req.NamespacedName, &conn)
 	if apierrors.IsNotFound(err) || (err == nil && !conn.DeletionTimestamp.IsZero()) {
@@ -132,6 +134,9 @@ func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.Hu
 	session, err := r.sessions.Session(key.String(), config)
 	if err != nil {
 		return nil, err
+	}
+	if err := r.outsiders.admit(ctx, conn, session.Host()); err != nil {
+		return session, err
 	}
 	return session, r.prove(ctx, key, session)
 }

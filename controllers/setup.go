@@ -16,6 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
+	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
 // eventSource names the controller in events.
@@ -48,6 +49,9 @@ type Options struct {
 	// DeviceTwin of deletionPolicy Clear or Delete before it is let go; ten minutes
 	// when zero.
 	DeletionTimeout time.Duration
+	// Shard is the part of the fleet that the manager's cache is narrowed to; all of
+	// it when zero.
+	Shard shard.Shard
 	// Entra says where HubConnections with a workload identity sign in.
 	Entra EntraOptions
 	// Metrics, when set, counts what no status tells any more.
@@ -119,9 +123,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	outside := newOutsiders(opts.Shard, mgr.GetAPIReader(), opts.Clock)
 	var (
 		report = reporter{clock: opts.Clock, recorder: mgr.GetEventRecorder(eventSource), retry: opts.RetryInterval}
-		hubs   = newConnections(mgr.GetClient())
+		hubs   = newConnections(mgr.GetClient(), outside)
 		found  = newMemberships(opts.Clock)
 		fuses  = newGuards(opts.Clock)
 		kept   = newClaims(mgr.GetClient(), hubs)
@@ -150,7 +155,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		turns: newTurns(opts.Sessions, "TwinQuery", dispatch.Questions),
 	}
 	connections := &hubConnectionReconciler{
-		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
+		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs, outsiders: outside,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,
 		guards:     fuses,
 		readBack:   readBack,

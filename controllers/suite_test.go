@@ -192,7 +192,7 @@ func (w *world) newManager(account *rest.Config) ctrl.Manager {
 	mgr, err := ctrl.NewManager(account, ctrl.Options{
 		Scheme:  suite.scheme,
 		Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache:   cache.Options{DefaultNamespaces: namespaces},
+		Cache:   cache.Options{DefaultNamespaces: namespaces, ByObject: w.options.Shard.Cached()},
 		// A panic is the end of the test, not a retry that hides it.
 		Controller: config.Controller{SkipNameValidation: ptr.To(true), RecoverPanic: ptr.To(false)},
 	})

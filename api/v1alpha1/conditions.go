@@ -73,6 +73,9 @@ const (
 	ReasonInvalidHostName = "InvalidHostName"
 	// ReasonInvalidCABundle: spec.caBundle is not a list of PEM certificates.
 	ReasonInvalidCABundle = "InvalidCABundle"
+	// ReasonHostInTwoShards: an older HubConnection of the same hub is of another shard,
+	// which another manager keeps.
+	ReasonHostInTwoShards = "HostInTwoShards"
 	// ReasonInvalidSelector: spec.allowedNamespaces.selector can select nothing;
 	// the message names the part that is wrong.
 	ReasonInvalidSelector = "InvalidSelector"
@@ -110,6 +113,9 @@ const (
 	// ReasonDeviceNotAllowed: the HubConnection's spec.deviceScopes do not let this
 	// namespace use the device, or any.
 	ReasonDeviceNotAllowed = "DeviceNotAllowed"
+	// ReasonHubOutsideShard: the HubConnection is there, and another manager keeps it:
+	// its labels are not those of the object's shard.
+	ReasonHubOutsideShard = "HubOutsideShard"
 	// ReasonHubNotReady: the HubConnection is there and is not Ready; its own
 	// conditions say why.
 	ReasonHubNotReady = "HubNotReady"

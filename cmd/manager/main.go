@@ -29,9 +29,11 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/internal/admission"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
-// leaderElectionID names the Lease; one manager at a time acts.
+// leaderElectionID names the Lease; one manager at a time acts. Each shard has a Lease
+// of its own, which is called after it.
 const leaderElectionID = "devicetwin-operator.iothub.devicetwin.io"
 
 // readyTimeout is below the second that a kubelet waits for a probe by default.
@@ -45,6 +47,7 @@ type options struct {
 	webhookAddress  string
 	webhookCertDir  string
 	leaderElect     bool
+	selector        string
 	hostSuffixes    string
 	workers         int
 	shutdownTimeout time.Duration
@@ -77,6 +80,9 @@ func parse() (options, zap.Options) {
 	flag.StringVar(&opts.webhookAddress, "webhook-bind-address", ":9443", "address to serve the admission webhooks on")
 	flag.BoolVar(&opts.leaderElect, "leader-elect", false,
 		"act only while holding a Lease, so that several managers can stand by")
+	flag.StringVar(&opts.selector, "watch-label-selector", "",
+		"label selector, such as iothub.devicetwin.io/shard=a, of the HubConnections, DeviceTwins and TwinQueries to keep: a shard of the fleet, with a Lease of its own. "+
+			"No two shards may overlap, and all HubConnections of one hub have to be in one; see docs/sharding.md. Empty keeps all")
 	flag.StringVar(&opts.hostSuffixes, "allowed-host-suffixes", strings.Join(hub.DefaultAllowedHostSuffixes(), ","),
 		"comma-separated host names, or suffixes that begin with a dot, which connection strings may name; no token is made for any other host")
 	flag.IntVar(&opts.workers, "workers", 64, "objects of each kind to work on at the same time; at most a quarter of them talk to one hub")
@@ -101,6 +107,10 @@ In a cluster it uses its ServiceAccount. Elsewhere name a cluster:
 
   manager --kubeconfig ~/.kube/config
 
+To keep a shard of a fleet, beside managers that keep others:
+
+  manager --leader-elect --watch-label-selector iothub.devicetwin.io/shard=a
+
 To reach a hub emulator on this machine as well as Azure:
 
   manager --allowed-host-suffixes .azure-devices.net,localhost
@@ -111,6 +121,10 @@ Flags:
 }
 
 func run(ctx context.Context, opts options) error {
+	part, err := shard.Parse(opts.selector)
+	if err != nil {
+		return fmt.Errorf("--watch-label-selector: %w", err)
+	}
 	scheme, err := newScheme()
 	if err != nil {
 		return err
@@ -123,7 +137,7 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(config, managerOptions(opts, scheme, webhooks))
+	mgr, err := ctrl.NewManager(config, managerOptions(opts, part, scheme, webhooks))
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
@@ -149,6 +163,7 @@ func run(ctx context.Context, opts options) error {
 		Sessions:            hub.NewPool(hub.PoolOptions{Metrics: hubMetrics, MaxInFlight: controllers.PlacesPerHub(opts.workers)}),
 		AllowedHostSuffixes: split(opts.hostSuffixes),
 		Workers:             opts.workers,
+		Shard:               part,
 		DeletionTimeout:     opts.deletionTimeout,
 		Entra:               entra,
 		Metrics:             ownMetrics,
@@ -158,7 +173,7 @@ func run(ctx context.Context, opts options) error {
 	return mgr.Start(ctx)
 }
 
-func managerOptions(opts options, scheme *runtime.Scheme, webhooks webhook.Server) ctrl.Options {
+func managerOptions(opts options, part shard.Shard, scheme *runtime.Scheme, webhooks webhook.Server) ctrl.Options {
 	return ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       metricsOptions(opts),
@@ -166,10 +181,10 @@ func managerOptions(opts options, scheme *runtime.Scheme, webhooks webhook.Serve
 		HealthProbeBindAddress:        opts.probeAddress,
 		PprofBindAddress:              opts.pprofAddress,
 		LeaderElection:                opts.leaderElect,
-		LeaderElectionID:              leaderElectionID,
+		LeaderElectionID:              part.Lease(leaderElectionID),
 		LeaderElectionReleaseOnCancel: true, // main ends right after the manager does
 		GracefulShutdownTimeout:       &opts.shutdownTimeout,
-		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: part.Cached()},
 	}
 }
 

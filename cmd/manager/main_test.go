@@ -19,6 +19,8 @@ import (
 	. "github.com/onsi/gomega"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
 // certificate writes a certificate that signs itself, as tls.crt and tls.key.
@@ -95,7 +97,7 @@ func TestProfilesHaveAnAddressOfTheirOwn(t *testing.T) {
 	scheme, err := newScheme()
 	g.Expect(err).NotTo(HaveOccurred())
 	opts := options{metricsAddress: "0", probeAddress: freeAddress(t), pprofAddress: freeAddress(t)}
-	mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, scheme, nil))
+	mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, nil))
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(addProbes(mgr)).To(Succeed())
 	start(t, mgr)
@@ -119,7 +121,7 @@ func TestReadinessWaitsForTheWebhooks(t *testing.T) {
 			}
 			server, err := webhookServer(opts)
 			g.Expect(err).NotTo(HaveOccurred())
-			mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, scheme, server))
+			mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, server))
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(addProbes(mgr)).To(Succeed())
 			if server != nil {

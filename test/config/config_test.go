@@ -165,6 +165,9 @@ func TestEveryKustomizationApplies(t *testing.T) {
 			"ValidatingWebhookConfiguration devicetwin-validation", "Service devicetwin-webhook",
 			"Issuer devicetwin-webhook", "Certificate devicetwin-webhook",
 		}},
+		{dir: "config/shards", want: []string{
+			"Deployment devicetwin-manager", "Deployment devicetwin-manager-shard1", "Service devicetwin-manager-shard-metrics",
+		}},
 		{dir: "test/config/testdata/overlay", want: []string{"Namespace plant-operations", "Deployment devicetwin-manager"}},
 		{dir: "test/config/testdata/without-webhook", want: []string{"Deployment devicetwin-manager", "Service devicetwin-manager-metrics"}},
 	} {
@@ -192,7 +195,8 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 	})).To(Succeed())
 	g.Expect(found).To(ConsistOf(
 		"config/crd", "config/rbac", "config/manager", "config/webhook", "config/certmanager", "config/default",
-		"config/samples", "config/samples/tutorial",
+		"config/samples", "config/samples/tutorial", "config/shards",
+		"config/shards/shard1",                // through config/shards
 		"config/certmanager/names",            // a transformer, used by config/default
 		"config/components/devicesim-sidecar", // through test/config/testdata/overlay
 		"config/components/without-webhook",   // through test/config/testdata/without-webhook
