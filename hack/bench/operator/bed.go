@@ -111,6 +111,7 @@ func (d *bed) create(ctx context.Context, h *hub, set string, from, to int) ([]*
 	var created atomic.Int64
 	err := d.parallel(ctx, "DeviceTwins are created", creators, len(objects), &created, func(ctx context.Context, i int) error {
 		objects[i] = deviceTwin(h.name, set, from+i)
+		objects[i].Labels = h.labels
 		return d.kube.Create(ctx, objects[i])
 	})
 	return objects, err

@@ -43,6 +43,8 @@ type hub struct {
 	*emulator.Emulator
 	*hubclient.Client
 	name string
+	// labels are those of its DeviceTwins.
+	labels map[string]string
 	profile
 }
 

@@ -20,28 +20,38 @@ type manager struct {
 	pprof string
 }
 
-// startManager starts the manager and returns when it was started and when it said
-// that it is ready.
+// startManager starts the bed's manager and returns when it was started and when it
+// said that it is ready.
 func (d *bed) startManager(ctx context.Context) (started, ready time.Time, err error) {
+	m, started, err := d.launch(ctx, "manager")
+	if err != nil {
+		return started, started, err
+	}
+	d.manager = m
+	return started, time.Now(), nil
+}
+
+// launch starts a manager, with flags besides the usual ones, and waits until it says
+// that it is ready. name is that of its log.
+func (d *bed) launch(ctx context.Context, name string, flags ...string) (m *manager, started time.Time, err error) {
 	d.stir()
 	web := &http.Client{Timeout: 5 * time.Second}
 	start := func(ports []int) (*process.Process, error) {
 		started = time.Now()
-		return d.sup.Start("manager", filepath.Join(d.bench.opts.bin, "manager"),
+		return d.sup.Start(name, filepath.Join(d.bench.opts.bin, "manager"), append([]string{
 			"--kubeconfig", d.managerKubeconfig, "--allowed-host-suffixes", "localhost",
 			"--workers", strconv.Itoa(d.bench.opts.workers), "--metrics-bind-address", "0", "--leader-elect=false",
 			"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", ports[0]),
-			"--pprof-bind-address", fmt.Sprintf("127.0.0.1:%d", ports[1]))
+			"--pprof-bind-address", fmt.Sprintf("127.0.0.1:%d", ports[1]),
+		}, flags...)...)
 	}
 	p, ports, err := d.sup.StartOnFreePorts(ctx, 2, start, func(ctx context.Context, ports []int) error {
 		return controlplane.Healthy(ctx, web, fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[0]))
 	})
 	if err != nil {
-		return started, started, err
+		return nil, started, err
 	}
-	ready = time.Now()
-	d.manager = &manager{Process: p, pprof: fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap?gc=1&debug=1", ports[1])}
-	return started, ready, nil
+	return &manager{Process: p, pprof: fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap?gc=1&debug=1", ports[1])}, started, nil
 }
 
 // stopManager has the manager leave in order.
