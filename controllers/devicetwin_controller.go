@@ -89,6 +89,9 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 		r.known(obj).PutBack(seen.hint)
 		return r.next(ctx, obj, out, 0)
 	}
+	if seen.twin != nil {
+		seen.said = twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps, seen.twin.Reported)
+	}
 	before := obj.DeepCopy()
 	if seen.idle {
 		r.describeMemberships(ctx, obj, found)
@@ -169,6 +172,8 @@ type sight struct {
 	twin *hub.Twin
 	done
 	declared validation.Declaration
+	// said is what the device acknowledges of the declaration; nothing without a twin.
+	said twin.Acknowledgement
 	// hint is the twin as the hub's index showed it, when that was enough; known
 	// tells that the twin had been seen before by this process.
 	hint  *hub.Twin

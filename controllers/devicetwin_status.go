@@ -116,7 +116,7 @@ func (r *deviceTwinReconciler) contended(obj *v1alpha1.DeviceTwin) {
 
 // acknowledged says whether the device has taken over what is declared.
 func (r *deviceTwinReconciler) acknowledged(obj *v1alpha1.DeviceTwin, seen sight) {
-	said := twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps, seen.twin.Reported)
+	said := seen.said
 	if said.Declared == 0 {
 		meta.RemoveStatusCondition(obj.GetConditions(), v1alpha1.ConditionAcknowledged)
 		return

@@ -11,7 +11,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
-	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
 // settled remembers which objects were brought into step, and for which
@@ -127,9 +126,8 @@ func (r *deviceTwinReconciler) dueIn(obj *v1alpha1.DeviceTwin, found resolved, s
 	if obj.Spec.Registration == v1alpha1.RegistrationCreate && obj.Spec.ConnectionSecretName != "" {
 		sooner(found.spec.ReadBack.FullSweep()) // somebody may have taken the Secret away
 	}
-	if seen.twin != nil {
-		said := twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps, seen.twin.Reported)
-		if deadline := said.PendingSince.Add(obj.Spec.AcknowledgeTimeout.Duration); !said.PendingSince.IsZero() && deadline.After(r.report.clock.Now()) {
+	if pending := seen.said.PendingSince; !pending.IsZero() {
+		if deadline := pending.Add(obj.Spec.AcknowledgeTimeout.Duration); deadline.After(r.report.clock.Now()) {
 			sooner(deadline.Sub(r.report.clock.Now()))
 		}
 	}

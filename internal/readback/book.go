@@ -2,7 +2,6 @@ package readback
 
 import (
 	"hash/maphash"
-	"slices"
 	"sync"
 	"time"
 
@@ -343,31 +342,6 @@ func (b *book) absent(ids []hub.ID) {
 	}
 	b.mu.Unlock()
 	b.wakeAll(doubts)
-}
-
-// wantedOf lists the twins of a source that are to be read.
-func (b *book) wantedOf(from hub.Source) []hub.ID {
-	return b.list(from, func(e *entry) bool { return e.wanted && e.doubted == 0 })
-}
-
-// managed lists all twins of a source that are known.
-func (b *book) managed(from hub.Source) []hub.ID {
-	return b.list(from, func(e *entry) bool { return e.known.version != 0 })
-}
-
-func ofSource(id hub.ID, from hub.Source) bool { return (id.Module != "") == (from == hub.Modules) }
-
-func (b *book) list(from hub.Source, which func(*entry) bool) []hub.ID {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var ids []hub.ID
-	for id, e := range b.twins {
-		if ofSource(id, from) && which(e) {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, hub.ID.Compare)
-	return ids
 }
 
 // full tells whether as many documents wait as may.

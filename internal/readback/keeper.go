@@ -173,9 +173,8 @@ func (k *keeper) cycle(ctx context.Context, session hub.Session, settings Settin
 // ask looks for what moved: at all twins where that takes no more queries than to
 // ask what was written.
 func (k *keeper) ask(ctx context.Context, session hub.Session, settings Settings, from hub.Source) error {
-	managed := devicesOf(k.book.managed(from))
-	batches := hub.Batches(managed)
-	if len(batches) == 0 {
+	managed := k.book.count(from)
+	if managed == 0 {
 		return nil
 	}
 	mark := k.marks[from]
@@ -185,12 +184,20 @@ func (k *keeper) ask(ctx context.Context, session hub.Session, settings Settings
 		}
 		return k.delta(ctx, session, from)
 	}
+	due := k.clock.Since(k.sweptAt[from]) >= settings.FullSweep
+	few := managed <= max(1, mark.pages)*hub.PageRows
+	if mark.usable() && !due && !few {
+		return k.delta(ctx, session, from) // it needs no list of what is managed
+	}
+	batches := hub.Batches(devicesOf(k.book.managed(from)))
 	switch {
+	case len(batches) == 0:
+		return nil // meanwhile there is nothing
 	case len(batches) <= max(1, mark.pages):
 		return k.finish(k.sweep(ctx, session, from, batches, false))
 	case !mark.usable():
 		return k.finish(k.sweep(ctx, session, from, batches, false)) // there is nothing beside it yet
-	case k.clock.Since(k.sweptAt[from]) >= settings.FullSweep:
+	case due:
 		ended := make(chan swept, 1)
 		k.sweeping = ended
 		go func() { ended <- k.sweep(ctx, session, from, batches, true) }()

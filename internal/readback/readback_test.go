@@ -5,9 +5,11 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 // large is more devices than one query can name, so that they are asked for by what
@@ -33,6 +35,24 @@ func TestWhatMovedIsReadAndNothingElse(t *testing.T) {
 			f.Expect(f.total(f.read)).To(BeZero())
 		})
 	}
+}
+
+// TestWhatIsManagedIsCountedByItsSource, and what nothing is known of does not count.
+func TestWhatIsManagedIsCountedByItsSource(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	b := newBook(func(types.NamespacedName) {})
+	for _, id := range []hub.ID{{Device: "a"}, {Device: "b"}, {Device: "c"}, {Device: "a", Module: "m"}} {
+		b.track(id, types.NamespacedName{Name: id.String()})
+		if id.Device != "c" {
+			b.dealt(&hub.Twin{ID: id, Version: 2}, true, time.Now())
+		}
+	}
+	g.Expect(b.count(hub.Devices)).To(Equal(2))
+	g.Expect(b.count(hub.Modules)).To(Equal(1))
+	g.Expect(b.managed(hub.Devices)).To(HaveLen(2))
+	b.untrack(hub.ID{Device: "a"})
+	g.Expect(b.count(hub.Devices)).To(Equal(1))
 }
 
 // TestARestartReadsEachDocumentOnce: in batches, and none by itself.

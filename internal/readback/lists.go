@@ -1,0 +1,45 @@
+package readback
+
+import (
+	"slices"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// wantedOf lists the twins of a source that are to be read.
+func (b *book) wantedOf(from hub.Source) []hub.ID {
+	return b.list(from, func(e *entry) bool { return e.wanted && e.doubted == 0 })
+}
+
+// managed lists all twins of a source that are known.
+func (b *book) managed(from hub.Source) []hub.ID {
+	return b.list(from, func(e *entry) bool { return e.known.version != 0 })
+}
+
+// count is how many managed lists.
+func (b *book) count(from hub.Source) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for id, e := range b.twins {
+		if e.known.version != 0 && ofSource(id, from) {
+			n++
+		}
+	}
+	return n
+}
+
+func ofSource(id hub.ID, from hub.Source) bool { return (id.Module != "") == (from == hub.Modules) }
+
+func (b *book) list(from hub.Source, which func(*entry) bool) []hub.ID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var ids []hub.ID
+	for id, e := range b.twins {
+		if ofSource(id, from) && which(e) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, hub.ID.Compare)
+	return ids
+}
