@@ -15,8 +15,10 @@ import (
 
 	"go.uber.org/zap/zapcore"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -74,6 +76,8 @@ func runManager(told assignment, clock *movedClock) error {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: suite.scheme, Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{told.Namespace: {}}},
+		// A panic is the end of the test, not a retry that hides it.
+		Controller: ctrlconfig.Controller{RecoverPanic: ptr.To(false)},
 	})
 	if err != nil {
 		return err

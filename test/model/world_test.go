@@ -186,10 +186,11 @@ func (w *world) startManager() {
 
 func (w *world) newManager(account *rest.Config) ctrl.Manager {
 	mgr, err := ctrl.NewManager(account, ctrl.Options{
-		Scheme:         suite.scheme,
-		Metrics:        metricsserver.Options{BindAddress: "0"},
-		Cache:          cache.Options{DefaultNamespaces: map[string]cache.Config{w.ns: {}}},
-		Controller:     config.Controller{SkipNameValidation: ptr.To(true)},
+		Scheme:  suite.scheme,
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{w.ns: {}}},
+		// A panic is the end of the test, not a retry that hides it.
+		Controller:     config.Controller{SkipNameValidation: ptr.To(true), RecoverPanic: ptr.To(false)},
 		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return suite.mapper, nil },
 	})
 	w.Expect(err).NotTo(HaveOccurred())
