@@ -144,9 +144,8 @@ func (r *deviceTwinReconciler) remember(obj *v1alpha1.DeviceTwin, found resolved
 		r.settled.undo(obj.UID)
 		return 0
 	}
-	due := r.dueIn(obj, found, seen)
-	r.settled.note(obj, found, due)
-	return due
+	r.settled.note(obj, found, r.visitsOf(obj, found, seen))
+	return r.settled.due(obj.UID)
 }
 
 // known is what is known of an object's twin.
@@ -243,6 +242,8 @@ func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, seen sigh
 		return seen, done
 	case !evidence.Known:
 		known.Want()
+	case r.settled.stale(push.obj.UID):
+		known.Reread()
 	}
 	seen.idle = true
 	return seen, true

@@ -287,6 +287,27 @@ func TestAcknowledgedFollowsTheDevice(t *testing.T) {
 	w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, "")
 }
 
+// The time that a device has passes for a whole fleet at once: its twins are read from
+// the index, many with one query.
+func TestALateDeviceCostsNoReadOfItsTwin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	obj := w.twin("t1", "d1", "", `{"level":1}`)
+	obj.Spec.AcknowledgeTimeout.Duration = 2 * time.Second
+	w.create(obj)
+	w.awaitReady(obj)
+	w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonNeverReported)
+	before := w.calls("getTwin")
+	late := w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonNotAcknowledged)
+	w.Expect(late.Message).To(HaveSuffix("within 2s: desired.level"))
+	w.Expect(w.calls("getTwin")).To(Equal(before))
+	written := w.writes()
+	w.awaitReadBacks(3)
+	w.Expect(w.writes()).To(Equal(written), "said once")
+	w.awaitReady(obj)
+}
+
 func TestTheMirrorShowsWhatIsAskedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -25,8 +25,24 @@ type settled struct {
 // settlement is what an object was brought into step with.
 type settlement struct {
 	declaration declaration
-	// due is when it has to be visited all the same; zero means never.
-	due time.Time
+	visits
+}
+
+// visits are when an object has to be looked at although nothing moves; zero is never.
+type visits struct {
+	// ask is when the hub has to be asked, reread when a document of its index will do.
+	ask, reread time.Time
+}
+
+// next is the sooner of them that is still to come.
+func (v visits) next(now time.Time) time.Duration {
+	var next time.Duration
+	for _, at := range []time.Time{v.ask, v.reread} {
+		if in := at.Sub(now); in > 0 && (next == 0 || in < next) {
+			next = in
+		}
+	}
+	return next
 }
 
 // declaration is all that a plan for a twin is made from, beside the twin.
@@ -58,7 +74,7 @@ func (s *settled) holds(obj *v1alpha1.DeviceTwin, found resolved) bool {
 	if !ok {
 		return saysSettled(obj, now)
 	}
-	return mark.declaration == now && (mark.due.IsZero() || s.clock.Now().Before(mark.due))
+	return mark.declaration == now && (mark.ask.IsZero() || s.clock.Now().Before(mark.ask))
 }
 
 // saysSettled tells whether a status that an earlier process wrote says that the
@@ -71,27 +87,28 @@ func saysSettled(obj *v1alpha1.DeviceTwin, now declaration) bool {
 		status.Target == now.target && status.LastHandledReconcileAt == now.handled && status.ETag != ""
 }
 
-// note remembers that an object was brought into step; it returns when it is due, 0
-// for never.
-func (s *settled) note(obj *v1alpha1.DeviceTwin, found resolved, due time.Duration) {
-	mark := settlement{declaration: declarationOf(obj, found)}
-	if due > 0 {
-		mark.due = s.clock.Now().Add(due)
-	}
+// note remembers that an object was brought into step, and when it has to be looked at
+// again.
+func (s *settled) note(obj *v1alpha1.DeviceTwin, found resolved, again visits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.marks[obj.UID] = mark
+	s.marks[obj.UID] = settlement{declaration: declarationOf(obj, found), visits: again}
 }
 
 // due is when an object has to be visited although nothing moves, 0 for never.
 func (s *settled) due(uid types.UID) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	due := s.marks[uid].due
-	if due.IsZero() {
-		return 0
-	}
-	return max(due.Sub(s.clock.Now()), time.Second)
+	return s.marks[uid].next(s.clock.Now())
+}
+
+// stale tells whether a document of the twin has to be read again although it has not
+// moved.
+func (s *settled) stale(uid types.UID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.marks[uid].reread
+	return !at.IsZero() && !s.clock.Now().Before(at)
 }
 
 // undo has an object visited again.
@@ -108,28 +125,29 @@ func (s *settled) forget(uid types.UID) {
 	delete(s.marks, uid)
 }
 
-// dueIn is when an object that is in step has to be visited although nothing moves:
-// what it waits for comes with time. 0 means never.
-func (r *deviceTwinReconciler) dueIn(obj *v1alpha1.DeviceTwin, found resolved, seen sight) time.Duration {
-	var due time.Duration
-	sooner := func(in time.Duration) {
-		if in = max(in, time.Second); due == 0 || in < due {
-			due = in
+// visitsOf are when an object that is in step has to be looked at although nothing
+// moves: what it waits for comes with time.
+func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found resolved, seen sight) visits {
+	var again visits
+	now := r.report.clock.Now()
+	ask := func(in time.Duration) {
+		if at := now.Add(max(in, time.Second)); again.ask.IsZero() || at.Before(again.ask) {
+			again.ask = at
 		}
 	}
 	if seen.unsettled {
-		sooner(flightTime)
+		ask(flightTime)
 	}
 	if message, _ := r.contention.contended(obj.UID); message != "" {
-		sooner(found.spec.ReadBack.Interval.Duration)
+		ask(found.spec.ReadBack.Interval.Duration)
 	}
 	if obj.Spec.Registration == v1alpha1.RegistrationCreate && obj.Spec.ConnectionSecretName != "" {
-		sooner(found.spec.ReadBack.FullSweep()) // somebody may have taken the Secret away
+		ask(found.spec.ReadBack.FullSweep()) // somebody may have taken the Secret away
 	}
 	if pending := seen.said.PendingSince; !pending.IsZero() {
-		if deadline := pending.Add(obj.Spec.AcknowledgeTimeout.Duration); deadline.After(r.report.clock.Now()) {
-			sooner(deadline.Sub(r.report.clock.Now()))
+		if deadline := pending.Add(obj.Spec.AcknowledgeTimeout.Duration); deadline.After(now) {
+			again.reread = deadline.Add(time.Second)
 		}
 	}
-	return due
+	return again
 }

@@ -42,8 +42,9 @@ type entry struct {
 	refuted, doubted uint64
 	// seen is the last look at all twins that showed this one.
 	seen uint32
-	// wanted tells that a document is to be read.
-	wanted bool
+	// wanted tells that a document is to be read, again that it is news also when it
+	// shows what is known.
+	wanted, again bool
 }
 
 // fingerprint tells two states of a twin apart.
@@ -113,6 +114,15 @@ func (b *book) judge(e *entry, row fingerprint, now time.Time) verdict {
 	return moved
 }
 
+// news is what a document tells that was asked for.
+func (b *book) news(e *entry, row fingerprint, now time.Time) verdict {
+	judged := b.judge(e, row, now)
+	if judged == nothing && e.again && row.version == e.known.version && row.etag == e.known.etag {
+		return moved
+	}
+	return judged
+}
+
 // track notes that an object manages a twin.
 func (b *book) track(id hub.ID, name types.NamespacedName) {
 	b.mu.Lock()
@@ -167,7 +177,7 @@ func (b *book) dealt(twin *hub.Twin, direct bool, now time.Time) {
 		e.seen = b.sweep
 	}
 	e.known = b.fingerprint(sightingOf(twin))
-	e.wanted = false
+	e.wanted, e.again = false, false
 	if direct {
 		e.confirmed = now
 		b.decided(e, b.row(e.known))
@@ -181,7 +191,7 @@ func (b *book) gone(id hub.ID) {
 	if e := b.twins[id]; e != nil {
 		b.take(e)
 		b.decided(e, 0)
-		e.known, e.wanted = fingerprint{}, false
+		e.known, e.wanted, e.again = fingerprint{}, false, false
 	}
 }
 
@@ -204,6 +214,16 @@ func (b *book) want(id hub.ID) {
 	}
 }
 
+// reread has a document of a known twin read, and handed over whether it moved or not.
+func (b *book) reread(id hub.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.twins[id]; e != nil && e.known.version != 0 && !e.again && e.hand == nil {
+		e.wanted, e.again = true, true
+		signal(b.asked)
+	}
+}
+
 func signal(channel chan<- struct{}) {
 	select {
 	case channel <- struct{}{}:
@@ -222,7 +242,7 @@ func (b *book) evidence(id hub.ID, now time.Time) (twin *hub.Twin, known, doubt 
 		return nil, false, false
 	}
 	twin = b.take(e)
-	if twin != nil && b.judge(e, b.fingerprint(sightingOf(twin)), now) != moved {
+	if twin != nil && b.news(e, b.fingerprint(sightingOf(twin)), now) != moved {
 		twin = nil // a direct read was faster
 	}
 	return twin, e.known.version != 0, e.doubted != 0
@@ -302,8 +322,8 @@ func (b *book) offer(twin *hub.Twin, now time.Time) {
 		b.mu.Unlock()
 		return
 	}
-	e.wanted = false
-	verdict := b.judge(e, b.fingerprint(sightingOf(twin)), now)
+	verdict := b.news(e, b.fingerprint(sightingOf(twin)), now)
+	e.wanted = e.again && verdict == nothing // the index is late: the next one
 	switch verdict {
 	case moved:
 		if e.hand == nil {

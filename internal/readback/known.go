@@ -40,6 +40,13 @@ func (k *Known) Want() {
 	}
 }
 
+// Reread asks for a document of a twin although it has not moved. The object is woken when it is there.
+func (k *Known) Reread() {
+	if k != nil {
+		k.book.reread(k.id)
+	}
+}
+
 // Dealt notes that the object is in step with a twin as it was seen: it is woken when the twin moves on. direct tells
 // that the hub itself told, rather than its index.
 func (k *Known) Dealt(twin *hub.Twin, direct bool) {

@@ -119,6 +119,40 @@ func TestARowThatIsShownTwiceIsOneDocument(t *testing.T) {
 	g.Expect(b.inHand).To(BeZero())
 }
 
+// TestADocumentThatIsReadAgain is handed over once, whether the twin has moved or not;
+// a late one is not, and another is read.
+func TestADocumentThatIsReadAgain(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	woken := 0
+	b := newBook(func(types.NamespacedName) { woken++ })
+	now := time.Now()
+	id := hub.ID{Device: "d1"}
+	at := func(version int64, etag string) *hub.Twin {
+		return &hub.Twin{ID: id, Version: version, ETag: etag, DeviceETag: "device"}
+	}
+	taken := func() *hub.Twin {
+		twin, _, _ := b.evidence(id, now)
+		return twin
+	}
+	b.track(id, types.NamespacedName{Name: "t1"})
+	b.reread(id)
+	g.Expect(b.twins[id].wanted).To(BeFalse(), "nothing is known: that is asked for by itself")
+	b.dealt(at(7, "b"), true, now)
+	b.reread(id)
+	b.offer(at(6, "a"), now)
+	g.Expect(woken).To(BeZero())
+	g.Expect(b.twins[id].wanted).To(BeTrue(), "the index is late")
+	same := at(7, "b")
+	b.offer(same, now)
+	g.Expect(woken).To(Equal(1))
+	g.Expect(taken()).To(BeIdenticalTo(same))
+	b.dealt(same, false, now)
+	b.offer(at(7, "b"), now)
+	g.Expect(woken).To(Equal(1))
+	g.Expect(taken()).To(BeNil())
+}
+
 // TestATwinThatIsNewDuringASweepIsNotMissing from it.
 func TestATwinThatIsNewDuringASweepIsNotMissing(t *testing.T) {
 	t.Parallel()

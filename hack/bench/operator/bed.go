@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -87,6 +88,10 @@ func (b *bench) newBed(parent context.Context) (d *bed, ctx context.Context, err
 func newClient(kubeconfig string) (client.Client, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
+		return nil, err
+	}
+	// Files that are followed are missed when the cluster is gone.
+	if err := rest.LoadTLSFiles(config); err != nil {
 		return nil, err
 	}
 	config.QPS = -1
