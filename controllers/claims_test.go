@@ -45,6 +45,36 @@ func TestTheFirstKeepsATwinAndTheNextTakesOver(t *testing.T) {
 	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Elsewhere"}`))
 }
 
+// TestWhoWroteKeepsItsTwin also when it was suspended before its first status was
+// written, and the manager that wrote has gone. A record that somebody made up takes
+// nothing from anybody.
+func TestWhoWroteKeepsItsTwin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	first, second := w.twin("first", "d1", `{"a":1}`, ""), w.twin("second", "d1", `{"a":2}`, "")
+	w.create(first)
+	w.awaitReady(first)
+	w.stop()
+	never := first.DeepCopy()
+	never.Status = v1alpha1.DeviceTwinStatus{}
+	w.Expect(w.client.Status().Update(w.ctx, never)).To(Succeed())
+	w.edit(first, func() { first.Spec.Suspend = true })
+	w.startManager()
+	w.await(first, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	w.Expect(first.Status.Target).To(HaveSuffix("/d1"))
+
+	w.stop()
+	second.Spec.Suspend = true
+	w.create(second)
+	record := strings.ReplaceAll(first.Annotations[v1alpha1.OwnedAnnotation], string(first.UID), string(second.UID))
+	w.edit(second, func() { second.Annotations = map[string]string{v1alpha1.OwnedAnnotation: record} })
+	w.startManager()
+	w.await(second, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	w.Expect(second.Status.Target).To(BeEmpty())
+	w.checkConditions()
+}
+
 // TestWhoWaitsForATwinIsWoken: not at the next look, which may be a minute off.
 func TestWhoWaitsForATwinIsWoken(t *testing.T) {
 	t.Parallel()

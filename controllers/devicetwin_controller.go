@@ -186,6 +186,9 @@ type sight struct {
 // nothing has to be written.
 func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (resolved, sight, error) {
 	if obj.Spec.Suspend {
+		if err := r.keepWritten(ctx, obj); err != nil {
+			return resolved{}, sight{}, err
+		}
 		r.readBack.Untrack(client.ObjectKeyFromObject(obj))
 		return resolved{}, sight{}, &stop{outcome{
 			class: suspended, reason: v1alpha1.ReasonSuspended,
@@ -277,6 +280,22 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 	}
 	r.readBack.Track(client.ObjectKeyFromObject(obj), found.key, idOf(obj))
 	return found, nil
+}
+
+// keepWritten has an object that wrote to its twin keep it also when it was suspended
+// before its first status was written, and the manager that wrote has gone since.
+func (r *deviceTwinReconciler) keepWritten(ctx context.Context, obj *v1alpha1.DeviceTwin) error {
+	if obj.Status.ObservedGeneration != 0 {
+		return nil // its status says what it keeps
+	}
+	record, err := twin.DecodeRecord(obj.Annotations[v1alpha1.OwnedAnnotation])
+	if err != nil || record.Empty() || record.Target.Owner != string(obj.UID) {
+		return nil //nolint:nilerr // nothing was written for it
+	}
+	if _, err = r.claimed(ctx, obj); outcomeOf(err).class == unseen {
+		return err
+	}
+	return nil // who may not keep it goes without
 }
 
 func (r *deviceTwinReconciler) registrar(obj *v1alpha1.DeviceTwin, session hub.Session) *registrar {
