@@ -15,6 +15,11 @@ import (
 // askings ask each hub each question once, however many TwinQueries ask it.
 type askings struct {
 	clock clock.PassiveClock
+	// pages is how many pages of an answer are listed at most.
+	pages int
+	// answered is called for each TwinQuery that could not be told because somebody
+	// else asked the same.
+	answered func(types.NamespacedName)
 
 	mu    sync.Mutex
 	known map[question]*asking
@@ -27,70 +32,115 @@ type question struct {
 	text string
 }
 
-// asking is the last answer to a question.
-type asking struct {
-	running sync.Mutex // held while the hub is asked
-	// Guarded by askings.mu; asked is when the hub was asked, zero for never.
+// reply is what a hub says to a question.
+type reply struct {
+	// count of the devices that it lists.
+	count int64
+	// large tells that they are too many to list.
+	large bool
+	// devices are all of them, sorted; none when large.
 	devices []string
-	asked   time.Time
-	used    time.Time
+}
+
+// asking is the last reply to a question.
+type asking struct {
+	reply
+	asked time.Time // when the hub was asked, zero for never
+	used  time.Time
+	// running tells that the hub is asked, and waiting who wants to know what it says.
+	running bool
+	waiting map[types.NamespacedName]struct{}
 }
 
 // forgetAfter is how long an answer that no TwinQuery uses is kept: twice the
 // longest interval of one.
 const forgetAfter = 48 * time.Hour
 
-// busyRetry is when to look again for an answer that somebody else waits for.
-const busyRetry = 100 * time.Millisecond
+// soonest is the shortest time to the next look at a query.
+const soonest = 100 * time.Millisecond
 
-func newAskings(c clock.PassiveClock) *askings {
-	return &askings{clock: c, known: map[question]*asking{}}
+func newAskings(c clock.PassiveClock, pages int, answered func(types.NamespacedName)) *askings {
+	return &askings{clock: c, pages: pages, answered: answered, known: map[question]*asking{}}
 }
 
-// answer returns the answer to a question, sorted, and when it was asked for: one
-// that is not older than so, or a new one. It does not wait while somebody else asks
-// the same; the error says so.
-func (a *askings) answer(q question, notOlder time.Duration, ask func() ([]string, error)) ([]string, time.Time, error) {
-	one := a.of(q)
-	if !one.running.TryLock() {
-		return nil, time.Time{}, &stop{outcome{class: unseen, retryAfter: busyRetry}}
+// answer returns the reply to a question, and when it was asked for: one that is not
+// older than so, or a new one. It does not wait while somebody else asks the same: the
+// error says so, and who wants to know is woken.
+func (a *askings) answer(
+	q question, who types.NamespacedName, notOlder time.Duration, ask func(large bool) (reply, error),
+) (reply, time.Time, error) {
+	one, free := a.begin(q, who)
+	if !free {
+		return reply{}, time.Time{}, errUnseen
 	}
-	defer one.running.Unlock()
-	a.mu.Lock()
-	devices, asked := one.devices, one.asked
-	a.mu.Unlock()
+	defer a.end(one)
 	now := a.clock.Now()
-	if !asked.IsZero() && now.Sub(asked) < notOlder {
-		return devices, asked, nil
+	if !one.asked.IsZero() && now.Sub(one.asked) < notOlder {
+		return one.reply, one.asked, nil
 	}
-	devices, err := ask()
+	said, err := ask(one.large)
 	if err != nil {
-		return nil, now, err
+		return reply{}, now, err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	one.devices, one.asked = devices, now
-	return devices, now, nil
+	one.reply, one.asked = said, now
+	return said, now, nil
 }
 
-func (a *askings) of(q question) *asking {
+// begin returns a question for its caller alone, until end; or false, and wakes him
+// after it.
+func (a *askings) begin(q question, who types.NamespacedName) (one *asking, free bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.clock.Now()
-	one := a.known[q]
+	one = a.known[q]
 	if one == nil {
-		maps.DeleteFunc(a.known, func(_ question, old *asking) bool { return now.Sub(old.used) > forgetAfter })
-		one = &asking{}
+		maps.DeleteFunc(a.known, func(_ question, old *asking) bool { return !old.running && now.Sub(old.used) > forgetAfter })
+		one = &asking{waiting: map[types.NamespacedName]struct{}{}}
 		a.known[q] = one
 	}
 	one.used = now
-	return one
+	if one.running {
+		one.waiting[who] = struct{}{}
+		return nil, false
+	}
+	one.running = true
+	return one, true
 }
 
-// ask asks a hub which twins satisfy a condition.
-func (q question) ask(ctx context.Context, session hub.Session) ([]string, error) {
+func (a *askings) end(one *asking) {
+	a.mu.Lock()
+	waiting := one.waiting
+	one.running, one.waiting = false, map[types.NamespacedName]struct{}{}
+	a.mu.Unlock()
+	for name := range waiting {
+		a.answered(name)
+	}
+}
+
+// ask asks a hub which twins satisfy a condition, or only how many when that was a
+// large answer. One that became small by a tenth is listed again: one that moves
+// around the bound does not change its kind each time.
+func (a *askings) ask(ctx context.Context, session hub.Session, q question, large bool) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxQueryTime)
 	defer cancel()
-	ids, err := session.QueryIDs(ctx, q.from, q.text)
-	return names(ids), err
+	if large {
+		said, err := q.count(ctx, session)
+		if err != nil || said.count > int64(a.pages)*hub.PageRows*9/10 {
+			return said, err
+		}
+	}
+	ids, all, err := hub.IDs(ctx, session, hub.Selection{From: q.from, Where: q.text}, a.pages)
+	if err != nil {
+		return reply{}, err
+	}
+	if !all {
+		return q.count(ctx, session)
+	}
+	return reply{count: int64(len(ids)), devices: names(ids)}, nil
+}
+
+// count asks only how many they are, with one page.
+func (q question) count(ctx context.Context, session hub.Session) (reply, error) {
+	count, err := session.Count(ctx, q.from, q.text)
+	return reply{count: count, large: true}, err
 }

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 const (
@@ -71,6 +73,19 @@ func deviceKey(obj client.Object) string {
 		return ""
 	}
 	return hubOf(twin).String() + "/" + idOf(twin).String()
+}
+
+// twinsAt lists the DeviceTwins that a question may select: those of its hub and
+// source. They are the cache's own, not to be changed.
+func twinsAt(ctx context.Context, reader client.Reader, q question, opts ...client.ListOption) ([]v1alpha1.DeviceTwin, error) {
+	var twins v1alpha1.DeviceTwinList
+	opts = append(opts, client.MatchingFields{hubIndex: q.hub.String()}, client.UnsafeDisableDeepCopy)
+	if err := reader.List(ctx, &twins, opts...); err != nil {
+		return nil, fmt.Errorf("listing DeviceTwins: %w", err)
+	}
+	return slices.DeleteFunc(twins.Items, func(obj v1alpha1.DeviceTwin) bool {
+		return (obj.Spec.ModuleID != "") != (q.from == hub.Modules)
+	}), nil
 }
 
 // dependents maps a HubConnection to the objects of a kind that refer to it.

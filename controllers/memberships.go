@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
@@ -25,22 +26,32 @@ const maxMemberships = 32
 
 // memberships remembers which devices each TwinQuery selects, and wakes the
 // DeviceTwins of those that joined or left. The hub's answer is the base; a twin that
-// was read since is judged by itself.
+// was read since is judged by itself. TwinQueries that ask the same share both.
 type memberships struct {
 	clock   clock.PassiveClock
+	reader  client.Reader
 	changed chan event.GenericEvent // DeviceTwins known by namespace, hub and device
+	metrics *Metrics
 
 	mu      sync.RWMutex
-	answers map[types.NamespacedName]answer // by TwinQuery
+	answers map[question]*answer
+	// asks is what each TwinQuery asks; the zero question when that cannot be asked.
+	asks map[types.NamespacedName]question
 }
 
+// answer is what is known of who satisfies a condition.
 type answer struct {
-	hub       types.NamespacedName
-	modules   bool
-	condition *query.Condition // nil while there is none that can be asked
-	devices   []string         // or modules, as device/module; sorted
+	condition *query.Condition
+	// devices are those that the hub listed, or modules, as device/module; sorted.
+	devices []string
+	// listed is when the hub was asked for them, zero for never.
+	listed time.Time
 	// judged are the twins that were read since.
 	judged map[hub.ID]verdict
+	// disputed are what twins were judged that the hub's answer contradicted for long.
+	disputed map[hub.ID]bool
+	// users are how many TwinQueries of each namespace ask for it.
+	users map[string]int
 }
 
 // verdict is whether a twin satisfied a condition when it was read.
@@ -53,28 +64,157 @@ type verdict struct {
 // read so long before it. IoT Hub's index was seen to be late by one to six seconds.
 const indexLag = 30 * time.Second
 
-func newMemberships(c clock.PassiveClock) *memberships {
-	return &memberships{clock: c, changed: make(chan event.GenericEvent), answers: map[types.NamespacedName]answer{}}
+func newMemberships(c clock.PassiveClock, reader client.Reader, metrics *Metrics) *memberships {
+	return &memberships{
+		clock: c, reader: reader, changed: make(chan event.GenericEvent), metrics: metrics,
+		answers: map[question]*answer{}, asks: map[types.NamespacedName]question{},
+	}
 }
 
-// set stores a query's new answer.
-func (m *memberships) set(ctx context.Context, name, at types.NamespacedName, found finding) {
+// set notes what a query asks, and the hub's new answer.
+func (m *memberships) set(ctx context.Context, name types.NamespacedName, found finding) {
 	m.mu.Lock()
-	before := m.answers[name]
-	now := answer{hub: at, modules: found.question.from == hub.Modules, condition: found.condition, devices: found.devices}
-	if before.condition != nil && now.condition != nil && before.hub == at && before.condition.String() == now.condition.String() {
-		now.judged = maps.Clone(before.judged)
+	before, known := m.asks[name]
+	var left, joined []string
+	if !known || before != found.question {
+		left = m.leave(name)
+		joined = m.join(name, found)
 	}
-	maps.DeleteFunc(now.judged, func(_ hub.ID, v verdict) bool { return v.at.Before(found.asked.Add(-indexLag)) })
-	changed := difference(before.devices, now.devices)
-	for id, judged := range before.judged {
-		if judged.member != now.has(id) {
+	m.mu.Unlock()
+	if !found.said.large {
+		m.list(ctx, found.question, found.said.devices, found.asked)
+	}
+	m.wake(ctx, name.Namespace, before.hub, left)
+	m.wake(ctx, name.Namespace, found.question.hub, joined)
+}
+
+// leave has to be called with the lock held; it returns whom the query selected.
+func (m *memberships) leave(name types.NamespacedName) []string {
+	q := m.asks[name]
+	delete(m.asks, name)
+	a := m.answers[q]
+	if a == nil {
+		return nil
+	}
+	if a.users[name.Namespace]--; a.users[name.Namespace] == 0 {
+		delete(a.users, name.Namespace)
+	}
+	if len(a.users) == 0 {
+		delete(m.answers, q)
+	}
+	return a.members()
+}
+
+// join has to be called with the lock held; it returns whom the query selects.
+func (m *memberships) join(name types.NamespacedName, found finding) []string {
+	if found.condition == nil {
+		m.asks[name] = question{}
+		return nil
+	}
+	m.asks[name] = found.question
+	a := m.answers[found.question]
+	if a == nil {
+		a = &answer{condition: found.condition, judged: map[hub.ID]verdict{}, disputed: map[hub.ID]bool{}, users: map[string]int{}}
+		m.answers[found.question] = a
+	}
+	a.users[name.Namespace]++
+	return a.members()
+}
+
+// list stores what the hub was asked for at a time: the devices that satisfy a
+// condition, sorted, or those of them that have a DeviceTwin.
+func (m *memberships) list(ctx context.Context, q question, devices []string, asked time.Time) {
+	m.mu.Lock()
+	a := m.answers[q]
+	if a == nil || asked.Before(a.listed) {
+		m.mu.Unlock()
+		return
+	}
+	changed := a.take(devices, asked)
+	namespaces := slices.Collect(maps.Keys(a.users))
+	m.mu.Unlock()
+	for _, namespace := range namespaces {
+		m.wake(ctx, namespace, q.hub, changed)
+	}
+}
+
+// listManaged is list for an answer that was not listed with its query: until the first
+// time its members are who they were.
+func (m *memberships) listManaged(ctx context.Context, q question, devices []string, asked time.Time) {
+	first := !m.listed(q)
+	m.list(ctx, q, devices, asked)
+	if !first {
+		return
+	}
+	m.mu.RLock()
+	var namespaces []string
+	if a := m.answers[q]; a != nil {
+		namespaces = slices.Collect(maps.Keys(a.users))
+	}
+	m.mu.RUnlock()
+	for _, namespace := range namespaces {
+		m.wake(ctx, namespace, q.hub, m.leftover(ctx, q, namespace, devices))
+	}
+}
+
+// listed tells whether the hub was ever asked for the devices of an answer.
+func (m *memberships) listed(q question) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	a := m.answers[q]
+	return a != nil && !a.listed.IsZero()
+}
+
+// leftover are the devices whose status names a query that does not list them: of a
+// manager before this one, or of another condition of the query.
+func (m *memberships) leftover(ctx context.Context, q question, namespace string, devices []string) []string {
+	twins, err := twinsAt(ctx, m.reader, q, client.InNamespace(namespace))
+	if err != nil {
+		log.FromContext(ctx).Error(err, "who is selected no more waits for its twin to be read")
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var left []string
+	for i := range twins {
+		id := idOf(&twins[i]).String()
+		named := slices.ContainsFunc(twins[i].Status.Memberships, func(name string) bool {
+			return m.asks[types.NamespacedName{Namespace: namespace, Name: name}] == q
+		})
+		if _, listed := slices.BinarySearch(devices, id); named && !listed {
+			left = append(left, id)
+		}
+	}
+	return left
+}
+
+// take returns who joined or left, as far as that is known.
+func (a *answer) take(devices []string, asked time.Time) []string {
+	var changed []string
+	old := asked.Add(-indexLag)
+	for id, judged := range a.judged {
+		_, listed := slices.BinarySearch(devices, id.String())
+		if judged.member == listed {
+			delete(a.disputed, id)
+		} else if judged.at.Before(old) {
+			a.disputed[id] = judged.member
 			changed = append(changed, id.String())
 		}
 	}
-	m.answers[name] = now
-	m.mu.Unlock()
-	m.wake(ctx, name.Namespace, at, changed)
+	changed = append(changed, difference(a.devices, devices)...)
+	maps.DeleteFunc(a.judged, func(_ hub.ID, v verdict) bool { return v.at.Before(old) })
+	a.devices, a.listed = devices, asked
+	return changed
+}
+
+// members are all that are known to be selected.
+func (a *answer) members() []string {
+	members := slices.Clone(a.devices)
+	for id, judged := range a.judged {
+		if judged.member {
+			members = append(members, id.String())
+		}
+	}
+	return members
 }
 
 // judge holds a twin that was read against every query of its object's namespace and
@@ -83,8 +223,8 @@ func (m *memberships) judge(namespace string, at types.NamespacedName, twin *hub
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var document map[string]any
-	for name, known := range m.answers {
-		if name.Namespace != namespace || known.hub != at || known.condition == nil || known.modules != (twin.ID.Module != "") {
+	for q, known := range m.answers {
+		if known.users[namespace] == 0 || q.hub != at || (q.from == hub.Modules) != (twin.ID.Module != "") {
 			continue
 		}
 		if document == nil {
@@ -93,11 +233,14 @@ func (m *memberships) judge(namespace string, at types.NamespacedName, twin *hub
 				return err
 			}
 		}
-		if known.judged == nil {
-			known.judged = map[hub.ID]verdict{}
-			m.answers[name] = known
+		member := known.condition.Matches(document)
+		known.judged[twin.ID] = verdict{member: member, at: m.clock.Now()}
+		if before, disputed := known.disputed[twin.ID]; disputed {
+			delete(known.disputed, twin.ID)
+			if before == member {
+				m.metrics.disagreed()
+			}
 		}
-		known.judged[twin.ID] = verdict{member: known.condition.Matches(document), at: m.clock.Now()}
 	}
 	return nil
 }
@@ -105,16 +248,10 @@ func (m *memberships) judge(namespace string, at types.NamespacedName, twin *hub
 // forget drops a query that is gone.
 func (m *memberships) forget(ctx context.Context, query types.NamespacedName) {
 	m.mu.Lock()
-	before := m.answers[query]
-	delete(m.answers, query)
+	at := m.asks[query].hub
+	left := m.leave(query)
 	m.mu.Unlock()
-	members := slices.Clone(before.devices)
-	for id, judged := range before.judged {
-		if judged.member {
-			members = append(members, id.String())
-		}
-	}
-	m.wake(ctx, query.Namespace, before.hub, members)
+	m.wake(ctx, query.Namespace, at, left)
 }
 
 func (m *memberships) wake(ctx context.Context, namespace string, hub types.NamespacedName, devices []string) {
@@ -155,10 +292,10 @@ func (m *memberships) of(ctx context.Context, reader client.Reader, obj *v1alpha
 	m.mu.RLock()
 	for i := range queries.Items {
 		name := queries.Items[i].Name
-		found, answered := m.answers[client.ObjectKeyFromObject(&queries.Items[i])]
+		q, answered := m.asks[client.ObjectKeyFromObject(&queries.Items[i])]
 		member := slices.Contains(obj.Status.Memberships, name)
 		if answered {
-			member = found.has(idOf(obj))
+			member = m.answers[q].has(idOf(obj), member)
 		}
 		if member {
 			names = append(names, name)
@@ -169,10 +306,17 @@ func (m *memberships) of(ctx context.Context, reader client.Reader, obj *v1alpha
 	return names[:min(len(names), maxMemberships)], nil
 }
 
-// has tells whether the query selects a twin, by the newer evidence.
-func (a answer) has(id hub.ID) bool {
+// has tells whether a twin is selected, by the newer evidence; without any it is as
+// it was.
+func (a *answer) has(id hub.ID, was bool) bool {
+	if a == nil {
+		return false
+	}
 	if judged, ok := a.judged[id]; ok {
 		return judged.member
+	}
+	if a.listed.IsZero() {
+		return was
 	}
 	_, listed := slices.BinarySearch(a.devices, id.String())
 	return listed

@@ -99,3 +99,24 @@ func TestQueriesOfOneTextAreAskedOnce(t *testing.T) {
 	w.edit(queries[1], func() { queries[1].Spec.Interval = metav1.Duration{Duration: 5 * time.Second} })
 	w.Eventually(func() int { return w.calls("query") - before }, patience).Should(Equal(4))
 }
+
+// TestQueriesThatWaitForAnAnswerAreWoken when it is there, and not before their interval.
+func TestQueriesThatWaitForAnAnswerAreWoken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withPatience())
+	w.awaitReady(w.connect())
+	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHang})
+	w.Expect(err).NotTo(HaveOccurred())
+	var queries []*v1alpha1.TwinQuery
+	for i := range 5 {
+		queries = append(queries, seldom(w.query(fmt.Sprintf("q%d", i), "tags.plant = 'a'")))
+		w.create(queries[i])
+	}
+	held := func() int { return w.hub.Faults()[0].Held }
+	w.Eventually(held, patience, "20ms").Should(Equal(1))
+	w.Consistently(held, "500ms", "50ms").Should(Equal(1))
+	w.hub.RemoveFault(fault)
+	for _, query := range queries {
+		w.awaitReady(query)
+	}
+}

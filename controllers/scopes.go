@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -32,16 +33,15 @@ func scopeOf(conn *v1alpha1.HubConnection, namespace string) scope {
 
 // admit refuses devices out of scope, in the same words whether they exist or not.
 func (s scope) admit(deviceID string) error {
-	if !s.limited {
+	if s.covers(deviceID) {
 		return nil
-	}
-	for _, prefix := range s.prefixes {
-		if strings.HasPrefix(deviceID, prefix) {
-			return nil
-		}
 	}
 	return stopStalled(v1alpha1.ReasonDeviceNotAllowed, fmt.Sprintf(
 		"HubConnection %s does not let namespace %q use device %q: its owner can add it to spec.deviceScopes", s.key, s.namespace, deviceID))
+}
+
+func (s scope) covers(deviceID string) bool {
+	return !s.limited || slices.ContainsFunc(s.prefixes, func(prefix string) bool { return strings.HasPrefix(deviceID, prefix) })
 }
 
 // narrow adds the scope to a query's condition, so that a query is no window into

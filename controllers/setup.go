@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
@@ -49,6 +50,10 @@ type Options struct {
 	// DeviceTwin of deletionPolicy Clear or Delete before it is let go; ten minutes
 	// when zero.
 	DeletionTimeout time.Duration
+	// ListedPages is how many pages of a TwinQuery's answer are listed at most; ten when
+	// zero. Of a larger one the devices are counted, and those that have a DeviceTwin
+	// are looked at now and then.
+	ListedPages int
 	// Shard is the part of the fleet that the manager's cache is narrowed to; all of
 	// it when zero.
 	Shard shard.Shard
@@ -66,7 +71,9 @@ const (
 	defaultMaxBackoff    = 2 * time.Minute
 	defaultProbeInterval = 5 * time.Minute
 	defaultUseInterval   = time.Minute
-	minBackoff           = 500 * time.Millisecond
+	// defaultListedPages is what a small hub answers in 30 seconds.
+	defaultListedPages = 10
+	minBackoff         = 500 * time.Millisecond
 )
 
 func (o Options) withDefaults() Options {
@@ -87,6 +94,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.DeletionTimeout == 0 {
 		o.DeletionTimeout = defaultDeletionTimeout
+	}
+	if o.ListedPages == 0 {
+		o.ListedPages = defaultListedPages
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
@@ -127,12 +137,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	var (
 		report = reporter{clock: opts.Clock, recorder: mgr.GetEventRecorder(eventSource), retry: opts.RetryInterval}
 		hubs   = newConnections(mgr.GetClient(), outside)
-		found  = newMemberships(opts.Clock)
+		found  = newMemberships(opts.Clock, mgr.GetClient(), opts.Metrics)
+		looked = newLooks(ctx, clock.RealClock{}, opts.Clock, mgr.GetClient(), found.listManaged)
 		fuses  = newGuards(opts.Clock)
 		kept   = newClaims(mgr.GetClient(), hubs)
 	)
-	moved := &doorbell{}
-	failing := &doorbell{}
+	moved, failing := &doorbell{}, &doorbell{}
 	probes := newProbes()
 	readBack := readback.NewGroup(clock.RealClock{}, readback.Told{
 		Moved: func(object types.NamespacedName) { moved.ring(object, priorityNews) },
@@ -141,8 +151,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 			failing.ring(hub, priorityNews)
 		},
 	})
-	if err := mgr.Add(readBack); err != nil {
-		return fmt.Errorf("adding the read-back: %w", err)
+	for _, runnable := range []manager.Runnable{readBack, looked} {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("adding %T: %w", runnable, err)
+		}
 	}
 	twins := &deviceTwinReconciler{
 		readBack: readBack, settled: newSettled(opts.Clock), moved: moved,
@@ -151,9 +163,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		turns: newTurns(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletionTimeout: opts.DeletionTimeout,
 	}
 	queries := &twinQueryReconciler{
-		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, askings: newAskings(opts.Clock),
-		turns: newTurns(opts.Sessions, "TwinQuery", dispatch.Questions),
+		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, turns: newTurns(opts.Sessions, "TwinQuery", dispatch.Questions),
+		looks: looked,
 	}
+	queries.askings = newAskings(opts.Clock, opts.ListedPages, func(name types.NamespacedName) {
+		queries.turns.come.ring(name, queries.turns.marked(name, priorityReadBack))
+	})
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs, outsiders: outside,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,

@@ -25,7 +25,7 @@ const (
 	// maxSample is the schema's bound of status.devices.
 	maxSample = 100
 	// maxQueryTime bounds one run: at the 20 pages a minute of a small hub it is
-	// enough for 20,000 devices.
+	// enough for as many as are listed.
 	maxQueryTime = 10 * time.Minute
 )
 
@@ -36,6 +36,7 @@ type twinQueryReconciler struct {
 	connections *connections
 	memberships *memberships
 	askings     *askings
+	looks       *looks
 	turns       *turns
 }
 
@@ -72,7 +73,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	out := outcomeOf(err)
 	interval := obj.Spec.Interval.Duration
 	if !found.asked.IsZero() {
-		interval = max(interval-r.report.clock.Since(found.asked), busyRetry)
+		interval = max(interval-r.report.clock.Since(found.asked), soonest)
 	}
 	if out.class == unseen || out.class == parked {
 		return r.next(ctx, &obj, out, interval)
@@ -83,7 +84,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	switch {
 	case out.class == succeeded:
 		out.message = "the hub answered"
-		answered(&obj.Status, found.devices, r.report.clock.Now().Truncate(time.Second))
+		answered(&obj.Status, found.said, r.report.clock.Now().Truncate(time.Second))
 	case void(out):
 		obj.Status.Count, obj.Status.Devices, obj.Status.ObservedAt = nil, nil, nil
 	}
@@ -92,9 +93,21 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 		return r.next(ctx, &obj, outcomeOf(err), interval)
 	}
 	if out.class == succeeded || void(out) {
-		r.memberships.set(ctx, req.NamespacedName, hubOf(&obj), found)
+		r.memberships.set(ctx, req.NamespacedName, found)
+	}
+	if out.class == succeeded {
+		r.look(before, &obj, found)
 	}
 	return r.next(ctx, &obj, out, interval)
+}
+
+// look finds out who belongs to an answer that is too large to list: at once for who
+// asks for it, and where nothing is known yet.
+func (r *twinQueryReconciler) look(before, after *v1alpha1.TwinQuery, found finding) {
+	if found.said.large {
+		wanted := before.Status.LastHandledReconcileAt != after.Status.LastHandledReconcileAt || !r.memberships.listed(found.question)
+		r.looks.look(found, after.Spec.Interval.Duration, wanted)
+	}
 }
 
 // next says when to look at a query again, and how urgent that is: what a person did
@@ -130,7 +143,9 @@ func void(out outcome) bool {
 type finding struct {
 	question  question
 	condition *query.Condition
-	devices   []string // sorted
+	scope     scope
+	session   hub.Session
+	said      reply
 	asked     time.Time
 }
 
@@ -155,18 +170,18 @@ func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) 
 	if handled(obj) != obj.Status.LastHandledReconcileAt {
 		notOlder = 0 // somebody wants to know now
 	}
-	devices, asked, err := r.askings.answer(q, notOlder, func() ([]string, error) {
+	said, asked, err := r.askings.answer(q, client.ObjectKeyFromObject(obj), notOlder, func(large bool) (reply, error) {
 		grant, err := r.turn(obj, found.session)
 		if err != nil {
-			return nil, err
+			return reply{}, err
 		}
 		defer grant.Done()
-		return q.ask(dispatch.With(ctx, grant), found.session)
+		return r.askings.ask(dispatch.With(ctx, grant), found.session, q, large)
 	})
 	if hub.ReasonOf(err) == hub.ReasonRefused {
 		err = stopStalled(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
 	}
-	return finding{question: q, condition: condition, devices: devices, asked: asked}, err
+	return finding{question: q, condition: condition, scope: found.scope, session: found.session, said: said, asked: asked}, err
 }
 
 // turn returns the turn of a query to ask, or errParked. It returns none, which is usable,
@@ -194,12 +209,11 @@ func names(ids []hub.ID) []string {
 }
 
 // answered notes an answer. observedAt moves with the result, not with the clock.
-func answered(status *v1alpha1.TwinQueryStatus, devices []string, now time.Time) {
-	count := int64(len(devices))
-	sample := slices.Clone(devices[:min(len(devices), maxSample)])
-	if status.ObservedAt != nil && ptr.Equal(status.Count, &count) && slices.Equal(status.Devices, sample) {
+func answered(status *v1alpha1.TwinQueryStatus, said reply, now time.Time) {
+	sample := slices.Clone(said.devices[:min(len(said.devices), maxSample)])
+	if status.ObservedAt != nil && ptr.Equal(status.Count, &said.count) && slices.Equal(status.Devices, sample) {
 		return
 	}
-	status.Count, status.Devices = &count, sample
+	status.Count, status.Devices = &said.count, sample
 	status.ObservedAt = ptr.To(metav1.NewTime(now))
 }

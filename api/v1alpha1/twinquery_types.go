@@ -25,7 +25,8 @@ type TwinQuerySpec struct {
 
 	// interval between two runs of the query, at least five seconds. IoT Hub
 	// answers 20 queries a minute and unit on the small tiers, and each page of
-	// 100 devices counts.
+	// 100 devices counts. A result of more than 1,000 devices is counted, which
+	// takes one page.
 	// +optional
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:Type=string
@@ -48,13 +49,15 @@ type TwinQueryStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// count of the devices that the hub's answer lists. It can include devices
-	// deleted a while ago: the hub's index follows with delay.
+	// count of the devices that satisfy the condition by the hub's answer, however
+	// many they are. It can include devices deleted a while ago: the hub's index
+	// follows with delay.
 	// +optional
 	Count *int64 `json:"count,omitempty"`
 
 	// devices are the ids of the matching devices, the 100 smallest; those of
-	// modules as device/module.
+	// modules as device/module. There are none when count is more than 1,000; they
+	// are back when it falls to 900.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=100

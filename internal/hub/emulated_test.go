@@ -99,15 +99,32 @@ func TestQueryCollectsAllPages(t *testing.T) {
 	s := mustOpen(t, cfg)
 
 	g.Eventually(func() ([]ID, error) {
-		return s.QueryIDs(t.Context(), Devices, "status = 'enabled'")
+		return allIDs(t.Context(), s, Devices, "status = 'enabled'")
 	}, 10*time.Second).Should(Equal(deviceIDs(devices...)))
 	g.Expect(server.Counters().Operations["query"].Calls%3).To(BeZero(), "250 devices are three pages of a hundred")
 
-	none, err := s.QueryIDs(t.Context(), Devices, "tags.location.plant = 'Redmond43'")
+	for most, want := range map[int]int{2: 200, 3: 250} {
+		before := server.Counters().Operations["query"].Calls
+		ids, all, err := IDs(t.Context(), s, Selection{From: Devices, Where: "status = 'enabled'"}, most)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(ids).To(HaveLen(want))
+		g.Expect(all).To(Equal(most == 3))
+		g.Expect(server.Counters().Operations["query"].Calls-before).To(BeEquivalentTo(3), "a further page tells that there is one")
+	}
+	g.Expect(s.Count(t.Context(), Devices, "deviceId >= 'device-100' OR deviceId = 'device-000'")).To(BeEquivalentTo(151))
+	g.Expect(s.Count(t.Context(), Devices, "")).To(BeEquivalentTo(250))
+	batch, all, err := IDs(t.Context(), s, Selection{
+		From: Devices, Where: "deviceId >= 'device-100' OR deviceId = 'device-000'", Batch: []string{"device-001", "device-100", "x"},
+	}, 0)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(all).To(BeTrue())
+	g.Expect(batch).To(Equal(deviceIDs("device-100")), "the condition is narrowed as a whole")
+
+	none, err := allIDs(t.Context(), s, Devices, "tags.location.plant = 'Redmond43'")
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(none).To(BeEmpty())
 
-	_, err = s.QueryIDs(t.Context(), Devices, "tags.location.plant ==")
+	_, err = allIDs(t.Context(), s, Devices, "tags.location.plant ==")
 	malformed := asError(t, err)
 	g.Expect(malformed.Reason).To(Equal(ReasonRefused))
 	g.Expect(malformed.Error()).To(ContainSubstring("condition"))
@@ -128,7 +145,7 @@ func TestOddDeviceIDsReachTheirTwin(t *testing.T) {
 	}
 	slices.Sort(ids)
 	g.Eventually(func() ([]ID, error) {
-		return s.QueryIDs(t.Context(), Devices, "IS_DEFINED(tags.id)")
+		return allIDs(t.Context(), s, Devices, "IS_DEFINED(tags.id)")
 	}, 10*time.Second).Should(Equal(deviceIDs(ids...)))
 }
 
@@ -165,7 +182,7 @@ func TestModuleTwins(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(device.Tags).To(BeEmpty())
 
-	found, err := s.QueryIDs(t.Context(), Modules, "deviceId = 'd1'")
+	found, err := allIDs(t.Context(), s, Modules, "deviceId = 'd1'")
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(found).To(Equal([]ID{id, {Device: "d1", Module: "m2"}}))
 
@@ -173,7 +190,7 @@ func TestModuleTwins(t *testing.T) {
 	missing := asError(t, err)
 	g.Expect(missing.Reason).To(Equal(ReasonDeviceNotFound))
 	g.Expect(missing.Error()).To(ContainSubstring(`module "nobody" of device "d1"`))
-	_, err = s.QueryIDs(t.Context(), "devices.jobs", "true = true")
+	_, err = allIDs(t.Context(), s, "devices.jobs", "true = true")
 	g.Expect(asError(t, err).Reason).To(Equal(ReasonRefused))
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -120,4 +121,10 @@ func asError(t *testing.T, err error) *Error {
 	}
 	g.Expect(own.Code + own.RequestID).NotTo(ContainSubstring("SharedAccess"))
 	return own
+}
+
+// allIDs are the ids that a whole answer lists.
+func allIDs(ctx context.Context, s Sightings, from Source, where string) ([]ID, error) {
+	ids, _, err := IDs(ctx, s, Selection{From: from, Where: where}, 0)
+	return ids, err
 }

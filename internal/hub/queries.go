@@ -16,12 +16,13 @@ import (
 // Sightings asks the index behind queries. It is eventually consistent: an answer may be minutes old, may miss new
 // twins and may still list deleted ones. Each page counts against the rate of queries.
 type Sightings interface {
-	// QueryIDs returns the ids of the twins that satisfy a condition of IoT Hub's query language, from all pages, each
-	// once, sorted.
-	QueryIDs(ctx context.Context, from Source, where string) ([]ID, error)
+	// FindIDs shows the ids of the twins that satisfy a condition, page by page. An id may be shown more than once. An
+	// error of seen ends it and is returned.
+	FindIDs(ctx context.Context, selection Selection, seen func(page []ID) error) error
 
-	// Count says how many twins there are.
-	Count(ctx context.Context, from Source) (int64, error)
+	// Count says how many twins satisfy a condition, or how many there are when it is empty. It takes one page, however
+	// many they are, and counts deleted ones for as long as the index lists them.
+	Count(ctx context.Context, from Source, where string) (int64, error)
 
 	// Look shows the twins that are asked for, page by page. A twin may be shown more than once. An error of seen
 	// ends the look and is returned.
@@ -40,6 +41,15 @@ const (
 	Devices Source = "devices"
 	Modules Source = "devices.modules"
 )
+
+// Selection is a condition over a source.
+type Selection struct {
+	From Source
+	// Where is a condition of IoT Hub's query language.
+	Where string
+	// Batch, of device ids as Batches makes them beside the condition, leaves out all others.
+	Batch []string
+}
 
 // Look says which twins to look at: all of a source, unless it is narrowed.
 type Look struct {
@@ -70,14 +80,21 @@ const (
 	maxBatchText = query.MaxLength - 1024
 )
 
-// Batches cuts device ids into groups that one query can name, and answer with one page.
-func Batches(devices []string) [][]string {
+// maxEscapedID is what a device id takes in a query in the worst case, in which each of its characters is escaped.
+const maxEscapedID = 2*128 + len(", ''")
+
+// Batches cuts device ids into groups that one query can name, and answer with one page. beside is the condition that
+// the query has besides, if any; there are no batches where it leaves no room for an id.
+func Batches(devices []string, beside string) [][]string {
+	room := maxBatchText - len(beside)
+	if room < maxEscapedID {
+		return nil
+	}
 	var batches [][]string
 	start, length := 0, 0
 	for i, device := range devices {
-		// In the worst case each character is escaped.
 		size := 2*len(device) + len(", ''")
-		if i > start && (i-start == PageRows || length+size > maxBatchText) {
+		if i > start && (i-start == PageRows || length+size > room) {
 			batches, start, length = append(batches, devices[start:i]), i, 0
 		}
 		length += size
@@ -100,44 +117,72 @@ func (s *session) selection(ex *exchange, from Source, columns string) (string, 
 	return "SELECT " + ids + columns + " FROM " + string(from), nil
 }
 
-// QueryIDs implements Sightings.
-func (s *session) QueryIDs(ctx context.Context, from Source, where string) ([]ID, error) {
+// FindIDs implements Sightings.
+func (s *session) FindIDs(ctx context.Context, selection Selection, seen func(page []ID) error) error {
 	ex := &exchange{op: opQuery}
-	text, err := s.selection(ex, from, "")
+	text, err := s.selection(ex, selection.From, "")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if strings.TrimSpace(where) == "" {
-		return nil, s.refused(ex, "the condition is empty")
+	if strings.TrimSpace(selection.Where) == "" {
+		return s.refused(ex, "the condition is empty")
 	}
-	seen := map[ID]struct{}{}
-	err = s.pages(ctx, ex, text+" WHERE ("+where+")", func(page []json.RawMessage) error {
+	text += " WHERE "
+	if len(selection.Batch) > 0 {
+		text += query.In("deviceId", selection.Batch[0], selection.Batch[1:]...).String() + " AND "
+	}
+	return s.pages(ctx, ex, text+"("+selection.Where+")", func(page []json.RawMessage) error {
+		ids := make([]ID, 0, len(page))
 		for _, row := range page {
-			id, err := rowID(row, from)
+			id, err := rowID(row, selection.From)
 			if err != nil {
 				return s.unexpected(ex, err.Error())
 			}
+			ids = append(ids, id)
+		}
+		return seen(ids)
+	})
+}
+
+// errEnough ends a query whose further pages nobody wants.
+var errEnough = errors.New("enough pages")
+
+// IDs returns the ids of the twins that satisfy a condition, each once, sorted. When the answer has more than so many
+// pages, what it returns is not all; zero is for as many as there are.
+func IDs(ctx context.Context, s Sightings, selection Selection, most int) (ids []ID, all bool, err error) {
+	seen := map[ID]struct{}{}
+	pages := 0
+	err = s.FindIDs(ctx, selection, func(page []ID) error {
+		if pages++; most > 0 && pages > most {
+			return errEnough
+		}
+		for _, id := range page {
 			seen[id] = struct{}{}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
+	all = !errors.Is(err, errEnough)
+	if err != nil && all {
+		return nil, false, err
 	}
-	return slices.SortedFunc(maps.Keys(seen), ID.Compare), nil
+	return slices.SortedFunc(maps.Keys(seen), ID.Compare), all, nil
 }
 
 // Count implements Sightings.
-func (s *session) Count(ctx context.Context, from Source) (int64, error) {
+func (s *session) Count(ctx context.Context, from Source, where string) (int64, error) {
 	ex := &exchange{op: opQuery}
 	if _, err := s.selection(ex, from, ""); err != nil {
 		return 0, err
 	}
+	text := "SELECT COUNT() AS total FROM " + string(from)
+	if where != "" {
+		text += " WHERE (" + where + ")"
+	}
 	var total int64
-	err := s.pages(ctx, ex, "SELECT COUNT() AS total FROM "+string(from), func(page []json.RawMessage) error {
+	err := s.pages(ctx, ex, text, func(page []json.RawMessage) error {
 		for _, row := range page {
 			var counted struct{ Total int64 }
-			if err := json.Unmarshal(row, &counted); err != nil {
+			if err := json.Unmarshal(row, &counted); err != nil || counted.Total < 0 {
 				return s.unexpected(ex, "a row of the query's answer has no usable count")
 			}
 			total += counted.Total

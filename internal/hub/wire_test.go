@@ -92,7 +92,7 @@ func TestUnconditionalAndEmptyChangesAreNotSent(t *testing.T) {
 		g.Expect(refused.Error()).To(ContainSubstring(test.about))
 		g.Expect(OutcomeUnknown(err)).To(BeFalse(), test.about)
 	}
-	_, err := s.QueryIDs(t.Context(), Devices, " ")
+	_, err := allIDs(t.Context(), s, Devices, " ")
 	g.Expect(asError(t, err).Reason).To(Equal(ReasonRefused))
 	g.Expect(requests).To(BeEmpty())
 }
@@ -141,7 +141,7 @@ func TestQueryAsksForFullPagesAndFollowsEmptyOnes(t *testing.T) {
 		}
 		fmt.Fprint(w, answer.rows)
 	})
-	ids, err := mustOpen(t, cfg).QueryIDs(t.Context(), Devices, "tags.a = 1 OR tags.b = 2")
+	ids, err := allIDs(t.Context(), mustOpen(t, cfg), Devices, "tags.a = 1 OR tags.b = 2")
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(ids).To(Equal(deviceIDs("a", "b", "c")))
 }
@@ -173,7 +173,7 @@ func TestUnusableQueryAnswers(t *testing.T) {
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			ids, err := mustOpen(t, cfg).QueryIDs(ctx, Devices, "true = true")
+			ids, err := allIDs(ctx, mustOpen(t, cfg), Devices, "true = true")
 			g.Expect(asError(t, err).Reason).To(Equal(ReasonUnexpectedAnswer), "%v", err)
 			g.Expect(OutcomeUnknown(err)).To(BeFalse(), "a query writes nothing")
 			g.Expect(ids).To(BeNil())

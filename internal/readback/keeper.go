@@ -189,7 +189,7 @@ func (k *keeper) ask(ctx context.Context, session hub.Session, settings Settings
 	if mark.usable() && !due && !few {
 		return k.delta(ctx, session, from) // it needs no list of what is managed
 	}
-	batches := hub.Batches(devicesOf(k.book.managed(from)))
+	batches := hub.Batches(devicesOf(k.book.managed(from)), "")
 	switch {
 	case len(batches) == 0:
 		return nil // meanwhile there is nothing
@@ -301,7 +301,7 @@ func (k *keeper) lookAtAll(
 // looks show all managed twins with as few pages as possible.
 func (k *keeper) looks(ctx context.Context, session hub.Session, from hub.Source, batches [][]string) ([]hub.Look, error) {
 	if len(batches) > 1 {
-		total, err := session.Count(ctx, from)
+		total, err := session.Count(ctx, from, "")
 		if err != nil {
 			return nil, err
 		}
@@ -319,7 +319,7 @@ func (k *keeper) looks(ctx context.Context, session hub.Session, from hub.Source
 // read reads the twins that moved.
 func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source) error {
 	wanted := k.book.wantedOf(from)
-	for _, batch := range hub.Batches(devicesOf(wanted)) {
+	for _, batch := range hub.Batches(devicesOf(wanted), "") {
 		if err := k.awaitRoom(ctx); err != nil {
 			return err
 		}

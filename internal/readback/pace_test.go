@@ -212,7 +212,7 @@ func TestASweepLeavesRoomForWhatMoved(t *testing.T) {
 	for range cap(ended) {
 		go func() {
 			for ctx.Err() == nil {
-				_, _ = f.session.QueryIDs(ctx, hub.Devices, "STARTSWITH(deviceId, 'device')")
+				_, _, _ = hub.IDs(ctx, f.session, hub.Selection{From: hub.Devices, Where: "STARTSWITH(deviceId, 'device')"}, 0)
 			}
 			ended <- ctx.Err()
 		}()

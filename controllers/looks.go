@@ -1,0 +1,230 @@
+package controllers
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+const (
+	// lookShare is what all looks at a hub take of its rate of queries: what moved and
+	// the TwinQueries themselves have the rest.
+	lookShare = 0.1
+	// longestLook is how many intervals of a TwinQuery lie between two looks for it at
+	// most, as far as the hub's rate allows: a look of fewer pages is due as much sooner.
+	longestLook = 10
+)
+
+// looks find out which DeviceTwins belong to the answers that are too large to list,
+// beside all else and gently.
+type looks struct {
+	ctx    context.Context
+	timers clock.Clock
+	clock  clock.PassiveClock
+	reader client.Reader
+	// found is told who satisfies a condition, sorted, and when that was asked.
+	found func(ctx context.Context, q question, devices []string, asked time.Time)
+
+	wait  sync.WaitGroup
+	mu    sync.Mutex
+	known map[question]*look
+	// hosts let one look at a time pass for each hub.
+	hosts map[string]chan struct{}
+}
+
+// look is the last one for a question.
+type look struct {
+	running bool
+	wanted  bool      // again, by somebody who asked while it was running
+	began   time.Time // of one that succeeded, zero for none
+	pages   int
+	used    time.Time
+}
+
+func newLooks(
+	ctx context.Context, timers clock.Clock, c clock.PassiveClock, reader client.Reader,
+	found func(context.Context, question, []string, time.Time),
+) *looks {
+	return &looks{
+		ctx: ctx, timers: timers, clock: c, reader: reader, found: found,
+		known: map[question]*look{}, hosts: map[string]chan struct{}{},
+	}
+}
+
+// Start implements manager.Runnable: it ends when the looks have ended.
+func (l *looks) Start(ctx context.Context) error {
+	<-ctx.Done()
+	l.wait.Wait()
+	return nil
+}
+
+// look starts a look for a question that was asked, if one is due or wanted now.
+func (l *looks) look(asked finding, interval time.Duration, wanted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q, now := asked.question, l.clock.Now()
+	one := l.known[q]
+	if one == nil {
+		maps.DeleteFunc(l.known, func(_ question, old *look) bool { return !old.running && now.Sub(old.used) > forgetAfter })
+		one = &look{}
+		l.known[q] = one
+	}
+	one.used = now
+	if one.running {
+		one.wanted = one.wanted || wanted
+		return
+	}
+	if l.ctx.Err() != nil || (!wanted && now.Sub(one.began) < one.every(interval)) {
+		return
+	}
+	turn := l.hosts[asked.session.Host()]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		l.hosts[asked.session.Host()] = turn
+	}
+	one.running = true
+	l.wait.Go(func() { l.inTurn(asked, one, turn) })
+}
+
+// every is how long it is to the next look at least. The intervals of the questions
+// have jitter, both ways.
+func (o *look) every(interval time.Duration) time.Duration {
+	return interval*time.Duration(min(max(o.pages, 1), longestLook)) - time.Duration(intervalJitter*float64(interval))
+}
+
+// inTurn looks when the looks before at the same hub have ended, and have rested.
+func (l *looks) inTurn(asked finding, one *look, turn chan struct{}) {
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-l.ctx.Done():
+		return
+	}
+	began := l.clock.Now()
+	pages, err := l.members(asked, began)
+	if l.ctx.Err() != nil {
+		return // the error is our own end
+	}
+	if err != nil {
+		log.FromContext(l.ctx).Error(err, "who belongs to a TwinQuery is not told; it is asked again after its interval",
+			"hubConnection", asked.question.hub.String())
+	}
+	l.mu.Lock()
+	if one.running = false; err == nil {
+		one.began, one.pages = began, pages
+	}
+	if one.wanted {
+		one.began, one.wanted = time.Time{}, false // by somebody who came too late for this one
+	}
+	l.mu.Unlock()
+	if pages > 0 {
+		_ = l.rest(asked.session) // it fails at our end only
+	}
+}
+
+// members tells who satisfies a condition, and returns how many pages that took.
+func (l *looks) members(asked finding, began time.Time) (pages int, err error) {
+	managed, err := l.managed(asked)
+	if err != nil {
+		return 0, err
+	}
+	members := make([]string, 0, len(managed))
+	pages, err = l.pages(asked, managed, func(id hub.ID) {
+		if i, known := slices.BinarySearchFunc(managed, id, hub.ID.Compare); known {
+			members = append(members, managed[i].String())
+		}
+	})
+	if err != nil {
+		return pages, err
+	}
+	slices.Sort(members)
+	l.found(l.ctx, asked.question, slices.Clip(slices.Compact(members)), began)
+	return pages, nil
+}
+
+// pages shows who satisfies a condition, and rests between the pages.
+func (l *looks) pages(asked finding, managed []hub.ID, seen func(hub.ID)) (pages int, err error) {
+	for i, selection := range selections(asked, managed) {
+		if i > 0 {
+			if err := l.rest(asked.session); err != nil {
+				return pages, err
+			}
+		}
+		err := asked.session.FindIDs(l.ctx, selection, func(page []hub.ID) error {
+			pages++
+			for _, id := range page {
+				seen(id)
+			}
+			if len(page) < hub.PageRows || len(selection.Batch) > 0 && selection.From == hub.Devices {
+				return nil // it is the last one
+			}
+			return l.rest(asked.session)
+		})
+		if err != nil {
+			return pages, err
+		}
+	}
+	return pages, nil
+}
+
+// managed are the twins that have a DeviceTwin and may be selected, sorted.
+func (l *looks) managed(asked finding) ([]hub.ID, error) {
+	twins, err := twinsAt(l.ctx, l.reader, asked.question)
+	if err != nil {
+		return nil, err
+	}
+	var ids []hub.ID
+	for i := range twins {
+		if asked.scope.covers(twins[i].Spec.DeviceID) {
+			ids = append(ids, idOf(&twins[i]))
+		}
+	}
+	slices.SortFunc(ids, hub.ID.Compare)
+	return slices.Compact(ids), nil
+}
+
+// selections find the managed twins that satisfy a condition: by their ids, or in the
+// whole answer where that has fewer pages.
+func selections(asked finding, managed []hub.ID) []hub.Selection {
+	whole := hub.Selection{From: asked.question.from, Where: asked.question.text}
+	if len(managed) == 0 {
+		return nil
+	}
+	var devices []string
+	for _, id := range managed {
+		devices = append(devices, id.Device)
+	}
+	batches := hub.Batches(slices.Compact(devices), whole.Where)
+	if pages := (asked.said.count + hub.PageRows - 1) / hub.PageRows; len(batches) == 0 || pages < int64(len(batches)) {
+		return []hub.Selection{whole}
+	}
+	var narrowed []hub.Selection
+	for _, batch := range batches {
+		narrowed = append(narrowed, hub.Selection{From: whole.From, Where: whole.Where, Batch: batch})
+	}
+	return narrowed
+}
+
+// rest waits as long as a page has to last. It is longer on a day whose messages have to
+// last too.
+func (l *looks) rest(session hub.Session) error {
+	d := session.Dispatcher()
+	pause := time.Duration(float64(time.Second) / (d.Rate(dispatch.Queries).PerSecond * lookShare))
+	timer := l.timers.NewTimer(pause * time.Duration(d.Stretch()))
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-l.ctx.Done():
+		return l.ctx.Err()
+	}
+}
