@@ -46,6 +46,7 @@ func (w *world) rest() {
 	if w.readOnly && w.anyLeaving() {
 		w.setReadOnly(false)
 	}
+	w.awaitGone()
 	w.clock.SetTime(w.clock.Now().Add(longEnough))
 	before := ""
 	for range maxRounds {

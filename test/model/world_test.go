@@ -59,7 +59,8 @@ type world struct {
 	managers []*manager
 	devices  []*device
 	readOnly bool
-	events   int // since the last rest
+	gone     []string // objects that went without a finalizer since the last rest
+	events   int      // since the last rest
 	nonce    int
 	began    time.Time
 	trace    []string // what happened, for people
