@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -109,23 +108,14 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 	return r.next(ctx, obj, out, r.remember(obj, found, seen, out))
 }
 
-// next says when to visit an object again, and how urgent that is: what a person did
-// stays urgent until it has been looked at. One that is parked was not found to be in
+// next says when to visit an object again. One that is parked was not found to be in
 // step: its next visit asks the hub, whatever the index shows.
 func (r *deviceTwinReconciler) next(ctx context.Context, obj *v1alpha1.DeviceTwin, out outcome, interval time.Duration) (ctrl.Result, error) {
-	name := client.ObjectKeyFromObject(obj)
-	switch out.class {
-	case parked:
+	if out.class == parked {
 		r.settled.undo(obj.UID)
 		return ctrl.Result{}, nil
-	case unseen, transient:
-	default:
-		r.turns.served(name)
 	}
-	r.turns.withdraw(name)
-	result, err := r.report.next(ctx, out, interval)
-	result.Priority = ptr.To(r.turns.marked(name, *result.Priority))
-	return result, err
+	return r.turns.next(ctx, r.report, client.ObjectKeyFromObject(obj), out, interval)
 }
 
 // remember notes how far an object is in step with its twin. It returns when it is

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -57,6 +60,20 @@ func (t *turns) marked(name types.NamespacedName, otherwise int) int {
 		return priority
 	}
 	return otherwise
+}
+
+// next says when to visit an object again, and how urgent that is: what a person did
+// stays urgent until it has been looked at.
+func (t *turns) next(
+	ctx context.Context, report reporter, name types.NamespacedName, out outcome, interval time.Duration,
+) (ctrl.Result, error) {
+	if out.class != unseen && out.class != transient {
+		t.served(name)
+	}
+	t.withdraw(name)
+	result, err := report.next(ctx, out, interval)
+	result.Priority = ptr.To(t.marked(name, *result.Priority))
+	return result, err
 }
 
 // withdraw gives up the place of an object that does not wait for a hub any more.

@@ -110,23 +110,15 @@ func (r *twinQueryReconciler) look(before, after *v1alpha1.TwinQuery, found find
 	}
 }
 
-// next says when to look at a query again, and how urgent that is: what a person did
-// stays urgent until it has been looked at. One that is parked is looked at meanwhile
+// next says when to look at a query again. One that is parked is looked at meanwhile
 // too, since it is to say so when its hub stops to answer.
 func (r *twinQueryReconciler) next(ctx context.Context, obj *v1alpha1.TwinQuery, out outcome, interval time.Duration) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(obj)
-	switch out.class {
-	case parked:
+	if out.class == parked {
 		priority := r.turns.marked(name, priorityReadBack)
 		return ctrl.Result{RequeueAfter: wait.Jitter(obj.Spec.Interval.Duration, intervalJitter), Priority: &priority}, nil
-	case unseen, transient:
-	default:
-		r.turns.served(name)
 	}
-	r.turns.withdraw(name)
-	result, err := r.report.next(ctx, out, interval)
-	result.Priority = ptr.To(r.turns.marked(name, *result.Priority))
-	return result, err
+	return r.turns.next(ctx, r.report, name, out, interval)
 }
 
 // void tells whether an earlier answer means nothing any more, rather than being
