@@ -155,8 +155,9 @@ func (c *Cluster) startAPIServer(ctx context.Context, sup *process.Supervisor, s
 			"--service-account-issuer=https://kubernetes.default.svc",
 			"--service-account-key-file=" + tokens.key, "--service-account-signing-key-file=" + tokens.key,
 			"--audit-policy-file=" + policy, "--audit-log-path=" + c.AuditLog,
-			// Blocking: a write that was answered is in the log.
-			"--audit-log-mode=blocking", "--audit-log-format=json",
+			// Blocking: a write that was answered is in the log. Who reads it follows one
+			// file, which is started anew after 100 MB, some 50,000 objects, unless told.
+			"--audit-log-mode=blocking", "--audit-log-format=json", "--audit-log-maxsize=1000000",
 		}, c.opts.APIServerArgs...)...)
 	}
 	serving := func(ctx context.Context, ports []int) error { return Healthy(ctx, client, url(ports[0])+"/readyz") }
