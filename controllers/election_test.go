@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
@@ -174,6 +175,16 @@ func TestSuccessors(t *testing.T) {
 			g.Expect(found.Name).To(Equal(tt.want))
 		})
 	}
+}
+
+// TestWhoLetGoIsNotWoken by it: it would be looked at, and written, once more while the
+// cache still holds it.
+func TestWhoLetGoIsNotWoken(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	gone, waiting := rivalTwin("gone", "a", nil), rivalTwin("waiting", "b", nil)
+	c := electorate(t, gone, waiting)
+	g.Expect(twinsOfID(c.client)(t.Context(), gone)).To(ConsistOf(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(waiting)}))
 }
 
 // TestClaimsFollowNamesAndHosts: a claim is of one object on one host.

@@ -103,14 +103,16 @@ func twinsOfDevice(reader client.Reader) handler.MapFunc {
 	}
 }
 
-// twinsOfID maps what claims tells of a device to all its DeviceTwins.
+// twinsOfID maps what claims tells of a device to all its DeviceTwins but the one that
+// let go of it, which may be in the cache still.
 func twinsOfID(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, obj client.Object) []reconcile.Request {
 		twin, ok := obj.(*v1alpha1.DeviceTwin)
 		if !ok {
 			return nil
 		}
-		return requests(ctx, reader, &v1alpha1.DeviceTwinList{}, client.MatchingFields{idIndex: idOf(twin).String()})
+		all := requests(ctx, reader, &v1alpha1.DeviceTwinList{}, client.MatchingFields{idIndex: idOf(twin).String()})
+		return slices.DeleteFunc(all, func(one reconcile.Request) bool { return one.NamespacedName == client.ObjectKeyFromObject(twin) })
 	}
 }
 
