@@ -275,17 +275,19 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 // keepWritten has an object that wrote to its twin keep it also when it was suspended
 // before its first status was written, and the manager that wrote has gone since.
 func (r *deviceTwinReconciler) keepWritten(ctx context.Context, obj *v1alpha1.DeviceTwin) error {
-	if obj.Status.ObservedGeneration != 0 {
-		return nil // its status says what it keeps
+	if obj.Status.ObservedGeneration != 0 || !wrote(obj) {
+		return nil // its status says what it keeps, or it keeps nothing
 	}
-	record, err := twin.DecodeRecord(obj.Annotations[v1alpha1.OwnedAnnotation])
-	if err != nil || record.Empty() || record.Target.Owner != string(obj.UID) {
-		return nil //nolint:nilerr // nothing was written for it
-	}
-	if _, err = r.claimed(ctx, obj); outcomeOf(err).class == unseen {
+	if _, err := r.claimed(ctx, obj); outcomeOf(err).class == unseen {
 		return err
 	}
 	return nil // who may not keep it goes without
+}
+
+// wrote tells whether an object's own record says that something was written for it.
+func wrote(obj *v1alpha1.DeviceTwin) bool {
+	record, err := twin.DecodeRecord(obj.Annotations[v1alpha1.OwnedAnnotation])
+	return err == nil && record.Target.Owner == string(obj.UID) && !record.Empty()
 }
 
 func (r *deviceTwinReconciler) registrar(obj *v1alpha1.DeviceTwin, session hub.Session) *registrar {

@@ -144,13 +144,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	)
 	moved, failing := &doorbell{}, &doorbell{}
 	probes := newProbes()
-	readBack := readback.NewGroup(clock.RealClock{}, readback.Told{
-		Moved: func(object types.NamespacedName) { moved.ring(object, priorityNews) },
-		Failing: func(hub types.NamespacedName) {
-			probes.forget(hub)
-			failing.ring(hub, priorityNews)
-		},
-	})
+	readBack := newReadBack(moved, failing, probes)
 	for _, runnable := range []manager.Runnable{readBack, looked} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T: %w", runnable, err)
@@ -185,4 +179,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		}
 	}
 	return nil
+}
+
+// newReadBack rings for the DeviceTwins whose twins moved, and for the HubConnections
+// that cannot be read back, which are to be proved anew.
+func newReadBack(moved, failing *doorbell, probes *probes) *readback.Group {
+	return readback.NewGroup(clock.RealClock{}, readback.Told{
+		Moved: func(object types.NamespacedName) { moved.ring(object, priorityNews) },
+		Failing: func(hub types.NamespacedName) {
+			probes.forget(hub)
+			failing.ring(hub, priorityNews)
+		},
+	})
 }

@@ -68,15 +68,23 @@ func (w *world) another(name string) (*v1alpha1.HubConnection, *hubemulator.Serv
 	return conn, other
 }
 
+// newBesideHanging is a world of eight workers with the hub and another one, called
+// hanging, on which an operation hangs until the fault is removed.
+func newBesideHanging(t *testing.T, operation string) (w *world, hanging *hubemulator.Server, fault string) {
+	t.Helper()
+	w = newWorld(t, func(w *world) { w.options.Workers = 8 })
+	conn, hanging := w.another("hanging")
+	w.awaitReady(conn)
+	w.awaitReady(w.connect())
+	fault, err := hanging.AddFault(hubemulator.Fault{Operation: operation, Action: hubemulator.FaultHang})
+	w.Expect(err).NotTo(HaveOccurred())
+	return w, hanging, fault
+}
+
 // TestAHubThatHangsDoesNotSlowAnother: objects of it wait without a worker.
 func TestAHubThatHangsDoesNotSlowAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.options.Workers = 8 })
-	hanging, other := w.another("hanging")
-	w.awaitReady(hanging)
-	w.awaitReady(w.connect())
-	fault, err := other.AddFault(hubemulator.Fault{Operation: "getTwin", Action: hubemulator.FaultHang})
-	w.Expect(err).NotTo(HaveOccurred())
+	w, other, fault := newBesideHanging(t, "getTwin")
 	devices := numbered("h", 64)
 	w.crowd("hanging", devices)
 	held := func() int { return other.Faults()[0].Held }
@@ -190,12 +198,7 @@ func TestWhatDriftsWhileItsHubIsBusyIsRestored(t *testing.T) {
 // and only a few of them are.
 func TestQueriesOfAHubThatHangsDoNotSlowAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.options.Workers = 8 })
-	hanging, other := w.another("hanging")
-	w.awaitReady(hanging)
-	w.awaitReady(w.connect())
-	fault, err := other.AddFault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHang})
-	w.Expect(err).NotTo(HaveOccurred())
+	w, other, fault := newBesideHanging(t, "query")
 	var queries []*v1alpha1.TwinQuery
 	for i := range 64 {
 		query := w.query(fmt.Sprintf("h%d", i), fmt.Sprintf("tags.line = %d", i))

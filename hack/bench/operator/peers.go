@@ -73,9 +73,12 @@ type versus struct{ node, ours, ratios []float64 }
 
 func (v *versus) measure(ctx context.Context, b *bench, p profile, n, round int) error {
 	node, ours, err := b.peersRound(ctx, p, n, round)
+	if err != nil {
+		return err
+	}
 	v.node, v.ours = append(v.node, node.Seconds()), append(v.ours, ours.Seconds())
 	v.ratios = append(v.ratios, ours.Seconds()/node.Seconds())
-	return err
+	return nil
 }
 
 func (v *versus) describe(out *result, where string) {
