@@ -287,11 +287,13 @@ func (b *book) look(page []hub.Sighting, whole bool, before, now time.Time) (lat
 // missing is the row of a twin that the index does not show.
 const missing = 1
 
-// beginSweep starts a look at all twins.
-func (b *book) beginSweep() {
+// beginSweep starts a look at all twins of a source, and lists them. What becomes known
+// after that moment is not listed, so it is not missed at the end either.
+func (b *book) beginSweep(from hub.Source) []hub.ID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sweep++
+	return b.list(from, func(e *entry) bool { return e.known.version != 0 })
 }
 
 // maxMissing bounds how many direct reads one look can lead to: an index that lost

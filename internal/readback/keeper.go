@@ -189,7 +189,7 @@ func (k *keeper) ask(ctx context.Context, session hub.Session, settings Settings
 	if mark.usable() && !due && !few {
 		return k.delta(ctx, session, from) // it needs no list of what is managed
 	}
-	batches := hub.Batches(devicesOf(k.book.managed(from)), "")
+	batches := hub.Batches(devicesOf(k.book.beginSweep(from)), "")
 	switch {
 	case len(batches) == 0:
 		return nil // meanwhile there is nothing
@@ -277,7 +277,6 @@ func (k *keeper) sweep(ctx context.Context, session hub.Session, from hub.Source
 func (k *keeper) lookAtAll(
 	ctx context.Context, session hub.Session, from hub.Source, batches [][]string, gently bool,
 ) (newest time.Time, err error) {
-	k.book.beginSweep()
 	seen := func(page []hub.Sighting) error {
 		k.book.look(page, true, time.Time{}, k.clock.Now())
 		newest = newestOf(page, newest)

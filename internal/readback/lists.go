@@ -8,15 +8,12 @@ import (
 
 // wantedOf lists the twins of a source that are to be read.
 func (b *book) wantedOf(from hub.Source) []hub.ID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return b.list(from, func(e *entry) bool { return e.wanted && e.doubted == 0 })
 }
 
-// managed lists all twins of a source that are known.
-func (b *book) managed(from hub.Source) []hub.ID {
-	return b.list(from, func(e *entry) bool { return e.known.version != 0 })
-}
-
-// count is how many managed lists.
+// count is how many twins of a source are known.
 func (b *book) count(from hub.Source) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -31,9 +28,8 @@ func (b *book) count(from hub.Source) int {
 
 func ofSource(id hub.ID, from hub.Source) bool { return (id.Module != "") == (from == hub.Modules) }
 
+// list has to be called with the lock held.
 func (b *book) list(from hub.Source, which func(*entry) bool) []hub.ID {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	var ids []hub.ID
 	for id, e := range b.twins {
 		if ofSource(id, from) && which(e) {

@@ -163,7 +163,7 @@ func TestATwinThatIsNewDuringASweepIsNotMissing(t *testing.T) {
 		b.track(hub.ID{Device: device}, types.NamespacedName{Name: device})
 	}
 	b.dealt(&hub.Twin{ID: hub.ID{Device: "old"}, ETag: "e1", Version: 2}, true, time.Now())
-	b.beginSweep()
+	g.Expect(b.beginSweep(hub.Devices)).To(ConsistOf(hub.ID{Device: "old"}))
 	b.dealt(&hub.Twin{ID: hub.ID{Device: "new"}, ETag: "e1", Version: 2}, true, time.Now())
 	b.endSweep(hub.Devices)
 	g.Expect(woken).To(Equal([]string{"old"}))

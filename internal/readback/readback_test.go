@@ -50,7 +50,7 @@ func TestWhatIsManagedIsCountedByItsSource(t *testing.T) {
 	}
 	g.Expect(b.count(hub.Devices)).To(Equal(2))
 	g.Expect(b.count(hub.Modules)).To(Equal(1))
-	g.Expect(b.managed(hub.Devices)).To(HaveLen(2))
+	g.Expect(b.beginSweep(hub.Devices)).To(HaveLen(2))
 	b.untrack(hub.ID{Device: "a"})
 	g.Expect(b.count(hub.Devices)).To(Equal(1))
 }
@@ -109,6 +109,7 @@ func TestAFewOnALargeHubAreAskedForById(t *testing.T) {
 	f.manage(devices(150)...)
 	f.look(devices(150)...)
 	before := f.queries()
+	keeper.book.beginSweep(hub.Devices)
 	f.Expect(keeper.sweep(t.Context(), f.session, "devices", [][]string{devices(150)[:100], devices(150)[100:]}, false).err).To(Succeed())
 	f.Expect(f.queries()-before).To(Equal(int64(3)), "one to count all, two by their ids")
 }
@@ -218,6 +219,7 @@ func TestPagesThatChangeWhileTheyAreRead(t *testing.T) {
 	// The first question counts the twins; the second page is held back.
 	f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultDelay, Delay: time.Millisecond, Count: 2})
 	held := f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHold})
+	keeper.book.beginSweep(hub.Devices)
 	swept := make(chan error, 1)
 	go func() { swept <- keeper.sweep(t.Context(), f.session, "devices", batches, false).err }()
 	f.Eventually(func() int { return f.hits(held) }, patience, poll).Should(Equal(1))
