@@ -128,7 +128,7 @@ func TestAnEditOvertakesABacklog(t *testing.T) {
 }
 
 // TestAHubIsNotAskedMoreThanItAllows: a rollout takes the time that the declared share
-// gives it, a second's worth at once and the rest at its rate, and nothing is refused.
+// gives it, 2.5 seconds' worth at once and the rest at its rate, and nothing is refused.
 func TestAHubIsNotAskedMoreThanItAllows(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -136,8 +136,8 @@ func TestAHubIsNotAskedMoreThanItAllows(t *testing.T) {
 		objects int
 		atLeast time.Duration
 	}{
-		"four fifths": {percent: 80, objects: 300, atLeast: 6500 * time.Millisecond}, // 40, and 260 at 40 a second
-		"a fifth":     {percent: 20, objects: 95, atLeast: 8500 * time.Millisecond},  // 10, and 85 at 10 a second
+		"four fifths": {percent: 80, objects: 300, atLeast: 5 * time.Second}, // 100, and 200 at 40 a second
+		"a fifth":     {percent: 20, objects: 95, atLeast: 7 * time.Second},  // 25, and 70 at 10 a second
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

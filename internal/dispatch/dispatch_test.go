@@ -15,6 +15,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // noon is far from the end of a day.
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
+// oneAtOnce is a rate of twin operations, for a second, at which there is one at once and
+// the next one after nextOne.
+const (
+	oneAtOnce = 1 / twinWindow
+	nextOne   = time.Duration(twinWindow * 1e9)
+)
+
 // yard is a dispatcher by a clock of its own, and who was woken.
 type yard struct {
 	*WithT
@@ -65,13 +72,13 @@ func (y *yard) spend(class Class) {
 
 func TestATurnIsHadAtOnceWhileThereIsRoom(t *testing.T) {
 	t.Parallel()
-	y := newYard(t, Limits{ReadsPerSecond: 2, UpdatesPerSecond: 1}, 0)
+	y := newYard(t, Limits{ReadsPerSecond: 2 * oneAtOnce, UpdatesPerSecond: oneAtOnce}, 0)
 	first, second := y.mustAsk("a", LookAndWrite), y.mustAsk("b", Look)
 	y.Expect(first.Has(Updates)).To(BeTrue())
 	y.Expect(second.Has(Updates)).To(BeFalse())
 	y.Expect(y.ask("c", 0, Look)).To(BeNil(), "both reads are taken")
 	y.Expect(y.ask("c", 0, Look)).To(BeNil())
-	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 1, EndsIn: 500 * time.Millisecond}))
+	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 1, EndsIn: 1250 * time.Millisecond}))
 	first.Done()
 	y.Expect(y.woken).To(Receive(Equal("c 0")), "what was not used is given back")
 	granted := y.ask("c", 0, Look)
@@ -82,7 +89,7 @@ func TestATurnIsHadAtOnceWhileThereIsRoom(t *testing.T) {
 	granted.Done()
 	var none *Grant
 	none.Done()
-	y.after(time.Second)
+	y.after(nextOne)
 	y.Expect(y.Idle()).To(BeTrue())
 	y.Expect(y.woken).To(BeEmpty())
 }
@@ -109,11 +116,11 @@ func TestThePriorityCountsAndThenTheAge(t *testing.T) {
 
 func TestWhoOnlyReadsDoesNotWaitForAnUpdate(t *testing.T) {
 	t.Parallel()
-	y := newYard(t, Limits{ReadsPerSecond: 10, UpdatesPerSecond: 1}, 0)
+	y := newYard(t, Limits{ReadsPerSecond: 10, UpdatesPerSecond: oneAtOnce}, 0)
 	y.mustAsk("first", LookAndWrite)
 	y.Expect(y.ask("writes", 100, LookAndWrite)).To(BeNil())
 	y.mustAsk("reads", Look)
-	y.after(time.Second)
+	y.after(nextOne)
 	y.Expect(y.woken).To(Receive(Equal("writes 100")))
 }
 
@@ -145,7 +152,7 @@ func TestAWokenGrantWaitsAndExpires(t *testing.T) {
 
 func TestWhoNeedsMoreThanWasGrantedAsksAnewAtItsAge(t *testing.T) {
 	t.Parallel()
-	y := newYard(t, Limits{ReadsPerSecond: 10, UpdatesPerSecond: 1}, 1)
+	y := newYard(t, Limits{ReadsPerSecond: 10, UpdatesPerSecond: oneAtOnce}, 1)
 	held := y.mustAsk("held", LookAndWrite)
 	y.Expect(held.use(Updates)).To(BeTrue())
 	y.Expect(y.ask("old", 0, Look)).To(BeNil())
@@ -153,7 +160,7 @@ func TestWhoNeedsMoreThanWasGrantedAsksAnewAtItsAge(t *testing.T) {
 	held.Done()
 	y.Expect(y.woken).To(Receive(Equal("old 0")))
 	y.Expect(y.ask("old", 0, LookAndWrite)).To(BeNil(), "there is no update yet")
-	y.after(time.Second)
+	y.after(nextOne)
 	y.Expect(y.woken).To(Receive(Equal("old 0")))
 	y.mustAsk("old", LookAndWrite)
 }
@@ -209,21 +216,21 @@ func TestAHubThatHangsHoldsNoMoreThanItsPlaces(t *testing.T) {
 
 func TestTheBacklogEnds(t *testing.T) {
 	t.Parallel()
-	y := newYard(t, Limits{ReadsPerSecond: 50, UpdatesPerSecond: 25}, 5)
+	y := newYard(t, Limits{ReadsPerSecond: 40, UpdatesPerSecond: 20}, 5)
 	y.spend(Reads)
 	y.spend(Updates)
 	y.Expect(y.Backlog()).To(Equal(Backlog{}))
 	for i := range 100 {
 		y.ask(fmt.Sprint(i), 0, LookAndWrite)
 	}
-	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 100, EndsIn: 4 * time.Second}), "25 a second")
+	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 100, EndsIn: 5 * time.Second}), "20 a second")
 	for i := range 400 {
 		y.ask(fmt.Sprint("r", i), 0, Look)
 	}
-	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 500, EndsIn: 10 * time.Second}), "500 reads at 50 a second")
+	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 500, EndsIn: 12500 * time.Millisecond}), "500 reads at 40 a second")
 	y.Answered(Answer{Class: Reads, Status: 429, RetryAfter: 20 * time.Second})
-	y.Expect(y.Backlog().EndsIn).To(Equal(40*time.Second), "20 s of pause, and half the rate")
-	y.SetLimits(Limits{ReadsPerSecond: 5, UpdatesPerSecond: 25})
+	y.Expect(y.Backlog().EndsIn).To(Equal(45*time.Second), "20 s of pause, and half the rate")
+	y.SetLimits(Limits{ReadsPerSecond: 5, UpdatesPerSecond: 20})
 	y.Expect(y.Backlog().EndsIn).To(Equal(220 * time.Second))
 }
 

@@ -54,7 +54,7 @@ func TestAWaitThatWouldBeInVainIsNotBegun(t *testing.T) {
 // TestWhoHoldsAWorkerComesBeforeTheParked, and a grant pays for its own hub only.
 func TestWhoHoldsAWorkerComesBeforeTheParked(t *testing.T) {
 	t.Parallel()
-	y := newYard(t, Limits{ReadsPerSecond: 1}, 0)
+	y := newYard(t, Limits{ReadsPerSecond: oneAtOnce}, 0)
 	granted := y.mustAsk("a", Look)
 	y.Expect(y.ask("b", 100, Look)).To(BeNil())
 	ctx := With(t.Context(), granted)
@@ -66,10 +66,10 @@ func TestWhoHoldsAWorkerComesBeforeTheParked(t *testing.T) {
 		defer y.mu.Unlock()
 		return y.waiting[Reads].len()
 	}).Should(Equal(1))
-	y.after(time.Second)
+	y.after(nextOne)
 	y.Eventually(waited).Should(Receive(BeNil()))
 	y.Expect(y.woken).To(BeEmpty())
-	y.after(time.Second)
+	y.after(nextOne)
 	y.Expect(y.woken).To(Receive(Equal("b 100")))
 	other := newYard(t, Limits{}, 0)
 	stranger := other.mustAsk("x", Look)
