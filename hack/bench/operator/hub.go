@@ -100,12 +100,13 @@ func (d *bed) connect(ctx context.Context, h *hub, ca []byte) error {
 	})
 }
 
-// calls are what the service API was asked so far.
-type calls struct{ get, patch, query, all, refused, billed int }
+// calls are what the service API was asked so far. found are the reads of twins that
+// there are: a probe asks for one that there is not.
+type calls struct{ get, found, patch, query, all, refused, billed int }
 
 func (c calls) since(before calls) calls {
 	return calls{
-		c.get - before.get, c.patch - before.patch, c.query - before.query, c.all - before.all,
+		c.get - before.get, c.found - before.found, c.patch - before.patch, c.query - before.query, c.all - before.all,
 		c.refused - before.refused, c.billed - before.billed,
 	}
 }
@@ -121,7 +122,8 @@ func (h *hub) calls(ctx context.Context) (calls, error) {
 
 func callsOf(counters map[string]emulator.Count) calls {
 	c := calls{
-		get: counters["getTwin"].Calls, patch: counters["updateTwin"].Calls, query: counters["query"].Calls,
+		get: counters["getTwin"].Calls, found: counters["getTwin"].Statuses["200"],
+		patch: counters["updateTwin"].Calls, query: counters["query"].Calls,
 	}
 	for name, counted := range counters {
 		if len(name) > len(deviceOperations) && name[:len(deviceOperations)] == deviceOperations {
