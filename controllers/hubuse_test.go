@@ -64,7 +64,7 @@ func TestTheDaysMessagesSurviveARestart(t *testing.T) {
 	w.awaitReady(conn)
 	w.stop()
 	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(conn), conn)).To(Succeed())
-	conn.Status.QuotaUsedPercent, conn.Status.QuotaDay = 100, time.Now().UTC().Format(time.DateOnly)
+	conn.Status.QuotaUsedPercent, conn.Status.QuotaDay = 110, time.Now().UTC().Format(time.DateOnly)
 	w.Expect(w.client.Status().Update(w.ctx, conn)).To(Succeed())
 	w.startManager()
 	w.Eventually(func() string {
@@ -75,7 +75,7 @@ func TestTheDaysMessagesSurviveARestart(t *testing.T) {
 		}
 		return pressure.Reason
 	}, patience).Should(Equal(v1alpha1.ReasonDailyMessagesUsed))
-	w.Expect(conn.Status.QuotaUsedPercent).To(BeNumerically(">=", 100))
+	w.Expect(conn.Status.QuotaUsedPercent).To(BeNumerically(">=", 110))
 	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
 	w.create(obj)
 	w.awaitReady(obj) // a person's change goes through

@@ -40,11 +40,12 @@ func (m *meter) percent() int {
 	return int(min(steps, 1000)) * step
 }
 
-// restore takes over what an earlier process has told of a day.
+// restore takes over what an earlier process has told of a day: the middle of what its
+// step stands for, so that neither many restarts nor none make it more than it is.
 func (m *meter) restore(now time.Time, date string, percent int) {
 	m.turn(now)
 	if date == m.today.Format(time.DateOnly) {
-		m.used = max(m.used, m.limit*int64(percent)/100)
+		m.used = max(m.used, m.limit*int64(percent-step/2)/100)
 	}
 }
 

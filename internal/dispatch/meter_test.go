@@ -110,8 +110,21 @@ func TestTheCountSurvivesARestart(t *testing.T) {
 	y.Expect(y.Messages().Used).To(BeZero(), "that was yesterday")
 	y.use(42)
 	y.Restore("2026-11-24", 30)
-	y.Expect(y.Messages().Used).To(BeEquivalentTo(300))
+	y.Expect(y.Messages().Used).To(BeEquivalentTo(250))
 	y.Restore("2026-11-24", 10)
-	y.Expect(y.Messages().Used).To(BeEquivalentTo(300), "it never goes back")
+	y.Expect(y.Messages().Used).To(BeEquivalentTo(250), "it never goes back")
 	y.Expect(y.Messages().UsedPercent).To(Equal(30))
+}
+
+// TestRestartsDoNotUseUpTheDay, however many there are.
+func TestRestartsDoNotUseUpTheDay(t *testing.T) {
+	t.Parallel()
+	percent := 0
+	for range 20 {
+		y := newYard(t, Limits{DailyMessages: 1000}, 0)
+		y.Restore("2026-11-24", percent)
+		y.use(1)
+		percent = y.Messages().UsedPercent
+		y.Expect(percent).To(Equal(10))
+	}
 }
