@@ -202,15 +202,15 @@ type activity struct {
 // stir says that something was just done that may lead to writes.
 func (d *bed) stir() { d.stirred = activity{at: time.Now(), patches: -1} }
 
-// quiet waits until nothing was written for quietTime, neither to the hubs nor to the
-// API server, and returns the last write.
-func (d *bed) quiet(ctx context.Context) (activity, error) {
+// quiet waits until nothing was written for a time, neither to the hubs nor to the API
+// server, and returns the last write.
+func (d *bed) quiet(ctx context.Context, length time.Duration) (activity, error) {
 	err := d.bench.await(ctx, "it becomes quiet", quietLimit, 500*time.Millisecond, func() (string, bool, error) {
 		if err := d.look(ctx); err != nil {
 			return "", false, err
 		}
 		still := time.Since(d.stirred.at)
-		return fmt.Sprintf("%.0f s without a write", still.Seconds()), still >= quietTime, nil
+		return fmt.Sprintf("%.0f s without a write", still.Seconds()), still >= length, nil
 	})
 	return d.stirred, err
 }

@@ -100,7 +100,7 @@ func (b *bench) theFleet(ctx context.Context) (*bed, context.Context, *hub, erro
 			return nil, nil, nil, err
 		}
 	}
-	_, err := d.quiet(d.died)
+	_, err := d.quiet(d.died, quietTime)
 	return d, d.died, d.hubs[0], err
 }
 

@@ -21,6 +21,9 @@ import (
 
 const (
 	idleTime = 3 * time.Minute
+	// settleTime is how long nothing was written before: the numbers in a HubConnection's
+	// status are told at most once a minute.
+	settleTime = 70 * time.Second
 	// polls is how many whole intervals the poller is watched: each is the same.
 	polls = 2
 	// leastTimesCheaper is how much less an idle fleet costs of the hub's quota than
@@ -33,6 +36,9 @@ const (
 func measureIdle(ctx context.Context, b *bench, out *result) error {
 	d, ctx, h, err := b.theFleet(ctx)
 	if err != nil {
+		return err
+	}
+	if _, err := d.quiet(ctx, settleTime); err != nil {
 		return err
 	}
 	used, made, writes, err := d.watch(ctx, h, idleTime)

@@ -112,7 +112,7 @@ func (d *bed) createQueries(ctx context.Context, h *hub) error {
 	}); err != nil {
 		return err
 	}
-	_, err := d.quiet(ctx)
+	_, err := d.quiet(ctx, quietTime)
 	return err
 }
 

@@ -44,7 +44,7 @@ func measureMemory(ctx context.Context, b *bench, out *result) (err error) {
 		if err := d.awaitReady(ctx, size, convergeLimit(size)); err != nil {
 			return err
 		}
-		if _, err := d.quiet(ctx); err != nil {
+		if _, err := d.quiet(ctx, quietTime); err != nil {
 			return err
 		}
 		usage, err := process.UsageOf(d.manager.PID()) // before the collection that is asked for

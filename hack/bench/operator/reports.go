@@ -60,7 +60,7 @@ func measureReportsLag(ctx context.Context, b *bench, out *result) (err error) {
 	if _, err := d.converge(ctx, h, out.N); err != nil {
 		return err
 	}
-	if _, err := d.quiet(ctx); err != nil {
+	if _, err := d.quiet(ctx, quietTime); err != nil {
 		return err
 	}
 	measured, err := d.reports(ctx, h, out.N/100)
@@ -114,7 +114,7 @@ func (d *bed) reports(ctx context.Context, h *hub, devices int) (reported, error
 		connected = append(connected, device)
 	}
 	d.stir() // the connections show, too
-	if _, err := d.quiet(ctx); err != nil {
+	if _, err := d.quiet(ctx, quietTime); err != nil {
 		return reported{}, err
 	}
 	before := d.writes.total

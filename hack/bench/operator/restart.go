@@ -35,7 +35,7 @@ func measureRestart(ctx context.Context, b *bench, out *result) error {
 	if err != nil {
 		return err
 	}
-	last, err := d.quiet(ctx)
+	last, err := d.quiet(ctx, quietTime)
 	if err != nil {
 		return err
 	}
