@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -17,14 +18,16 @@ import (
 // declaration: they need no visit until that changes or their twin moves.
 type settled struct {
 	clock clock.PassiveClock
+	seed  maphash.Seed
 
 	mu    sync.Mutex
 	marks map[types.UID]settlement
 }
 
-// settlement is what an object was brought into step with.
+// settlement is what an object was brought into step with: the hash of a declaration, as
+// there is one for each object; 0 for none.
 type settlement struct {
-	declaration declaration
+	declaration uint64
 	visits
 }
 
@@ -54,8 +57,10 @@ type declaration struct {
 }
 
 func newSettled(c clock.PassiveClock) *settled {
-	return &settled{clock: c, marks: map[types.UID]settlement{}}
+	return &settled{clock: c, seed: maphash.MakeSeed(), marks: map[types.UID]settlement{}}
 }
+
+func (s *settled) hash(d declaration) uint64 { return max(1, maphash.Comparable(s.seed, d)) }
 
 func declarationOf(obj *v1alpha1.DeviceTwin, found resolved) declaration {
 	return declaration{
@@ -74,7 +79,7 @@ func (s *settled) holds(obj *v1alpha1.DeviceTwin, found resolved) bool {
 	if !ok {
 		return saysSettled(obj, now)
 	}
-	return mark.declaration == now && (mark.ask.IsZero() || s.clock.Now().Before(mark.ask))
+	return mark.declaration == s.hash(now) && (mark.ask.IsZero() || s.clock.Now().Before(mark.ask))
 }
 
 // saysSettled tells whether a status that an earlier process wrote says that the
@@ -92,7 +97,7 @@ func saysSettled(obj *v1alpha1.DeviceTwin, now declaration) bool {
 func (s *settled) note(obj *v1alpha1.DeviceTwin, found resolved, again visits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.marks[obj.UID] = settlement{declaration: declarationOf(obj, found), visits: again}
+	s.marks[obj.UID] = settlement{declaration: s.hash(declarationOf(obj, found)), visits: again}
 }
 
 // due is when an object has to be visited although nothing moves, 0 for never.
