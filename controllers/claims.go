@@ -124,15 +124,15 @@ func (c *claims) elect(ctx context.Context, obj *v1alpha1.DeviceTwin, own claim,
 }
 
 // rivals are the other DeviceTwins of the same twin that may use its hub, through
-// whatever HubConnection.
+// whatever HubConnection. They are the cache's own, not to be changed.
 func (c *claims) rivals(ctx context.Context, obj *v1alpha1.DeviceTwin, target string) ([]v1alpha1.DeviceTwin, error) {
-	var all v1alpha1.DeviceTwinList
-	if err := c.client.List(ctx, &all, client.MatchingFields{idIndex: idOf(obj).String()}); err != nil {
-		return nil, fmt.Errorf("listing the DeviceTwins of %s: %w", idOf(obj), err)
+	all, err := twinsOf(ctx, c.client, idOf(obj))
+	if err != nil {
+		return nil, err
 	}
 	var rivals []v1alpha1.DeviceTwin
-	for i := range all.Items {
-		rival := &all.Items[i]
+	for i := range all {
+		rival := &all[i]
 		if rival.UID == obj.UID || leaving(rival, target) {
 			continue
 		}

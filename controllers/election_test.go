@@ -44,8 +44,8 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	NewWithT(t).Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	builder := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&v1alpha1.DeviceTwin{}, idIndex, func(obj client.Object) []string {
-		return []string{idOf(obj.(*v1alpha1.DeviceTwin)).String()}
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&v1alpha1.DeviceTwin{}, idIndex, func(client.Object) []string {
+		return []string{idBucket(hub.ID{Device: "d1"})} // whatever the id is: any two may share a bucket
 	})
 	known := map[types.NamespacedName]connection{}
 	for name, now := range map[string]*connection{
@@ -183,7 +183,8 @@ func TestWhoLetGoIsNotWoken(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	gone, waiting := rivalTwin("gone", "a", nil), rivalTwin("waiting", "b", nil)
-	c := electorate(t, gone, waiting)
+	stranger := rivalTwin("stranger", "c", func(o *v1alpha1.DeviceTwin) { o.Spec.DeviceID = "d2" })
+	c := electorate(t, gone, waiting, stranger)
 	g.Expect(twinsOfID(c.client)(t.Context(), gone)).To(ConsistOf(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(waiting)}))
 }
 

@@ -3,7 +3,9 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"slices"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -25,11 +27,18 @@ import (
 const (
 	// hubIndex finds the objects that refer to a HubConnection.
 	hubIndex = "hub"
-	// idIndex finds the DeviceTwins of one device or module id, on whatever hub.
-	idIndex = "id"
-	// deviceIndex finds the DeviceTwins of one device or module.
-	deviceIndex = "device"
+	// idIndex finds the DeviceTwins whose id falls into the same of idBuckets. The cache
+	// keeps two sets for each value of an index, some 600 bytes: a value for each id would
+	// be a tenth of what an object takes. At 100,000 of them 25 share a bucket.
+	idIndex   = "id"
+	idBuckets = 1 << 12
 )
+
+func idBucket(id hub.ID) string {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(id.String())) // a hash takes whatever it is given
+	return strconv.FormatUint(uint64(sum.Sum32()%idBuckets), 16)
+}
 
 func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	for _, kind := range []client.Object{&v1alpha1.DeviceTwin{}, &v1alpha1.TwinQuery{}} {
@@ -39,14 +48,9 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			return fmt.Errorf("indexing %T by hub: %w", kind, err)
 		}
 	}
-	if err := indexer.IndexField(ctx, &v1alpha1.DeviceTwin{}, deviceIndex, func(obj client.Object) []string {
-		return []string{deviceKey(obj)}
-	}); err != nil {
-		return fmt.Errorf("indexing DeviceTwins by device: %w", err)
-	}
 	if err := indexer.IndexField(ctx, &v1alpha1.DeviceTwin{}, idIndex, func(obj client.Object) []string {
 		if twin, ok := obj.(*v1alpha1.DeviceTwin); ok {
-			return []string{idOf(twin).String()}
+			return []string{idBucket(idOf(twin))}
 		}
 		return nil
 	}); err != nil {
@@ -65,14 +69,6 @@ func hubOf(obj client.Object) types.NamespacedName {
 		ref = obj.Spec.HubRef
 	}
 	return types.NamespacedName{Namespace: ref.NamespaceOr(obj.GetNamespace()), Name: ref.Name}
-}
-
-func deviceKey(obj client.Object) string {
-	twin, ok := obj.(*v1alpha1.DeviceTwin)
-	if !ok {
-		return ""
-	}
-	return hubOf(twin).String() + "/" + idOf(twin).String()
 }
 
 // twinsAt lists the DeviceTwins that a question may select: those of its hub and
@@ -95,26 +91,55 @@ func dependents(reader client.Reader, kind client.ObjectList) handler.MapFunc {
 	}
 }
 
+// twinsOf lists the DeviceTwins of one device or module id, on whatever hub. They are the
+// cache's own, not to be changed.
+func twinsOf(ctx context.Context, reader client.Reader, id hub.ID) ([]v1alpha1.DeviceTwin, error) {
+	var twins v1alpha1.DeviceTwinList
+	if err := reader.List(ctx, &twins, client.MatchingFields{idIndex: idBucket(id)}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the DeviceTwins of %s: %w", id, err)
+	}
+	return slices.DeleteFunc(twins.Items, func(obj v1alpha1.DeviceTwin) bool { return idOf(&obj) != id }), nil
+}
+
 // twinsOfDevice maps what memberships tells of a device to its DeviceTwins.
 func twinsOfDevice(reader client.Reader) handler.MapFunc {
-	return func(ctx context.Context, obj client.Object) []reconcile.Request {
-		return requests(ctx, reader, &v1alpha1.DeviceTwinList{},
-			client.InNamespace(obj.GetNamespace()), client.MatchingFields{deviceIndex: deviceKey(obj)})
-	}
+	return mapTwins(reader, func(news, twin *v1alpha1.DeviceTwin) bool {
+		return twin.Namespace == news.Namespace && hubOf(twin) == hubOf(news)
+	})
 }
 
 // twinsOfID maps what claims tells of a device to all its DeviceTwins but the one that
 // let go of it, which may be in the cache still.
 func twinsOfID(reader client.Reader) handler.MapFunc {
+	return mapTwins(reader, func(news, twin *v1alpha1.DeviceTwin) bool {
+		return client.ObjectKeyFromObject(twin) != client.ObjectKeyFromObject(news)
+	})
+}
+
+// mapTwins maps news of a device to those DeviceTwins of its id that they concern.
+func mapTwins(reader client.Reader, concerns func(news, twin *v1alpha1.DeviceTwin) bool) handler.MapFunc {
 	return func(ctx context.Context, obj client.Object) []reconcile.Request {
-		twin, ok := obj.(*v1alpha1.DeviceTwin)
+		news, ok := obj.(*v1alpha1.DeviceTwin)
 		if !ok {
 			return nil
 		}
-		all := requests(ctx, reader, &v1alpha1.DeviceTwinList{}, client.MatchingFields{idIndex: idOf(twin).String()})
-		return slices.DeleteFunc(all, func(one reconcile.Request) bool { return one.NamespacedName == client.ObjectKeyFromObject(twin) })
+		twins, err := twinsOf(ctx, reader, idOf(news))
+		if err != nil {
+			log.FromContext(ctx).Error(err, unlisted)
+			return nil
+		}
+		var out []reconcile.Request
+		for i := range twins {
+			if concerns(news, &twins[i]) {
+				out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&twins[i])})
+			}
+		}
+		return out
 	}
 }
+
+// unlisted is logged where a map function fails, which has nobody to return an error to.
+const unlisted = "objects to look at again could not be listed; they wait for their interval"
 
 // guestsOf maps a namespace to its objects: whether they may use the hub of
 // another namespace can depend on the namespace's labels.
@@ -129,8 +154,8 @@ func requests(ctx context.Context, reader client.Reader, kind client.ObjectList,
 	if !ok {
 		return nil
 	}
-	if err := reader.List(ctx, list, opts...); err != nil {
-		log.FromContext(ctx).Error(err, "objects to look at again could not be listed; they wait for their interval")
+	if err := reader.List(ctx, list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+		log.FromContext(ctx).Error(err, unlisted)
 		return nil
 	}
 	var out []reconcile.Request
@@ -141,7 +166,7 @@ func requests(ctx context.Context, reader client.Reader, kind client.ObjectList,
 		return nil
 	})
 	if err != nil {
-		log.FromContext(ctx).Error(err, "objects to look at again could not be listed; they wait for their interval")
+		log.FromContext(ctx).Error(err, unlisted)
 	}
 	return out
 }
