@@ -184,7 +184,7 @@ func managerOptions(opts options, part shard.Shard, scheme *runtime.Scheme, webh
 		LeaderElectionID:              part.Lease(leaderElectionID),
 		LeaderElectionReleaseOnCancel: true, // main ends right after the manager does
 		GracefulShutdownTimeout:       &opts.shutdownTimeout,
-		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: part.Cached()},
+		Cache:                         cache.Options{DefaultTransform: trim, ByObject: part.Cached()},
 	}
 }
 

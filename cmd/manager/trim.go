@@ -1,0 +1,23 @@
+package main
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+)
+
+// trim takes out of what is cached what nobody here reads, and what would be a third of
+// it: who manages which field, and what kubectl apply last applied. Objects are changed
+// by patches, which leave alone what is not in the cache.
+func trim(obj any) (any, error) {
+	obj, err := cache.TransformStripManagedFields()(obj)
+	if err != nil {
+		return nil, fmt.Errorf("trimming what is cached: %w", err)
+	}
+	if object, err := meta.Accessor(obj); err == nil { // a tombstone is no object
+		delete(object.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	}
+	return obj, nil
+}

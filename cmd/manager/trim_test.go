@@ -1,0 +1,39 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+)
+
+func TestTrim(t *testing.T) {
+	t.Parallel()
+	bare := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Name: "t1"}}
+	full := bare.DeepCopy()
+	full.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+	full.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "a": "b"}
+	kept := bare.DeepCopy()
+	kept.Annotations = map[string]string{"a": "b"}
+	gone := cache.DeletedFinalStateUnknown{Key: "default/t1", Obj: bare}
+	for name, tt := range map[string]struct{ in, want any }{
+		"all that is not read goes": {full, kept},
+		"no annotations":            {bare.DeepCopy(), bare},
+		"a tombstone":               {gone, gone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := trim(tt.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
