@@ -326,12 +326,22 @@ func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source)
 		if err != nil {
 			return err
 		}
-		k.book.absent(slices.DeleteFunc(slices.Clone(wanted), func(id hub.ID) bool {
-			_, asked := slices.BinarySearch(batch, id.Device)
-			return !asked
-		}))
+		asked := upTo(wanted, batch[len(batch)-1]) // what is wanted is sorted, and cut into batches in that order
+		k.book.absent(asked)
+		wanted = wanted[len(asked):]
 	}
 	return nil
+}
+
+// upTo are the first of sorted ids, up to those of a device.
+func upTo(ids []hub.ID, device string) []hub.ID {
+	n, _ := slices.BinarySearchFunc(ids, device, func(id hub.ID, device string) int {
+		if id.Device <= device {
+			return -1
+		}
+		return 1
+	})
+	return ids[:n]
 }
 
 // awaitRoom waits until documents that were read before have been taken.
