@@ -24,6 +24,9 @@ const (
 	// settleTime is how long nothing was written before: the numbers in a HubConnection's
 	// status are told at most once a minute.
 	settleTime = 70 * time.Second
+	// followCalls is how many calls in an interval a manager makes at most that only asks
+	// what moved.
+	followCalls = 5
 	// polls is how many whole intervals the poller is watched: each is the same.
 	polls = 2
 	// leastTimesCheaper is how much less an idle fleet costs of the hub's quota than
@@ -36,6 +39,9 @@ const (
 func measureIdle(ctx context.Context, b *bench, out *result) error {
 	d, ctx, h, err := b.theFleet(ctx)
 	if err != nil {
+		return err
+	}
+	if err := d.follows(ctx, h); err != nil {
 		return err
 	}
 	if _, err := d.quiet(ctx, settleTime); err != nil {
@@ -83,6 +89,24 @@ func measureIdle(ctx context.Context, b *bench, out *result) error {
 		pollerBilled/float64(max(made.billed, 1)), leastTimesCheaper))
 	out.bound(bounds.AtMost("a report, until it is in the status", "%.1f s", latency.Seconds(), (interval + seenWithin).Seconds()))
 	return nil
+}
+
+// follows waits until the manager only asks what moved. After a start it reads all twins
+// once, a hundred with a call.
+func (d *bed) follows(ctx context.Context, h *hub) error {
+	before, err := h.calls(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.bench.pass(ctx, "the manager reads", interval); err != nil {
+		return err
+	}
+	return d.bench.await(ctx, "the manager reads", convergeLimit(d.bench.opts.n), interval, func() (string, bool, error) {
+		now, err := h.calls(ctx)
+		made := now.since(before)
+		before = now
+		return fmt.Sprintf("%d calls in %s", made.all, interval), made.all <= followCalls, err
+	})
 }
 
 // watch counts what happens in a time: the manager's CPU time, the hub's calls and
