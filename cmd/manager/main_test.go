@@ -1,22 +1,26 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -43,13 +47,18 @@ func certificate(t *testing.T) (dir string) {
 	return dir
 }
 
-// freeAddress is an address of this machine that nobody listens on.
-func freeAddress(t *testing.T) string {
+// freeAddresses are n different addresses of this machine that nobody listens on.
+func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	defer listener.Close()
-	return listener.Addr().String()
+	var addresses []string
+	for range n {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		NewWithT(t).Expect(err).NotTo(HaveOccurred())
+		// Held until all are found, so that they differ.
+		defer listener.Close()
+		addresses = append(addresses, listener.Addr().String())
+	}
+	return addresses
 }
 
 func TestWebhooksAreOffWithoutACertificate(t *testing.T) {
@@ -67,16 +76,54 @@ func TestWebhooksAreOffWithoutACertificate(t *testing.T) {
 // nowhere is a cluster that does not answer: enough for managers that watch nothing.
 func nowhere() *rest.Config { return &rest.Config{Host: "https://127.0.0.1:1"} }
 
-// start runs a manager until the test ends.
-func start(t *testing.T, mgr ctrl.Manager) {
+// portAttempts: an address that was free can be taken by the time a manager
+// listens on it, by another test for one.
+const portAttempts = 5
+
+// serve runs a manager that listens on two free addresses, the first of them for its
+// probes, until the test ends. It returns once the manager is ready.
+func serve(t *testing.T, newManager func(addresses []string) (ctrl.Manager, error)) (addresses []string) {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		addresses = freeAddresses(t, 2)
+		mgr, err := newManager(addresses)
+		if err == nil {
+			err = startReady(t, mgr, addresses[0])
+		}
+		if err == nil {
+			return addresses
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || attempt == portAttempts {
+			t.Fatalf("serving on %v: %v", addresses, err)
+		}
+	}
+}
+
+// startReady returns what ended the manager before its probes said that it is ready.
+func startReady(t *testing.T, mgr ctrl.Manager, probes string) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
+	ready := statusOf(probes, "/readyz")
+	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		select {
+		case err := <-ended:
+			return false, cmp.Or(err, errors.New("the manager ended"))
+		default:
+		}
+		status, err := ready()
+		return err == nil && status == http.StatusOK, nil
+	})
+	if err != nil {
+		cancel()
+		return err
+	}
 	t.Cleanup(func() {
 		cancel()
 		NewWithT(t).Expect(<-ended).To(Succeed())
 	})
+	return nil
 }
 
 // statusOf asks again at each call.
@@ -96,14 +143,17 @@ func TestProfilesHaveAnAddressOfTheirOwn(t *testing.T) {
 	g := NewWithT(t)
 	scheme, err := newScheme()
 	g.Expect(err).NotTo(HaveOccurred())
-	opts := options{metricsAddress: "0", probeAddress: freeAddress(t), pprofAddress: freeAddress(t)}
-	mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, nil))
-	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(addProbes(mgr)).To(Succeed())
-	start(t, mgr)
-	g.Eventually(statusOf(opts.pprofAddress, "/debug/pprof/heap?gc=1"), "30s").Should(Equal(http.StatusOK))
-	g.Eventually(statusOf(opts.probeAddress, "/readyz"), "30s").Should(Equal(http.StatusOK))
-	g.Expect(statusOf(opts.probeAddress, "/debug/pprof/heap")()).To(Equal(http.StatusNotFound))
+	addresses := serve(t, func(addresses []string) (ctrl.Manager, error) {
+		opts := options{metricsAddress: "0", probeAddress: addresses[0], pprofAddress: addresses[1]}
+		mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, nil))
+		if err != nil {
+			return nil, err
+		}
+		return mgr, addProbes(mgr)
+	})
+	probes, profiles := addresses[0], addresses[1]
+	g.Eventually(statusOf(profiles, "/debug/pprof/heap?gc=1"), "30s").Should(Equal(http.StatusOK))
+	g.Expect(statusOf(probes, "/debug/pprof/heap")()).To(Equal(http.StatusNotFound))
 }
 
 // TestReadinessWaitsForTheWebhooks needs no cluster: this manager watches nothing.
@@ -115,27 +165,28 @@ func TestReadinessWaitsForTheWebhooks(t *testing.T) {
 			g := NewWithT(t)
 			scheme, err := newScheme()
 			g.Expect(err).NotTo(HaveOccurred())
-			probes := freeAddress(t)
-			opts := options{
-				metricsAddress: "0", probeAddress: probes, webhookAddress: freeAddress(t), webhookCertDir: certDir,
+			addresses := serve(t, func(addresses []string) (ctrl.Manager, error) {
+				opts := options{
+					metricsAddress: "0", probeAddress: addresses[0], webhookAddress: addresses[1], webhookCertDir: certDir,
+				}
+				server, err := webhookServer(opts)
+				g.Expect(err).NotTo(HaveOccurred())
+				mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, server))
+				if err != nil {
+					return nil, err
+				}
+				g.Expect(addProbes(mgr)).To(Succeed())
+				if server != nil {
+					g.Expect(addWebhooks(mgr)).To(Succeed())
+					g.Expect(server.StartedChecker()(nil)).To(MatchError(ContainSubstring("not been started")))
+				}
+				return mgr, nil
+			})
+			want := http.StatusNotFound
+			if certDir != "" {
+				want = http.StatusOK
 			}
-			server, err := webhookServer(opts)
-			g.Expect(err).NotTo(HaveOccurred())
-			mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, server))
-			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect(addProbes(mgr)).To(Succeed())
-			if server != nil {
-				g.Expect(addWebhooks(mgr)).To(Succeed())
-				g.Expect(server.StartedChecker()(nil)).To(MatchError(ContainSubstring("not been started")))
-			}
-			start(t, mgr)
-			status := func(path string) func() (int, error) { return statusOf(probes, path) }
-			g.Eventually(status("/readyz"), "30s").Should(Equal(http.StatusOK))
-			if server == nil {
-				g.Expect(status("/readyz/webhooks")()).To(Equal(http.StatusNotFound))
-				return
-			}
-			g.Expect(status("/readyz/webhooks")()).To(Equal(http.StatusOK))
+			g.Expect(statusOf(addresses[0], "/readyz/webhooks")()).To(Equal(want))
 		})
 	}
 }
