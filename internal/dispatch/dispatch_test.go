@@ -7,6 +7,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"go.uber.org/goleak"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
@@ -30,12 +31,31 @@ type yard struct {
 	woken chan string
 }
 
+// byHand is a clock that calls nothing back: what is due happens when a test says so,
+// and not beside it.
+type byHand struct{ *clocktesting.FakeClock }
+
+func (c byHand) AfterFunc(d time.Duration, _ func()) clock.Timer { return c.NewTimer(d) }
+
+// newYard goes on when time passes by after.
 func newYard(t *testing.T, limits Limits, most int) *yard {
 	t.Helper()
 	now := clocktesting.NewFakeClock(noon)
+	return newYardBy(t, now, byHand{now}, limits, most)
+}
+
+// newYardByItself goes on beside the test, when its clock steps.
+func newYardByItself(t *testing.T, limits Limits, most int) *yard {
+	t.Helper()
+	now := clocktesting.NewFakeClock(noon)
+	return newYardBy(t, now, now, limits, most)
+}
+
+func newYardBy(t *testing.T, now *clocktesting.FakeClock, by clock.WithDelayedExecution, limits Limits, most int) *yard {
+	t.Helper()
 	return &yard{
 		WithT: NewWithT(t), now: now, woken: make(chan string, 1000),
-		Dispatcher: New(Options{Limits: limits, MaxInFlight: most, Clock: now}),
+		Dispatcher: New(Options{Limits: limits, MaxInFlight: most, Clock: by}),
 	}
 }
 
@@ -254,7 +274,7 @@ func TestTheBestOfThoseWhoCanGoOnIsFoundWhateverTheyNeed(t *testing.T) {
 // TestTimePassesByTheClockAlone: nobody has to ask for what is due to happen.
 func TestTimePassesByTheClockAlone(t *testing.T) {
 	t.Parallel()
-	y := newYard(t, Limits{ReadsPerSecond: 1}, 1)
+	y := newYardByItself(t, Limits{ReadsPerSecond: 1}, 1)
 	y.mustAsk("first", Look).Done() // a read that was not used
 	y.spend(Reads)
 	for _, key := range []string{"a", "b", "c"} {

@@ -12,7 +12,7 @@ import (
 
 func TestAWaitEndsByTheClockOrWithTheContext(t *testing.T) {
 	t.Parallel()
-	y := newYard(t, Limits{QueriesPerMinute: 2}, 0)
+	y := newYardByItself(t, Limits{QueriesPerMinute: 2}, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	y.Expect(y.Turn(ctx, Queries)).To(Succeed())
 	for _, class := range []Class{Reads, Updates, Registry} {
