@@ -28,6 +28,8 @@ type claims struct {
 	mu   sync.Mutex
 	held map[string]claim // by target
 	by   map[types.NamespacedName]string
+	// releases counts how often somebody let go, or was found gone.
+	releases uint64
 }
 
 // claim is a DeviceTwin that keeps a twin.
@@ -52,36 +54,57 @@ func targetName(obj *v1alpha1.DeviceTwin, host string) string {
 // take claims a twin for an object, or says who keeps it.
 func (c *claims) take(ctx context.Context, obj *v1alpha1.DeviceTwin, host string) error {
 	target, own := targetName(obj, host), claim{client.ObjectKeyFromObject(obj), obj.UID}
-	c.mu.Lock()
-	before := c.by[own.name]
-	holder, taken := c.held[target]
-	c.mu.Unlock()
-	if before != "" && before != target {
+	if c.keepsAnother(own.name, target) {
 		c.release(ctx, own.name) // the HubConnection leads to another host now
 	}
-	if taken && holder == own {
-		return nil
-	}
-	if taken && holder.name == own.name {
-		holder = own // of a namesake that was deleted
-	}
-	if !taken {
-		var err error
-		if holder, err = c.elect(ctx, obj, own, target); err != nil {
-			return err
+	for {
+		holder, releases := c.holder(target)
+		if holder == (claim{}) {
+			var err error
+			if holder, err = c.elect(ctx, obj, own, target); err != nil {
+				return err
+			}
+		}
+		if holder.name == own.name {
+			holder = own // not a namesake that was deleted
+		}
+		if holder, recorded := c.record(target, holder, own, releases); recorded {
+			if holder != own {
+				return claimedBy(obj, holder)
+			}
+			return nil
 		}
 	}
+}
+
+func (c *claims) keepsAnother(name types.NamespacedName, target string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept, keeps := c.by[name]
+	return keeps && kept != target
+}
+
+// holder is who keeps a twin, empty when nobody does, as of a number of releases.
+func (c *claims) holder(target string) (holder claim, releases uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held[target], c.releases
+}
+
+// record notes for a claimant who keeps a twin, and returns who does. It reports false when
+// that may have changed since the given number of releases: nobody would ever release for
+// one that went before it was recorded.
+func (c *claims) record(target string, holder, own claim, releases uint64) (claim, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now, taken := c.held[target]; taken && now.name != own.name {
-		holder = now // somebody was faster
-	} else {
-		c.held[target], c.by[holder.name] = holder, target
+		return now, true // it may have been faster
 	}
-	if holder != own {
-		return claimedBy(obj, holder)
+	if holder.name != own.name && c.releases != releases {
+		return claim{}, false
 	}
-	return nil
+	c.held[target], c.by[holder.name] = holder, target
+	return holder, true
 }
 
 // kept is the twin that an object is known to keep; "" while nobody has claimed
@@ -190,6 +213,7 @@ func (c *claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, targe
 // the UID of the object that kept it, "" when none did.
 func (c *claims) release(ctx context.Context, name types.NamespacedName) types.UID {
 	c.mu.Lock()
+	c.releases++
 	target, kept := c.by[name]
 	holder := c.held[target]
 	delete(c.by, name)

@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -209,4 +212,58 @@ func TestClaimsFollowNamesAndHosts(t *testing.T) {
 	g.Expect(c.release(t.Context(), client.ObjectKeyFromObject(namesake))).To(BeEmpty())
 	g.Expect(c.held).To(BeEmpty())
 	close(c.released)
+}
+
+// overtaken is a cache in which something happens right after an answer.
+type overtaken struct {
+	client.Reader
+	by func()
+}
+
+func (o overtaken) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	defer o.by()
+	return o.Reader.List(ctx, list, opts...)
+}
+
+// TestNobodyWaitsForOneThatIsGone: it was found to keep the twin just before it went, and
+// it wakes nobody any more.
+func TestNobodyWaitsForOneThatIsGone(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	gone, waiting := rivalTwin("gone", "a", nil), rivalTwin("waiting", "b", nil)
+	c := electorate(t, gone, waiting)
+	went := false
+	c.client = overtaken{c.client, func() {
+		if !went {
+			went = true
+			c.client = electorate(t, waiting).client
+			g.Expect(c.release(t.Context(), client.ObjectKeyFromObject(gone))).To(BeEmpty())
+		}
+	}}
+	g.Expect(c.take(t.Context(), waiting, electionHost)).To(Succeed())
+	g.Expect(went).To(BeTrue())
+}
+
+// TestNobodyIsRecordedAfterItWent, whatever moment that was.
+func TestNobodyIsRecordedAfterItWent(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	const target = electionHost + "/d1"
+	gone, waiting := rivalTwin("gone", "a", nil), rivalTwin("waiting", "b", nil)
+	keeper := claim{client.ObjectKeyFromObject(gone), gone.UID}
+	c := electorate(t, waiting)
+	c.released = make(chan event.GenericEvent, 1)
+	for range 3000 {
+		c.held, c.by = map[string]claim{target: keeper}, map[types.NamespacedName]string{keeper.name: target}
+		var group sync.WaitGroup
+		group.Go(func() { c.release(t.Context(), keeper.name) })
+		group.Go(func() {
+			if err := c.take(t.Context(), waiting, electionHost); err != nil {
+				g.Expect(outcomeOf(err).reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
+			}
+		})
+		group.Wait()
+		g.Expect(c.held[target].name).NotTo(Equal(keeper.name))
+		g.Expect(c.released).To(Receive(), "whoever was told to wait is woken")
+	}
 }
