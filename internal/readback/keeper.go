@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -335,13 +336,7 @@ func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source)
 
 // upTo are the first of sorted ids, up to those of a device.
 func upTo(ids []hub.ID, device string) []hub.ID {
-	n, _ := slices.BinarySearchFunc(ids, device, func(id hub.ID, device string) int {
-		if id.Device <= device {
-			return -1
-		}
-		return 1
-	})
-	return ids[:n]
+	return ids[:sort.Search(len(ids), func(i int) bool { return ids[i].Device > device })]
 }
 
 // awaitRoom waits until documents that were read before have been taken.
