@@ -168,3 +168,14 @@ func TestATwinThatIsNewDuringASweepIsNotMissing(t *testing.T) {
 	b.endSweep(hub.Devices)
 	g.Expect(woken).To(Equal([]string{"old"}))
 }
+
+// TestABatchEndsWithAllOfItsLastDevice, so that each wanted twin is found missing, or not,
+// by the batch that asked for its device.
+func TestABatchEndsWithAllOfItsLastDevice(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	ids := []hub.ID{{Device: "a"}, {Device: "b", Module: "m"}, {Device: "b", Module: "n"}, {Device: "c"}}
+	for device, want := range map[string]int{"a": 1, "b": 3, "c": 4} {
+		g.Expect(upTo(ids, device)).To(Equal(ids[:want]), device)
+	}
+}
