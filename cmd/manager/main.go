@@ -29,6 +29,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/internal/admission"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/lease"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
@@ -47,6 +48,7 @@ type options struct {
 	webhookAddress  string
 	webhookCertDir  string
 	leaderElect     bool
+	election        election
 	selector        string
 	hostSuffixes    string
 	workers         int
@@ -80,6 +82,14 @@ func parse() (options, zap.Options) {
 	flag.StringVar(&opts.webhookAddress, "webhook-bind-address", ":9443", "address to serve the admission webhooks on")
 	flag.BoolVar(&opts.leaderElect, "leader-elect", false,
 		"act only while holding a Lease, so that several managers can stand by")
+	flag.StringVar(&opts.election.namespace, "leader-elect-namespace", "",
+		"namespace of the Lease; empty is the manager's own")
+	flag.DurationVar(&opts.election.lease, "leader-elect-lease-duration", 15*time.Second,
+		"how long a Lease that is not renewed keeps other managers from taking over")
+	flag.DurationVar(&opts.election.renew, "leader-elect-renew-deadline", 10*time.Second,
+		"how long the leader tries to renew its Lease before it gives up and ends")
+	flag.DurationVar(&opts.election.retry, "leader-elect-retry-period", 2*time.Second,
+		"how long managers wait between two tries to take or renew the Lease")
 	flag.StringVar(&opts.selector, "watch-label-selector", "",
 		"label selector, such as iothub.devicetwin.io/shard=a, of the HubConnections, DeviceTwins and TwinQueries to keep: a shard of the fleet, with a Lease of its own. "+
 			"No two shards may overlap, and all HubConnections of one hub have to be in one; see docs/sharding.md. Empty keeps all")
@@ -137,7 +147,11 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(config, managerOptions(opts, part, scheme, webhooks))
+	lock, err := opts.lock(config, part.Lease(leaderElectionID))
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, managerOptions(opts, part, scheme, webhooks, lock))
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
@@ -160,7 +174,9 @@ func run(ctx context.Context, opts options) error {
 		}
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
-		Sessions:            hub.NewPool(hub.PoolOptions{Metrics: hubMetrics, MaxInFlight: controllers.PlacesPerHub(opts.workers)}),
+		Sessions: hub.NewPool(hub.PoolOptions{
+			Metrics: hubMetrics, MaxInFlight: controllers.PlacesPerHub(opts.workers), Fence: lock.Check,
+		}),
 		AllowedHostSuffixes: split(opts.hostSuffixes),
 		Workers:             opts.workers,
 		Shard:               part,
@@ -173,19 +189,26 @@ func run(ctx context.Context, opts options) error {
 	return mgr.Start(ctx)
 }
 
-func managerOptions(opts options, part shard.Shard, scheme *runtime.Scheme, webhooks webhook.Server) ctrl.Options {
-	return ctrl.Options{
+func managerOptions(opts options, part shard.Shard, scheme *runtime.Scheme, webhooks webhook.Server, lock *lease.Lock) ctrl.Options {
+	out := ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       metricsOptions(opts),
 		WebhookServer:                 webhooks,
 		HealthProbeBindAddress:        opts.probeAddress,
 		PprofBindAddress:              opts.pprofAddress,
-		LeaderElection:                opts.leaderElect,
+		LeaderElection:                lock != nil,
 		LeaderElectionID:              part.Lease(leaderElectionID),
+		LeaseDuration:                 &opts.election.lease,
+		RenewDeadline:                 &opts.election.renew,
+		RetryPeriod:                   &opts.election.retry,
 		LeaderElectionReleaseOnCancel: true, // main ends right after the manager does
 		GracefulShutdownTimeout:       &opts.shutdownTimeout,
 		Cache:                         cache.Options{DefaultTransform: trim, ByObject: part.Cached()},
 	}
+	if lock != nil { // not a nil pointer in an interface
+		out.LeaderElectionResourceLockInterface = lock
+	}
+	return out
 }
 
 func entraOptions(opts options) (controllers.EntraOptions, error) {

@@ -145,7 +145,7 @@ func TestProfilesHaveAnAddressOfTheirOwn(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	addresses := serve(t, func(addresses []string) (ctrl.Manager, error) {
 		opts := options{metricsAddress: "0", probeAddress: addresses[0], pprofAddress: addresses[1]}
-		mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, nil))
+		mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, nil, nil))
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func TestReadinessWaitsForTheWebhooks(t *testing.T) {
 				}
 				server, err := webhookServer(opts)
 				g.Expect(err).NotTo(HaveOccurred())
-				mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, server))
+				mgr, err := ctrl.NewManager(nowhere(), managerOptions(opts, shard.Shard{}, scheme, server, nil))
 				if err != nil {
 					return nil, err
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -28,9 +29,12 @@ func elect(t *testing.T, config *rest.Config, selector string) elector {
 	g.Expect(err).NotTo(HaveOccurred())
 	scheme, err := newScheme()
 	g.Expect(err).NotTo(HaveOccurred())
-	opts := managerOptions(options{metricsAddress: "0", probeAddress: "0", leaderElect: true}, part, scheme, nil)
-	opts.LeaderElectionNamespace = "default"
-	mgr, err := ctrl.NewManager(config, opts)
+	opts := options{metricsAddress: "0", probeAddress: "0", leaderElect: true, election: election{
+		namespace: "default", lease: 15 * time.Second, renew: 10 * time.Second, retry: 2 * time.Second,
+	}}
+	lock, err := opts.lock(config, part.Lease(leaderElectionID))
+	g.Expect(err).NotTo(HaveOccurred())
+	mgr, err := ctrl.NewManager(config, managerOptions(opts, part, scheme, nil, lock))
 	g.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -84,13 +88,13 @@ func TestTheCacheHoldsTheShard(t *testing.T) {
 	part, err := shard.Parse("shard=a")
 	g.Expect(err).NotTo(HaveOccurred())
 	kinds := map[string]string{}
-	for kind, narrowed := range managerOptions(options{}, part, nil, nil).Cache.ByObject {
+	for kind, narrowed := range managerOptions(options{}, part, nil, nil, nil).Cache.ByObject {
 		kinds[fmt.Sprintf("%T", kind)] = narrowed.Label.String()
 	}
 	g.Expect(kinds).To(Equal(map[string]string{
 		"*v1alpha1.HubConnection": "shard=a", "*v1alpha1.DeviceTwin": "shard=a", "*v1alpha1.TwinQuery": "shard=a",
 	}))
-	g.Expect(managerOptions(options{}, shard.Shard{}, nil, nil).Cache.ByObject).To(BeEmpty())
+	g.Expect(managerOptions(options{}, shard.Shard{}, nil, nil, nil).Cache.ByObject).To(BeEmpty())
 }
 
 func TestASelectorThatIsNone(t *testing.T) {

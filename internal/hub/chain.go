@@ -21,6 +21,7 @@ func newChain(transport http.RoundTripper, host string, cfg Config, d *dispatch.
 		guard(host),
 		bearer(signIn),
 		dispatched(d, cfg.Clock),
+		fenced(cfg.Fence),
 		cfg.Metrics.middleware(host, cfg.Clock),
 		whole(callTimeout),
 		paging,
@@ -41,6 +42,24 @@ func guard(host string) middleware {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Scheme != "https" || req.URL.Host != host || req.URL.User != nil || req.Host != "" && req.Host != host {
 				return nil, &Error{Reason: ReasonHostNotAllowed, Host: host, detail: "the request was for another address than that of the hub"}
+			}
+			return next.RoundTrip(req)
+		})
+	}
+}
+
+// fenced lets no change of the hub pass once it may not be made any more. It comes after every wait: the process may
+// have been paused, or have waited for its rate, since the change was decided.
+func fenced(fence func() error) middleware {
+	return func(next http.RoundTripper) http.RoundTripper {
+		if fence == nil {
+			return next
+		}
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			if exchangeOf(req).op.writes() {
+				if err := fence(); err != nil {
+					return nil, &Error{Reason: ReasonNotLeading, err: err}
+				}
 			}
 			return next.RoundTrip(req)
 		})

@@ -40,6 +40,8 @@ const (
 	ReasonUnreachable Reason = "Unreachable"
 	// ReasonServerError: the hub or something in front of it failed (5xx).
 	ReasonServerError Reason = "ServerError"
+	// ReasonNotLeading: another process may be the leader by now; nothing was sent.
+	ReasonNotLeading Reason = "NotLeading"
 	// ReasonUnexpectedAnswer: an answer that IoT Hub does not give, such as a redirect or a page of a proxy.
 	ReasonUnexpectedAnswer Reason = "UnexpectedAnswer"
 )
@@ -49,8 +51,8 @@ const (
 type Error struct {
 	// Reason is what callers decide by.
 	Reason Reason
-	// Op is the operation: probe, getTwin, updateTwin, query, getIdentity, createIdentity or deleteIdentity; empty when
-	// a session could not be opened.
+	// Op is the operation: probe, getTwin, updateTwin, query, getIdentity, createIdentity, updateIdentity or deleteIdentity;
+	// empty when	// a session could not be opened.
 	Op string
 	// Host is the hub's host; empty when it is not known.
 	Host string

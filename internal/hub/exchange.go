@@ -23,17 +23,18 @@ const (
 
 	opGetIdentity    operation = "getIdentity"
 	opCreateIdentity operation = "createIdentity"
+	opUpdateIdentity operation = "updateIdentity"
 	opDeleteIdentity operation = "deleteIdentity"
 )
 
 // onRegistry is true for the operations on identities.
 func (o operation) onRegistry() bool {
-	return o == opGetIdentity || o == opCreateIdentity || o == opDeleteIdentity
+	return o == opGetIdentity || o == opCreateIdentity || o == opUpdateIdentity || o == opDeleteIdentity
 }
 
 // writes is true for the operations that change the hub.
 func (o operation) writes() bool {
-	return o == opUpdateTwin || o == opCreateIdentity || o == opDeleteIdentity
+	return o == opUpdateTwin || o == opCreateIdentity || o == opUpdateIdentity || o == opDeleteIdentity
 }
 
 // exchange travels with the context of one call: what the call is about on the way out, and what the library does not

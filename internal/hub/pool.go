@@ -19,6 +19,8 @@ type PoolOptions struct {
 	Clock     clock.WithDelayedExecution
 	Metrics   *Metrics
 	UserAgent string
+	// Fence of all sessions, as in Config.
+	Fence func() error
 	// Limits hold for each hub in place of those of its configurations, where they are set.
 	Limits dispatch.Limits
 	// MaxInFlight bounds how many grants for one hub are held at once, whatever its limits; 0 means no bound.
@@ -105,6 +107,9 @@ func (p *Pool) complete(cfg Config) Config {
 	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = p.options.UserAgent
+	}
+	if cfg.Fence == nil {
+		cfg.Fence = p.options.Fence
 	}
 	return cfg
 }

@@ -46,6 +46,11 @@ type Registry interface {
 	// nothing is changed.
 	CreateIdentity(ctx context.Context, id ID, credentials Credentials) (*Identity, error)
 
+	// UpdateIdentity replaces the credentials of a device or module that was created by
+	// CreateIdentity, and so has nothing else that a replacement would drop, provided its
+	// etag is still the given one.
+	UpdateIdentity(ctx context.Context, id ID, etag string, credentials Credentials) (*Identity, error)
+
 	// DeleteIdentity deletes a device or module with its twin, provided its etag is still the given one.
 	DeleteIdentity(ctx context.Context, id ID, etag string) error
 }
@@ -71,15 +76,7 @@ func (s *session) CreateIdentity(ctx context.Context, id ID, credentials Credent
 	if err := id.check(); err != nil {
 		return nil, s.refused(ex, err.Error())
 	}
-	authentication := &iotservice.Authentication{Type: iotservice.AuthType(credentials.Type)}
-	switch credentials.Type {
-	case AuthSAS:
-		authentication.SymmetricKey = &iotservice.SymmetricKey{PrimaryKey: credentials.PrimaryKey, SecondaryKey: credentials.SecondaryKey}
-	case AuthSelfSigned:
-		authentication.X509Thumbprint = &iotservice.X509Thumbprint{
-			PrimaryThumbprint: credentials.PrimaryThumbprint, SecondaryThumbprint: credentials.SecondaryThumbprint,
-		}
-	}
+	authentication := authenticationOf(credentials)
 	var err error
 	if id.Module == "" {
 		_, err = s.client.CreateDevice(withExchange(ctx, ex), &iotservice.Device{DeviceID: id.Device, Authentication: authentication})
@@ -89,6 +86,40 @@ func (s *session) CreateIdentity(ctx context.Context, id ID, credentials Credent
 		})
 	}
 	return s.answeredIdentity(ctx, ex, err)
+}
+
+// UpdateIdentity implements Registry.
+func (s *session) UpdateIdentity(ctx context.Context, id ID, etag string, credentials Credentials) (*Identity, error) {
+	ex := &exchange{op: opUpdateIdentity, id: id, secrets: []string{credentials.PrimaryKey, credentials.SecondaryKey}}
+	if err := id.check(); err != nil {
+		return nil, s.refused(ex, err.Error())
+	}
+	if err := checkETag(etag); err != nil {
+		return nil, s.refused(ex, err.Error())
+	}
+	authentication := authenticationOf(credentials)
+	var err error
+	if id.Module == "" {
+		_, err = s.client.UpdateDevice(withExchange(ctx, ex), &iotservice.Device{DeviceID: id.Device, ETag: etag, Authentication: authentication})
+	} else {
+		_, err = s.client.UpdateModule(withExchange(ctx, ex), &iotservice.Module{
+			DeviceID: id.Device, ModuleID: id.Module, ETag: etag, Authentication: authentication,
+		})
+	}
+	return s.answeredIdentity(ctx, ex, err)
+}
+
+func authenticationOf(credentials Credentials) *iotservice.Authentication {
+	authentication := &iotservice.Authentication{Type: iotservice.AuthType(credentials.Type)}
+	switch credentials.Type {
+	case AuthSAS:
+		authentication.SymmetricKey = &iotservice.SymmetricKey{PrimaryKey: credentials.PrimaryKey, SecondaryKey: credentials.SecondaryKey}
+	case AuthSelfSigned:
+		authentication.X509Thumbprint = &iotservice.X509Thumbprint{
+			PrimaryThumbprint: credentials.PrimaryThumbprint, SecondaryThumbprint: credentials.SecondaryThumbprint,
+		}
+	}
+	return authentication
 }
 
 // DeleteIdentity implements Registry.

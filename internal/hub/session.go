@@ -77,6 +77,10 @@ type Config struct {
 	// Metrics, when set, counts the requests.
 	Metrics *Metrics
 
+	// Fence, when set, is asked right before each change of the hub is sent. An error keeps it from being sent, with
+	// ReasonNotLeading.
+	Fence func() error
+
 	// UserAgent goes out with every request; empty means "devicetwin-operator".
 	UserAgent string
 }

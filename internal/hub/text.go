@@ -45,6 +45,7 @@ var explanations = map[Reason]explanation{
 	},
 	ReasonUnreachable:      {"the host could not be reached", "check the network between here and the hub; it is tried again"},
 	ReasonServerError:      {"the hub failed to answer", "it is tried again; look at the service's health if it lasts"},
+	ReasonNotLeading:       {"nothing was sent, since another manager may be the leader by now", ""},
 	ReasonUnexpectedAnswer: {"the answer is not one that IoT Hub gives", "check that HostName is that of an IoT Hub, and what proxies are on the way"},
 }
 
@@ -96,6 +97,8 @@ func (e *Error) doing() string {
 		return "reading the identity of " + e.ID.describe()
 	case opCreateIdentity:
 		return "registering " + e.ID.describe()
+	case opUpdateIdentity:
+		return "changing the authentication of " + e.ID.describe()
 	case opDeleteIdentity:
 		return "deleting " + e.ID.describe()
 	}
