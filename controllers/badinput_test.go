@@ -226,7 +226,7 @@ func TestADeviceThatIsNotRegistered(t *testing.T) {
 	w.Expect(ready.Message).To(And(ContainSubstring(`"d2"`), ContainSubstring("register")))
 	w.checkConditions()
 	w.Expect(w.calls("updateTwin")).To(BeZero())
-	w.Expect(obj.Annotations).NotTo(HaveKey(v1alpha1.OwnedAnnotation))
+	w.Expect(obj.Status.Record).To(BeEmpty())
 	_, err := w.hub.AddDevice("d2")
 	w.Expect(err).NotTo(HaveOccurred())
 	w.awaitReady(obj)

@@ -28,6 +28,8 @@ type claims struct {
 	mu   sync.Mutex
 	held map[string]claim // by target
 	by   map[types.NamespacedName]string
+	// cleanUps are the DeviceTwins that the hub is to be cleaned up behind.
+	cleanUps map[types.NamespacedName]struct{}
 	// releases counts how often somebody let go, or was found gone.
 	releases uint64
 }
@@ -41,7 +43,7 @@ type claim struct {
 func newClaims(reader client.Reader, hubs *connections) *claims {
 	return &claims{
 		client: reader, connections: hubs, released: make(chan event.GenericEvent),
-		held: map[string]claim{}, by: map[types.NamespacedName]string{},
+		held: map[string]claim{}, by: map[types.NamespacedName]string{}, cleanUps: map[types.NamespacedName]struct{}{},
 	}
 }
 
@@ -72,9 +74,30 @@ func (c *claims) take(ctx context.Context, obj *v1alpha1.DeviceTwin, host string
 			if holder != own {
 				return claimedBy(obj, holder)
 			}
+			c.setCleanUp(obj)
 			return nil
 		}
 	}
+}
+
+// setCleanUp notes whether the hub is to be cleaned up behind a DeviceTwin: it may go
+// without its finalizer, which other clients can take off.
+func (c *claims) setCleanUp(obj *v1alpha1.DeviceTwin) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if name := client.ObjectKeyFromObject(obj); cleansUp(obj) {
+		c.cleanUps[name] = struct{}{}
+	} else {
+		delete(c.cleanUps, name)
+	}
+}
+
+// owed tells whether a DeviceTwin keeps a twin that is to be cleaned up behind it.
+func (c *claims) owed(name types.NamespacedName) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, owed := c.cleanUps[name]
+	return owed
 }
 
 func (c *claims) keepsAnother(name types.NamespacedName, target string) bool {
@@ -217,6 +240,7 @@ func (c *claims) release(ctx context.Context, name types.NamespacedName) types.U
 	target, kept := c.by[name]
 	holder := c.held[target]
 	delete(c.by, name)
+	delete(c.cleanUps, name)
 	delete(c.held, target)
 	c.mu.Unlock()
 	if !kept {

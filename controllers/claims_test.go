@@ -57,7 +57,7 @@ func TestWhoWroteKeepsItsTwin(t *testing.T) {
 	w.awaitReady(first)
 	w.stop()
 	never := first.DeepCopy()
-	never.Status = v1alpha1.DeviceTwinStatus{}
+	never.Status = v1alpha1.DeviceTwinStatus{Record: first.Status.Record}
 	w.Expect(w.client.Status().Update(w.ctx, never)).To(Succeed())
 	w.edit(first, func() { first.Spec.Suspend = true })
 	w.startManager()
@@ -67,8 +67,8 @@ func TestWhoWroteKeepsItsTwin(t *testing.T) {
 	w.stop()
 	second.Spec.Suspend = true
 	w.create(second)
-	record := strings.ReplaceAll(first.Annotations[v1alpha1.OwnedAnnotation], string(first.UID), string(second.UID))
-	w.edit(second, func() { second.Annotations = map[string]string{v1alpha1.OwnedAnnotation: record} })
+	record := strings.ReplaceAll(first.Status.Record, string(first.UID), string(second.UID))
+	w.setStatus(second, func() { second.Status.Record = record })
 	w.startManager()
 	w.await(second, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
 	w.Expect(second.Status.Target).To(BeEmpty())

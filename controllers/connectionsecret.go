@@ -25,28 +25,70 @@ const (
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=create
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins/finalizers,verbs=update
 
-// secretKeys returns the keys in the object's Secret, which is made with the fresh
-// ones if there is none. Somebody else's Secret is refused.
-func (r *registrar) secretKeys(ctx context.Context, fresh hub.Credentials) (hub.Credentials, error) {
+// keepKeys puts the keys into the object's Secret before the hub has them, so that no
+// crash can lose them.
+func (r *registrar) keepKeys(ctx context.Context, keys hub.Credentials) error {
+	if r.obj.Spec.ConnectionSecretName == "" {
+		return nil
+	}
+	found, err := r.ownSecret(ctx)
+	if err != nil || found != nil {
+		return err
+	}
+	return r.createSecret(ctx, keys)
+}
+
+func keysOf(secret *corev1.Secret) hub.Credentials {
+	return hub.Credentials{
+		Type: hub.AuthSAS, PrimaryKey: string(secret.Data[secretPrimaryKey]), SecondaryKey: string(secret.Data[secretSecondaryKey]),
+	}
+}
+
+// unregistered is for a device that the status does not know to be registered here,
+// and whose Secret is wanted. Where that is there with the keys that the hub holds, the
+// status was lost: the Secret may stay, and authorises nothing beyond that, since users
+// can write Secrets.
+func (r *registrar) unregistered(ctx context.Context) error {
 	found, err := r.ownSecret(ctx)
 	if err != nil {
-		return hub.Credentials{}, err
+		return err
 	}
 	if found == nil {
-		return fresh, r.createSecret(ctx, fresh)
+		return r.registeredElsewhere()
 	}
-	return hub.Credentials{
-		Type: hub.AuthSAS, PrimaryKey: string(found.Data[secretPrimaryKey]), SecondaryKey: string(found.Data[secretSecondaryKey]),
-	}, nil
+	identity, err := r.session.GetIdentity(ctx, idOf(r.obj))
+	if err != nil {
+		return err
+	}
+	if hashOf(keysOf(found)) != hashOf(identity.Credentials) {
+		return r.registeredElsewhere()
+	}
+	return nil
+}
+
+// keepsSecret tells whether an object keeps the keys of a device in a Secret.
+func keepsSecret(obj *v1alpha1.DeviceTwin) bool {
+	return obj.Spec.Registration == v1alpha1.RegistrationCreate && obj.Spec.ConnectionSecretName != ""
+}
+
+// secretGone tells whether the Secret of an object that is in step has to be made again.
+// It is looked for now and then, at the API server: the hub is asked only when it is gone.
+func (r *deviceTwinReconciler) secretGone(ctx context.Context, stored *stored, found resolved) (bool, error) {
+	uid := stored.obj.UID
+	if !keepsSecret(stored.obj) || !r.settled.secretDue(uid) {
+		return false, nil
+	}
+	secret, err := r.registrar(stored, found.session).ownSecret(ctx)
+	if err != nil || secret == nil {
+		return true, err
+	}
+	r.settled.secretSeen(uid, found.spec.ReadBack.FullSweep())
+	return false, nil
 }
 
 // restoreSecret makes the Secret again when it is gone, from the keys that the hub
-// holds, provided they are those that were registered here. It looks when the
-// declaration is new or somebody asked: not at every visit.
-func (r *registrar) restoreSecret(ctx context.Context, note registrationNote) error {
-	if r.obj.Status.ObservedGeneration == r.obj.Generation && r.obj.Status.LastHandledReconcileAt == handled(r.obj) {
-		return nil
-	}
+// holds, provided they are those that were registered here.
+func (r *registrar) restoreSecret(ctx context.Context, note *v1alpha1.RegistrationRecord) error {
 	found, err := r.ownSecret(ctx)
 	if err != nil || found != nil {
 		return err

@@ -35,10 +35,11 @@ type contention struct {
 
 // fight is the history of one leaf.
 type fight struct {
-	restored int       // how often we restored it
-	war      bool      // it was changed back often enough to be told of
-	last     time.Time // when we did so last
-	shown    string    // both values as last seen
+	restored  int       // how often we restored it
+	war       bool      // it was changed back often enough to be told of
+	respelled bool      // by the hub, in its very answer
+	last      time.Time // when we did so last
+	shown     string    // both values as last seen
 }
 
 func newContention(c clock.PassiveClock) *contention {
@@ -47,6 +48,9 @@ func newContention(c clock.PassiveClock) *contention {
 
 // backoff is how long the next restoration waits behind the last one.
 func (f *fight) backoff() time.Duration {
+	if f.respelled {
+		return maxContention
+	}
 	over := f.restored - (contendedAfter - 1)
 	if over < 0 {
 		return 0
@@ -76,7 +80,7 @@ func (c *contention) restored(uid types.UID, drifted twin.Differences) {
 			leaves[d.Path.String()] = f
 		}
 		f.restored++
-		f.war = f.war || f.restored >= contendedAfter
+		f.war = f.war || f.restored >= contendedAfter && !f.respelled
 		f.last, f.shown = now, d.String()
 	}
 }
@@ -86,10 +90,36 @@ func (c *contention) waits(uid types.UID, postponed twin.Differences) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range postponed {
-		if f := c.fights[uid][d.Path.String()]; f != nil {
+		if f := c.fights[uid][d.Path.String()]; f != nil && !f.respelled {
 			f.war, f.shown = true, d.String()
 		}
 	}
+}
+
+// respelled notes leaves that the hub took and does not hold as they were written: no
+// other writer is to blame, and to write them again at once is of no use.
+func (c *contention) respelled(uid types.UID, differs twin.Differences) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range differs {
+		if c.fights[uid] == nil {
+			c.fights[uid] = map[string]*fight{}
+		}
+		c.fights[uid][d.Path.String()] = &fight{respelled: true, last: c.clock.Now(), shown: d.String()}
+	}
+}
+
+// notKept are those of several leaves that the hub does not hold as they were written.
+func (c *contention) notKept(uid types.UID, among twin.Differences) twin.Differences {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out twin.Differences
+	for _, d := range among {
+		if f := c.fights[uid][d.Path.String()]; f != nil && f.respelled {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // postponed tells for each leaf of an object whether it has to wait.

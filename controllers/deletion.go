@@ -25,42 +25,55 @@ import (
 // hangs: when the time is over, or there is no hub to clean up any more, it lets
 // the object go and says what was left behind.
 func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.DeviceTwin) (ctrl.Result, error) {
+	name := client.ObjectKeyFromObject(obj)
 	if !controllerutil.ContainsFinalizer(obj, v1alpha1.CleanupFinalizer) {
-		r.forget(ctx, client.ObjectKeyFromObject(obj))
+		r.wentAlone(ctx, obj)
+		r.deletions.forget(obj.UID)
+		r.forget(ctx, name)
 		return ctrl.Result{}, nil
 	}
-	left, err := r.cleanUp(ctx, obj)
-	out := outcomeOf(err)
+	stored := newStored(r.client, obj)
+	left, err := r.cleanUp(ctx, stored)
 	if err == nil {
-		return r.letGo(ctx, obj, left)
+		return r.removeFinalizer(ctx, obj, left)
 	}
-	remaining := r.deletionTimeout - r.report.clock.Since(obj.DeletionTimestamp.Time)
+	out := outcomeOf(err)
+	remaining := r.deletions.remaining(obj.UID, r.waitsForItsTurn(obj, out))
 	if out.class == parked {
 		out.message = "its turn at the hub did not come in time"
 	}
 	if remaining <= 0 || nothingToWaitFor(out) {
-		return r.letGo(ctx, obj, "the hub was not cleaned up: "+out.message)
+		return r.removeFinalizer(ctx, obj, "the hub was not cleaned up: "+out.message)
 	}
 	if out.class == parked {
 		return ctrl.Result{RequeueAfter: remaining, Priority: ptr.To(priorityEdit)}, nil
 	}
 	if out.class != unseen {
-		before := obj.DeepCopy()
 		out.message = bounded("the hub is not cleaned up yet: " + out.message)
 		told := outcome{class: waiting, reason: v1alpha1.ReasonDeleting, message: out.message}
 		obj.Status.ObservedGeneration = obj.Generation
 		r.report.conditions(obj, told)
-		if err := r.report.write(ctx, r.client, before, obj); err != nil {
+		if err := r.report.write(ctx, r.client, stored.held, obj); err != nil {
 			return r.report.next(ctx, outcomeOf(err), 0)
 		}
 	}
-	r.turns.withdraw(client.ObjectKeyFromObject(obj))
+	r.turns.withdraw(name)
 	result, err := r.report.next(ctx, out, 0)
 	if err == nil {
 		result.RequeueAfter = max(min(result.RequeueAfter, remaining), time.Millisecond)
 		result.Priority = ptr.To(priorityEdit)
 	}
 	return result, err
+}
+
+// waitsForItsTurn tells whether nothing but our own rate keeps the hub from being
+// cleaned up: however many objects are deleted at once, that is no outage.
+func (r *deviceTwinReconciler) waitsForItsTurn(obj *v1alpha1.DeviceTwin, out outcome) bool {
+	if out.class != parked {
+		return false
+	}
+	known, _ := r.connections.get(hubOf(obj))
+	return known.session != nil && !known.session.Dispatcher().Broken()
 }
 
 // nothingToWaitFor tells whether the hub will not become ours to clean up again.
@@ -73,14 +86,15 @@ func nothingToWaitFor(out outcome) bool {
 	return false
 }
 
-// letGo removes the finalizer, and says what stays on the hub.
-func (r *deviceTwinReconciler) letGo(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) (ctrl.Result, error) {
+// removeFinalizer removes the finalizer, and says what stays on the hub.
+func (r *deviceTwinReconciler) removeFinalizer(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) (ctrl.Result, error) {
 	before := obj.DeepCopy()
 	controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
 	err := r.client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	if client.IgnoreNotFound(err) != nil {
 		return r.report.next(ctx, outcomeOf(err), 0)
 	}
+	r.deletions.forget(obj.UID)
 	r.forget(ctx, client.ObjectKeyFromObject(obj))
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
 		return ctrl.Result{}, nil // nothing was asked for
@@ -89,15 +103,23 @@ func (r *deviceTwinReconciler) letGo(ctx context.Context, obj *v1alpha1.DeviceTw
 		r.report.event(obj, corev1.EventTypeNormal, v1alpha1.EventCleanedUp, "the hub was cleaned up")
 		return ctrl.Result{}, nil
 	}
-	log.FromContext(ctx).Info("left behind on the hub", "device", idOf(obj).String(), "left", left)
-	r.metrics.leftBehind()
-	r.mourn(ctx, obj, left)
+	r.recordLeftBehind(ctx, obj, left)
 	return ctrl.Result{}, nil
 }
 
-// mourn records the event about what was left behind: on the HubConnection of
+// wentAlone says so when an object goes without having been cleaned up behind, since
+// another client took its finalizer off. Only its name need be known.
+func (r *deviceTwinReconciler) wentAlone(ctx context.Context, obj *v1alpha1.DeviceTwin) {
+	if name := client.ObjectKeyFromObject(obj); r.claims.owed(name) {
+		r.recordLeftBehind(ctx, obj, "the hub was not cleaned up: the finalizer "+v1alpha1.CleanupFinalizer+" had been taken off "+name.String())
+	}
+}
+
+// recordLeftBehind logs, counts and records as an event what was left behind: on the HubConnection of
 // another namespace when the object's own is going away, which takes no events.
-func (r *deviceTwinReconciler) mourn(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) {
+func (r *deviceTwinReconciler) recordLeftBehind(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) {
+	log.FromContext(ctx).Info("left behind on the hub", "device", idOf(obj).String(), "left", left)
+	r.metrics.leftBehind()
 	namespace := namespaceMetadata()
 	err := r.client.Get(ctx, types.NamespacedName{Name: obj.Namespace}, namespace)
 	if err == nil && namespace.DeletionTimestamp.IsZero() {
@@ -112,7 +134,8 @@ func (r *deviceTwinReconciler) mourn(ctx context.Context, obj *v1alpha1.DeviceTw
 }
 
 // cleanUp does what the deletion policy says, and returns what stays on the hub.
-func (r *deviceTwinReconciler) cleanUp(ctx context.Context, obj *v1alpha1.DeviceTwin) (left string, err error) {
+func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *stored) (left string, err error) {
+	obj := stored.obj
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
 		return "", nil
 	}
@@ -137,19 +160,20 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, obj *v1alpha1.Device
 	defer turn.Done()
 	ctx = dispatch.With(ctx, turn)
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete && successor == nil {
-		if deleted, err := r.deregister(ctx, obj, found); err != nil || deleted {
+		if deleted, err := r.deregister(ctx, stored, found); err != nil || deleted {
 			return "", err
 		}
 	}
-	return r.clear(ctx, obj, found, successor)
+	return r.clear(ctx, stored, found, successor)
 }
 
 // deregister deletes the device or module, if this object registered it and it is
 // still the same one.
-func (r *deviceTwinReconciler) deregister(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved) (deleted bool, err error) {
-	registrar := r.registrar(obj, found.session)
-	note := registrar.noted(ctx)
-	if len(note.Credentials) == 0 {
+func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, found resolved) (deleted bool, err error) {
+	obj := stored.obj
+	registrar := r.registrar(stored, found.session)
+	note := registrar.noted()
+	if !mayBeRegistered(note) {
 		return false, nil
 	}
 	identity, err := found.session.GetIdentity(ctx, idOf(obj))
@@ -159,16 +183,13 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, obj *v1alpha1.Dev
 		return true, r.landed(obj, note.GenerationID != "")
 	case err != nil:
 		return false, err
-	case note.GenerationID == "":
-		if err := registrar.recognize(ctx, note, identity); err != nil {
-			return false, err
-		}
-		note = registrar.noted(ctx)
-	}
-	if note.GenerationID == "" || identity.GenerationID != note.GenerationID {
-		return false, nil // somebody else's
+	case !registrar.registered(note, identity):
+		return false, nil // another client's
 	}
 	if err := r.admit(ctx, found, obj); err != nil {
+		return false, err
+	}
+	if err := stored.writeAhead(ctx); err != nil {
 		return false, err
 	}
 	err = found.session.DeleteIdentity(ctx, idOf(obj), identity.ETag)
@@ -180,7 +201,8 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, obj *v1alpha1.Dev
 
 // clear deletes the leaves that hold a value of ours, but for those that a
 // successor declares.
-func (r *deviceTwinReconciler) clear(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved, successor *v1alpha1.DeviceTwin) (left string, err error) {
+func (r *deviceTwinReconciler) clear(ctx context.Context, stored *stored, found resolved, successor *v1alpha1.DeviceTwin) (left string, err error) {
+	obj := stored.obj
 	spared := r.spared(ctx, successor)
 	record := recordOf(ctx, obj, targetOf(obj, found.session.Host()))
 	for range maxAttempts {
@@ -191,18 +213,18 @@ func (r *deviceTwinReconciler) clear(ctx context.Context, obj *v1alpha1.DeviceTw
 		if err != nil {
 			return "", err
 		}
-		if err := foreign(held, found.spec.OwnerTag); err != nil {
+		if err := foreign(held, found.spec.OwnerTag, record); err != nil {
 			return "", err
 		}
 		plan := twin.Make(twin.Input{
 			Record: record, Observed: twin.Document{Tags: held.Tags, Desired: held.Desired}, Spared: spared,
 		})
 		if plan.Patch.Empty() {
-			return leftOn(plan), r.landed(obj, record.Empty())
+			return leftOn(plan, unrecorded(obj, held)), r.landed(obj, record.Empty())
 		}
-		err = r.remove(ctx, obj, found, held, plan)
+		err = r.remove(ctx, stored, found, held, plan)
 		if !errors.Is(err, errReplan) {
-			return leftOn(plan), err
+			return leftOn(plan, ""), err
 		}
 	}
 	return "", stopDiffering(transient, v1alpha1.ReasonContended, "somebody else changed the twin under each attempt")
@@ -225,15 +247,36 @@ func (r *deviceTwinReconciler) spared(ctx context.Context, successor *v1alpha1.D
 	return declared.Document
 }
 
-func leftOn(plan twin.Plan) string {
+func leftOn(plan twin.Plan, unrecorded string) string {
 	if len(plan.LeftBehind) == 0 {
-		return ""
+		return unrecorded
 	}
-	return "the hub holds somebody else's value: " + plan.LeftBehind.String()
+	return "the hub holds values of another writer: " + plan.LeftBehind.String()
 }
 
-func (r *deviceTwinReconciler) remove(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved, held *hub.Twin, plan twin.Plan) error {
+// unrecorded says what stays on the hub since no record tells who wrote it. Without a
+// record there may be nothing to clear; it is not known.
+func unrecorded(obj *v1alpha1.DeviceTwin, held *hub.Twin) string {
+	if _, err := twin.DecodeRecord(obj.Status.Record); err == nil && obj.Status.Record != "" {
+		return ""
+	}
+	declared, err := declaredBy(obj)
+	if err != nil {
+		return ""
+	}
+	shared := twin.Shared(declared.Document, twin.Document{Tags: held.Tags, Desired: held.Desired}, declared.Policies)
+	if len(shared) == 0 {
+		return ""
+	}
+	return "the record of what this object wrote is gone (status.record), so that nothing was cleared, and the hub holds what it declares: " + shared.String()
+}
+
+func (r *deviceTwinReconciler) remove(ctx context.Context, stored *stored, found resolved, held *hub.Twin, plan twin.Plan) error {
+	obj := stored.obj
 	if err := r.admit(ctx, found, obj); err != nil {
+		return err
+	}
+	if err := stored.writeAhead(ctx); err != nil {
 		return err
 	}
 	after, err := found.session.PatchTwin(ctx, idOf(obj), held.ETag, hub.Patch(plan.Patch))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -13,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -39,15 +41,15 @@ type deviceTwinReconciler struct {
 	turns       *turns
 	metrics     *Metrics
 
-	secretReader    client.Reader // not cached: the manager holds no Secrets
-	deletionTimeout time.Duration
+	secretReader client.Reader // not cached: the manager holds no Secrets
+	deletions    *deletions
 }
 
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	toTwins := mapped(dependents(r.client, &v1alpha1.DeviceTwinList{}), priorityNews)
 	toTwinsOfNamespace := mapped(guestsOf(r.client, &v1alpha1.DeviceTwinList{}), priorityNews)
 	return ctrl.NewControllerManagedBy(mgr).
-		Watches(&v1alpha1.DeviceTwin{}, edits(r.turns.mark), builder.WithPredicates(declarationChanged())).
+		Watches(&v1alpha1.DeviceTwin{}, edits(r.turns.mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptTaken()))).
 		WatchesRawSource(r.turns.come.source()).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toTwins)).
 		WatchesRawSource(source.Channel(r.memberships.changed, mapped(twinsOfDevice(r.client), priorityNews))).
@@ -68,6 +70,8 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	var obj v1alpha1.DeviceTwin
 	err := r.client.Get(ctx, req.NamespacedName, &obj)
 	if apierrors.IsNotFound(err) {
+		obj.Namespace, obj.Name = req.Namespace, req.Name
+		r.wentAlone(ctx, &obj)
 		r.forget(ctx, req.NamespacedName)
 	}
 	if err != nil {
@@ -76,13 +80,17 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if !obj.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, &obj)
 	}
+	if err := alignFinalizer(ctx, r.client, &obj); err != nil {
+		return r.next(ctx, &obj, outcomeOf(err), 0)
+	}
 	return r.look(ctx, &obj, false)
 }
 
 // look visits an object and reports what came of it. direct tells that what the hub's
 // index says of the twin is not enough.
 func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (ctrl.Result, error) {
-	found, seen, err := r.visit(ctx, obj, direct)
+	stored := newStored(r.client, obj)
+	found, seen, err := r.visit(ctx, stored, direct)
 	out := outcomeOf(err)
 	if out.class == unseen || out.class == parked {
 		r.known(obj).PutBack(seen.hint)
@@ -91,7 +99,7 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 	if seen.twin != nil {
 		seen.said = twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps, seen.twin.Reported)
 	}
-	before := obj.DeepCopy()
+	before := stored.held
 	if seen.idle {
 		r.describeMemberships(ctx, obj, found)
 	} else {
@@ -104,6 +112,9 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 	if err := r.report.write(ctx, r.client, before, obj); err != nil {
 		r.known(obj).PutBack(seen.hint)
 		return r.next(ctx, obj, outcomeOf(err), 0)
+	}
+	if seen.recordLost {
+		r.report.event(obj, corev1.EventTypeWarning, v1alpha1.ReasonRecordLost, recordLostMessage)
 	}
 	return r.next(ctx, obj, out, r.remember(obj, found, seen, out))
 }
@@ -150,6 +161,7 @@ func (r *deviceTwinReconciler) forget(ctx context.Context, name types.Namespaced
 	r.turns.served(name)
 	if uid := r.claims.release(ctx, name); uid != "" {
 		r.settled.forget(uid)
+		r.deletions.forget(uid)
 		r.contention.forget(uid)
 		r.guards.gone(uid)
 	}
@@ -169,12 +181,15 @@ type sight struct {
 	known bool
 	// idle tells that there was nothing to do and nothing new.
 	idle bool
+	// recordLost tells that the record of what was written is gone.
+	recordLost bool
 }
 
 // visit does all that reads or writes the hub. An object that is in step needs
 // neither, unless its twin moved: then what the index showed is enough, as long as
 // nothing has to be written.
-func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (resolved, sight, error) {
+func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct bool) (resolved, sight, error) {
+	obj := stored.obj
 	if obj.Spec.Suspend {
 		if err := r.keepWritten(ctx, obj); err != nil {
 			return resolved{}, sight{}, err
@@ -196,9 +211,14 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, obj *v1alpha1.DeviceTw
 	if errs := validation.WithOwner(&declared, found.spec.OwnerTag); len(errs) > 0 {
 		return found, sight{}, invalidTwin(validation.Text(errs))
 	}
-	push := r.push(obj, found, declared)
-	seen := sight{declared: declared}
+	push := r.push(stored, found, declared)
+	seen := sight{declared: declared, recordLost: r.recordLost(obj)}
 	drifts := false
+	if !direct && r.settled.holds(obj, found) {
+		if direct, err = r.secretGone(ctx, stored, found); err != nil {
+			return found, seen, err
+		}
+	}
 	if !direct && r.settled.holds(obj, found) {
 		hinted, done := r.hinted(ctx, &push, seen)
 		if done {
@@ -242,11 +262,12 @@ func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, seen sigh
 	return seen, true
 }
 
-func (r *deviceTwinReconciler) push(obj *v1alpha1.DeviceTwin, found resolved, declared validation.Declaration) push {
+func (r *deviceTwinReconciler) push(stored *stored, found resolved, declared validation.Declaration) push {
+	obj := stored.obj
 	return push{
 		owner:     found.spec.OwnerTag,
-		registrar: r.registrar(obj, found.session),
-		client:    r.client, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
+		registrar: r.registrar(stored, found.session),
+		stored:    stored, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
 		declared: declared.Document, policies: declared.Policies, id: idOf(obj), target: targetOf(obj, found.session.Host()),
 		admit: func(ctx context.Context) error { return r.admit(ctx, found, obj) },
 	}
@@ -286,13 +307,14 @@ func (r *deviceTwinReconciler) keepWritten(ctx context.Context, obj *v1alpha1.De
 
 // wrote tells whether an object's own record says that something was written for it.
 func wrote(obj *v1alpha1.DeviceTwin) bool {
-	record, err := twin.DecodeRecord(obj.Annotations[v1alpha1.OwnedAnnotation])
+	record, err := twin.DecodeRecord(obj.Status.Record)
 	return err == nil && record.Target.Owner == string(obj.UID) && !record.Empty()
 }
 
-func (r *deviceTwinReconciler) registrar(obj *v1alpha1.DeviceTwin, session hub.Session) *registrar {
+func (r *deviceTwinReconciler) registrar(stored *stored, session hub.Session) *registrar {
+	obj := stored.obj
 	return &registrar{
-		client: r.client, secretReader: r.secretReader, session: session, obj: obj,
+		client: r.client, secretReader: r.secretReader, session: session, stored: stored, obj: obj, flights: r.flights,
 		event: func(reason, note string) { r.report.event(obj, "Normal", reason, note) },
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"strings"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -21,15 +19,14 @@ const (
 	// maxAttempts bounds how often one visit plans again because somebody else
 	// wrote in between.
 	maxAttempts = 4
-	// maxRecord leaves room for other annotations below the 256 KiB that
-	// Kubernetes allows for all of them together.
+	// maxRecord leaves room below the schema's bound of status.record.
 	maxRecord = 240 << 10
 )
 
 // push brings one twin to its declaration: read, plan, record, write on the
 // condition of the etag that was read.
 type push struct {
-	client     client.Client
+	stored     *stored
 	session    hub.Session
 	flights    *flights
 	contention *contention
@@ -78,7 +75,7 @@ func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 		if held, err = p.read(ctx); err != nil {
 			return nil, err
 		}
-		if err := foreign(held, p.owner); err != nil {
+		if err := foreign(held, p.owner, recordOf(ctx, p.obj, p.target)); err != nil {
 			return held, err
 		}
 		after, err := p.once(ctx, held, attempt > 0)
@@ -153,12 +150,15 @@ func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 	p.done.plan = plan
 	p.contention.waits(p.obj.UID, plan.Postponed)
 	if plan.Patch.Empty() {
-		return held, p.settle(ctx, plan, p.flights.landed(p.obj.UID))
+		return held, p.settle(plan, p.flights.landed(p.obj.UID))
 	}
 	if err := p.admitted(ctx, again); err != nil {
 		return held, err
 	}
-	if err := p.store(ctx, plan.Record, again); err != nil {
+	if err := p.record(plan.Record); err != nil {
+		return nil, err
+	}
+	if err := p.stored.writeAhead(ctx); err != nil {
 		return nil, err
 	}
 	after, err := p.session.PatchTwin(p.turn.with(ctx), p.id, held.ETag, hub.Patch(plan.Patch))
@@ -168,7 +168,7 @@ func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 	p.done.changed = append(p.done.changed, plan.Changed...)
 	p.contention.restored(p.obj.UID, plan.Changed.Drifted())
 	now := twin.Document{Tags: after.Tags, Desired: after.Desired}
-	if after.DeviceETag != held.DeviceETag || !twin.Equal(now, twin.Apply(in.Observed, plan.Patch)) {
+	if after.DeviceETag != held.DeviceETag || !twin.EqualBeside(now, twin.Apply(in.Observed, plan.Patch), plan.Patch) {
 		// Another device of the same id, whose etag happened to be the same.
 		return nil, errReplan
 	}
@@ -177,10 +177,10 @@ func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 	next := twin.Make(in)
 	p.done.plan = next
 	if !next.Patch.Empty() {
-		return after, stopDiffering(stalled, v1alpha1.ReasonNotConverging,
-			"the hub took the change and still differs at "+next.Changed.String())
+		p.contention.respelled(p.obj.UID, next.Changed)
+		return after, notConverging(next.Changed)
 	}
-	return after, p.settle(ctx, next, p.flights.known(p.obj.UID))
+	return after, p.settle(next, p.flights.known(p.obj.UID))
 }
 
 // admitted tells whether the hub may be changed now. A first attempt asks for a turn to
@@ -204,9 +204,9 @@ func (p *push) failed(err error) error {
 }
 
 // settle shrinks the record to the truth once nothing of ours can be on its way
-// to the hub any more, and reports conflicts.
-func (p *push) settle(ctx context.Context, plan twin.Plan, landed bool) error {
-	if err := p.store(ctx, p.standing(plan, landed), false); err != nil {
+// to the hub any more, and reports conflicts. It is written with the status.
+func (p *push) settle(plan twin.Plan, landed bool) error {
+	if err := p.record(p.standing(plan, landed)); err != nil {
 		return err
 	}
 	if landed {
@@ -229,7 +229,7 @@ func (p *push) standing(plan twin.Plan, landed bool) twin.Record {
 // holds tells whether a twin, as the hub's index shows it, leaves nothing to do: no
 // write, no news for the record, nothing that is in the way of the declaration.
 func (p *push) holds(ctx context.Context, held *hub.Twin) bool {
-	if foreign(held, p.owner) != nil || wentBack(p.obj.Status.ETag, held.ETag) {
+	if foreign(held, p.owner, recordOf(ctx, p.obj, p.target)) != nil || wentBack(p.obj.Status.ETag, held.ETag) {
 		return false
 	}
 	in := p.input(ctx, held)
@@ -240,7 +240,7 @@ func (p *push) holds(ctx context.Context, held *hub.Twin) bool {
 	if err != nil || !plan.Patch.Empty() || len(plan.Conflicts) > 0 || len(plan.Postponed) > 0 {
 		return false
 	}
-	if !p.nothingOwned(record) && !p.stored(text) {
+	if !p.nothingOwned(record) && p.obj.Status.Record != text {
 		return false
 	}
 	p.done.plan = plan
@@ -260,6 +260,9 @@ func (p *push) blocked(plan twin.Plan) error {
 		return stopDiffering(stalled, v1alpha1.ReasonConflict, strings.Join(conflicts, "; ")+
 			". Remove one or the other; the rest of the declaration is kept in step")
 	}
+	if kept := p.contention.notKept(p.obj.UID, plan.Postponed); len(kept) > 0 {
+		return notConverging(kept)
+	}
 	if len(plan.Postponed) > 0 {
 		_, wait := p.contention.contended(p.obj.UID)
 		return &stop{outcome{
@@ -270,41 +273,38 @@ func (p *push) blocked(plan twin.Plan) error {
 	return nil
 }
 
+func notConverging(differs twin.Differences) error {
+	return stopDiffering(stalled, v1alpha1.ReasonNotConverging, "the hub took the change and holds another value: "+differs.String()+
+		". Declare it as the hub spells it; it is written again once an hour at most")
+}
+
 // recordOf is the ownership record of an object as it counts for a twin.
 func recordOf(ctx context.Context, obj *v1alpha1.DeviceTwin, target twin.Target) twin.Record {
-	record, err := twin.DecodeRecord(obj.Annotations[v1alpha1.OwnedAnnotation])
+	record, err := twin.DecodeRecord(obj.Status.Record)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "starting a new ownership record: leaves that are not declared now stay on the hub")
 	}
 	return record.For(target)
 }
 
-// store writes the record, if it says something new, with the finalizer. For a second
-// attempt it is written again: a manager that runs at the same time may have shrunk it
-// since the first one, and writing fails if the object changed.
-func (p *push) store(ctx context.Context, record twin.Record, again bool) error {
+// record puts a record into the status, if there is or was anything to record.
+func (p *push) record(record twin.Record) error {
 	text, err := record.Encode()
 	if err != nil {
 		return err
 	}
-	if p.nothingOwned(record) || !again && p.stored(text) {
+	if p.nothingOwned(record) {
 		return nil
 	}
 	if len(text) > maxRecord {
 		return stopDiffering(stalled, v1alpha1.ReasonRecordTooLarge, fmt.Sprintf(
-			"the ownership record needs %d bytes, an annotation has room for %d: declare fewer leaves. Nothing was sent to the hub", len(text), maxRecord))
+			"the ownership record needs %d bytes, status.record has room for %d: declare fewer leaves. Nothing was sent to the hub", len(text), maxRecord))
 	}
-	return annotate(ctx, p.client, p.obj, v1alpha1.OwnedAnnotation, text)
+	p.obj.Status.Record = text
+	return nil
 }
 
 // nothingOwned tells whether there is nothing to record, and never was.
 func (p *push) nothingOwned(record twin.Record) bool {
-	_, ok := p.obj.Annotations[v1alpha1.OwnedAnnotation]
-	return !ok && record.Empty() && !controllerutil.ContainsFinalizer(p.obj, v1alpha1.CleanupFinalizer)
-}
-
-// stored tells whether the object holds this record, and the finalizer it needs.
-func (p *push) stored(text string) bool {
-	held, ok := p.obj.Annotations[v1alpha1.OwnedAnnotation]
-	return ok && held == text && controllerutil.ContainsFinalizer(p.obj, v1alpha1.CleanupFinalizer) == cleansUp(p.obj)
+	return p.obj.Status.Record == "" && record.Empty()
 }

@@ -23,6 +23,7 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 			out.message += ", but for what policy leaves alone"
 		}
 	}
+	r.describeRecord(obj, seen)
 	obj.Status.ObservedGeneration = obj.Generation
 	obj.Status.LastHandledReconcileAt = handled(obj)
 	if out.class == stalled && keepsNothing(out.reason) {
@@ -49,6 +50,26 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	if found.session != nil { // else not asked: the memberships stand
 		r.describeMemberships(ctx, obj, found)
 	}
+}
+
+// recordLostMessage says what follows from a record that is gone.
+const recordLostMessage = "the record of what was written before is gone (status.record): leaves that left the declaration meanwhile may be on the hub still, and are not deleted. " +
+	"Compare the twin with the declaration. This is told until the next edit, or request for a visit"
+
+// recordLost tells whether an object had a record of what it wrote, and has none that
+// can be read.
+func (r *deviceTwinReconciler) recordLost(obj *v1alpha1.DeviceTwin) bool {
+	_, err := twin.DecodeRecord(obj.Status.Record)
+	return err != nil || r.settled.lostRecord(obj)
+}
+
+// describeRecord says that the record is gone, until the user has done something.
+func (r *deviceTwinReconciler) describeRecord(obj *v1alpha1.DeviceTwin, seen sight) {
+	told := meta.FindStatusCondition(obj.Status.Conditions, v1alpha1.ConditionRecordLost)
+	standing := told != nil && told.ObservedGeneration == obj.Generation && obj.Status.LastHandledReconcileAt == handled(obj)
+	r.report.while(obj, v1alpha1.ConditionRecordLost, seen.recordLost || standing, outcome{
+		reason: v1alpha1.ReasonRecordLost, message: recordLostMessage,
+	})
 }
 
 func (r *deviceTwinReconciler) describeMemberships(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved) {

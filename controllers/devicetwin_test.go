@@ -31,7 +31,7 @@ func TestATwinIsPushedAndMirrored(t *testing.T) {
 	w.Expect(obj.Status.ETag).To(Equal(w.held("d1")["etag"]))
 	w.Expect(obj.Status.DesiredVersion).To(BeEquivalentTo(2))
 	w.Expect(obj.Status.Connection.State).To(Equal(v1alpha1.Disconnected))
-	w.Expect(obj.Annotations).To(HaveKey(v1alpha1.OwnedAnnotation))
+	w.Expect(obj.Status.Record).NotTo(BeEmpty())
 	synced := *obj.GetConditions()
 	w.Expect(synced).To(ContainElement(And(HaveField("Type", v1alpha1.ConditionSynced), HaveField("Status", metav1.ConditionTrue))))
 }
@@ -44,10 +44,7 @@ func TestTheRecordIsWrittenBeforeTheHub(t *testing.T) {
 	w.Expect(err).NotTo(HaveOccurred())
 	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
 	w.create(obj)
-	w.Eventually(func() map[string]string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-		return obj.Annotations
-	}, patience).Should(HaveKey(v1alpha1.OwnedAnnotation))
+	w.Eventually(func() string { return w.record(obj) }, patience).ShouldNot(BeEmpty())
 	w.Expect(w.tags("d1")).To(Equal("{}"))
 	w.hub.RemoveFault(fault)
 	w.awaitReady(obj)
@@ -125,7 +122,7 @@ func TestAWriteInBetweenIsReadAndPlannedAgain(t *testing.T) {
 	w.Expect(w.hub.Counters().Operations["updateTwin"].Statuses).To(HaveKeyWithValue("412", BeEquivalentTo(1)))
 	// Events arrive when they like.
 	writes := slices.DeleteFunc(w.writes(), func(write string) bool { return strings.Contains(write, " events ") })
-	w.Expect(writes).To(ConsistOf("patch hubconnections status hub", "patch devicetwins  t1", "patch devicetwins  t1", "patch devicetwins status t1"),
+	w.Expect(writes).To(ConsistOf("patch hubconnections status hub", "patch devicetwins status t1", "patch devicetwins status t1", "patch devicetwins status t1"),
 		"one visit, with no status in between; the record is stored before each attempt")
 }
 
@@ -221,7 +218,7 @@ func TestALeafLeftBehindIsSaidOnce(t *testing.T) {
 func (w *world) record(obj *v1alpha1.DeviceTwin) string {
 	w.Helper()
 	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-	return obj.Annotations[v1alpha1.OwnedAnnotation]
+	return obj.Status.Record
 }
 
 func TestSteadyStateWritesNothing(t *testing.T) {
@@ -366,8 +363,8 @@ func TestACopiedRecordAuthorisesNoDelete(t *testing.T) {
 	w.awaitReady(first)
 	w.somebodyElse("d2", map[string]any{"extra": 1})
 	second := w.twin("t2", "d2", `{"plant":"Redmond43"}`, "")
-	second.Annotations = map[string]string{v1alpha1.OwnedAnnotation: first.Annotations[v1alpha1.OwnedAnnotation]}
 	w.create(second)
+	w.setStatus(second, func() { second.Status.Record = first.Status.Record })
 	w.awaitReady(second)
 	w.Expect(w.tags("d2")).To(Equal(`{"extra":1,"plant":"Redmond43"}`))
 }
@@ -396,7 +393,7 @@ func TestReportedPropertiesAreMirroredWithinBounds(t *testing.T) {
 	obj := w.twin("t1", "d1", "", "")
 	w.create(obj)
 	w.awaitReady(obj)
-	w.Expect(obj.Annotations).NotTo(HaveKey(v1alpha1.OwnedAnnotation), "nothing is owned")
+	w.Expect(obj.Status.Record).To(BeEmpty(), "nothing is owned")
 	big := strings.Repeat("x", 4000)
 	w.report("d1", fmt.Sprintf(`{"connectivity":"cellular","a":%q,"b":%q}`, big, big))
 	w.Eventually(func() string {
@@ -465,16 +462,15 @@ func TestARecordIsLookedAtAgainBeforeASecondAttempt(t *testing.T) {
 	obj := w.twin("t1", "d1", `{"a":1}`, "")
 	w.create(obj)
 	w.awaitReady(obj)
-	settled := obj.Annotations[v1alpha1.OwnedAnnotation]
+	settled := obj.Status.Record
 	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultHold, Count: 1})
 	w.Expect(err).NotTo(HaveOccurred())
 	w.edit(obj, func() { obj.Spec.Tags = raw(`{"a":1,"b":2}`) })
 	w.awaitHeld(1)
 	w.somebodyElse("d1", map[string]any{"c": 3})
-	w.edit(obj, func() { // and a manager that runs at the same time settles it
-		obj.Spec.Tags = raw(`{"a":1}`)
-		obj.Annotations[v1alpha1.OwnedAnnotation] = settled
-	})
+	// And a manager that runs at the same time settles it.
+	w.edit(obj, func() { obj.Spec.Tags = raw(`{"a":1}`) })
+	w.setStatus(obj, func() { obj.Status.Record = settled })
 	w.hub.RemoveFault(fault)
 	w.awaitReady(obj)
 	w.awaitReadBacks(2)

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"maps"
 	"sync"
 	"time"
@@ -15,17 +16,26 @@ import (
 const flightTime = 2 * time.Minute
 
 // flights remembers which objects may have a write on its way to the hub. What a
-// manager before this one sent may be on its way too, for a while after start.
+// manager before this one sent may be on its way too, for a while after this one became
+// the leader: one that stands by has been there for longer.
 type flights struct {
-	clock   clock.PassiveClock
-	started time.Time
+	clock clock.PassiveClock
 
 	mu      sync.Mutex
+	leading time.Time // since when; zero before
 	unknown map[types.UID]time.Time
 }
 
 func newFlights(c clock.PassiveClock) *flights {
-	return &flights{clock: c, started: c.Now(), unknown: map[types.UID]time.Time{}}
+	return &flights{clock: c, unknown: map[types.UID]time.Time{}}
+}
+
+// Start implements manager.Runnable: it is called once the manager is the leader.
+func (f *flights) Start(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.leading = f.clock.Now()
+	return nil
 }
 
 // lost notes that a write was sent and its answer was not seen.
@@ -49,7 +59,17 @@ func (f *flights) known(uid types.UID) bool {
 // landed tells whether nothing written for the object, by any process, can still
 // arrive at the hub.
 func (f *flights) landed(uid types.UID) bool {
-	return f.known(uid) && f.over(f.started)
+	f.mu.Lock()
+	leading := f.leading
+	f.mu.Unlock()
+	return !leading.IsZero() && f.over(leading) && f.known(uid)
+}
+
+// forget drops an object that is gone.
+func (f *flights) forget(uid types.UID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.unknown, uid)
 }
 
 func (f *flights) over(since time.Time) bool { return f.clock.Since(since) > flightTime }

@@ -62,8 +62,10 @@ func (g *guards) configure(conn *v1alpha1.HubConnection, key types.NamespacedNam
 		f.limit = conn.Spec.Guard.MaxChangesPerHour
 	}
 	asked := cut(conn.Annotations[v1alpha1.GuardResetAnnotation], maxHandled)
-	reset := asked != f.reset
-	f.reset = asked
+	reset := asked != "" && asked != f.reset
+	if reset {
+		f.reset = asked // one that is taken off again asks for nothing
+	}
 	if !f.trippedAt.IsZero() && (reset || f.limit != f.trippedBy) {
 		f.trippedAt, f.changed, f.waiting = time.Time{}, map[types.UID]time.Time{}, map[types.UID]struct{}{}
 		news = true

@@ -95,6 +95,7 @@ var hubOutcomes = map[hub.Reason]outcome{
 	hub.ReasonQuotaExceeded:             {class: waiting, reason: v1alpha1.ReasonQuotaExceeded, retryAfter: quotaRetry},
 	hub.ReasonUnreachable:               {class: transient, reason: v1alpha1.ReasonHubUnreachable},
 	hub.ReasonServerError:               {class: transient, reason: v1alpha1.ReasonHubError},
+	hub.ReasonNotLeading:                {class: unseen},
 	hub.ReasonUnexpectedAnswer:          {class: transient, reason: v1alpha1.ReasonHubError},
 }
 

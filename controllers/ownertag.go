@@ -6,15 +6,17 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/credential"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
-// foreign refuses a twin that carries somebody else's owner tag.
-func foreign(held *hub.Twin, owner *v1alpha1.OwnerTag) error {
+// foreign refuses a twin that carries the owner tag of another owner. A value that the
+// object wrote itself is none: ownerTag.value may be edited.
+func foreign(held *hub.Twin, owner *v1alpha1.OwnerTag, record twin.Record) error {
 	if owner == nil {
 		return nil
 	}
 	found, ok := held.Tags[owner.Name]
-	if !ok || found == owner.Value {
+	if !ok || found == owner.Value || record.HoldsTag(owner.Name, found) {
 		return nil
 	}
 	return stopStalled(v1alpha1.ReasonOwnedElsewhere, fmt.Sprintf(

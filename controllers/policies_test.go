@@ -80,7 +80,7 @@ func TestObserveShowsThePlanAndWritesNothing(t *testing.T) {
 	w.Expect(drifted.Message).To(ContainSubstring(`tags.plant (declared "Redmond43", held "Elsewhere")`))
 	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Elsewhere"}`))
 	w.Expect(w.calls("updateTwin")).To(Equal(1), "somebody else's")
-	w.Expect(obj.Annotations).NotTo(HaveKey(v1alpha1.OwnedAnnotation), "nothing is claimed")
+	w.Expect(obj.Status.Record).To(BeEmpty(), "nothing is claimed")
 
 	w.edit(obj, func() { obj.Spec.Policy = v1alpha1.PolicyEnforce })
 	w.awaitReady(obj)
@@ -171,7 +171,7 @@ func TestAReadOnlyHubShowsWhatItWouldWrite(t *testing.T) {
 	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubReadOnly)
 	w.Expect(w.plannedPatch(obj)).To(Equal(`{"tags":{"plant":"Redmond43"}}`))
 	w.Expect(w.calls("updateTwin")).To(BeZero())
-	w.Expect(obj.Annotations).NotTo(HaveKey(v1alpha1.OwnedAnnotation))
+	w.Expect(obj.Status.Record).To(BeEmpty())
 	w.checkConditions()
 	w.edit(conn, func() { conn.Spec.Mode = v1alpha1.ModeReadWrite })
 	w.awaitReady(obj)

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
@@ -16,9 +17,8 @@ func handled(obj client.Object) string {
 	return cut(obj.GetAnnotations()[v1alpha1.ReconcileAtAnnotation], maxHandled)
 }
 
-// declarationChanged lets pass what a person did: changes of the spec, requests
-// for a visit, resets of a guard, and the deletion. Our own writes of status and
-// of the ownership record do not pass.
+// declarationChanged lets pass what a user did: changes of the spec, requests
+// for a visit, resets of a guard, and the deletion. Our own writes do not pass.
 func declarationChanged() predicate.Predicate {
 	asked := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		for _, annotation := range []string{v1alpha1.ReconcileAtAnnotation, v1alpha1.GuardResetAnnotation} {
@@ -29,4 +29,24 @@ func declarationChanged() predicate.Predicate {
 		return false
 	}}
 	return predicate.Or(predicate.GenerationChangedPredicate{}, asked)
+}
+
+// keptTaken lets pass what other clients took from a DeviceTwin: its finalizer, which
+// every write of a manifest as a whole drops, and what its status keeps.
+func keptTaken() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, isTwin := e.ObjectOld.(*v1alpha1.DeviceTwin)
+			after, isTwinStill := e.ObjectNew.(*v1alpha1.DeviceTwin)
+			if !isTwin || !isTwinStill {
+				return false
+			}
+			finalizer := cleansUp(after) && !controllerutil.ContainsFinalizer(after, v1alpha1.CleanupFinalizer)
+			record := before.Status.Record != "" && after.Status.Record == ""
+			return finalizer || record || before.Status.Registration != nil && after.Status.Registration == nil
+		},
+	}
 }

@@ -6,32 +6,20 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-// registrationNote is the annotation that tells which device an object registered.
-type registrationNote struct {
-	// Target and Owner bind the note: a copy of it elsewhere says nothing.
-	Target string `json:"target"`
-	Owner  string `json:"uid"`
-	// Credentials are hashes of what may have been registered.
-	Credentials []string `json:"credentials"`
-	// GenerationID of the device, once it is known to be registered.
-	GenerationID string `json:"generationId,omitempty"`
-}
-
-// maxNoted bounds the hashes: after that many crashes amid a registration the
-// oldest is forgotten.
+// maxNoted bounds the hashes, by the schema of status.registration: after that many
+// crashes amid a registration the oldest is forgotten.
 const maxNoted = 8
 
 // registrar registers the device or module of an object, at most once.
@@ -39,56 +27,49 @@ type registrar struct {
 	client       client.Client
 	secretReader client.Reader // not cached: the manager holds no Secrets
 	session      hub.Session
+	stored       *stored
 	obj          *v1alpha1.DeviceTwin
+	flights      *flights
 	// event tells the object's user what was done.
 	event func(reason, note string)
 }
 
-func (r *registrar) target() string { return targetName(r.obj, r.session.Host()) }
-
-// noted reads the note as it counts for this object and twin.
-func (r *registrar) noted(ctx context.Context) registrationNote {
-	fresh := registrationNote{Target: r.target(), Owner: string(r.obj.UID)}
-	text, ok := r.obj.Annotations[v1alpha1.RegistrationAnnotation]
-	if !ok {
+// noted is a copy of what the status says of the registration, as it counts for this
+// object and twin.
+func (r *registrar) noted() *v1alpha1.RegistrationRecord {
+	fresh := &v1alpha1.RegistrationRecord{Target: targetName(r.obj, r.session.Host()), UID: string(r.obj.UID)}
+	note := r.obj.Status.Registration
+	if note == nil || note.Target != fresh.Target || note.UID != fresh.UID {
 		return fresh
 	}
-	var note registrationNote
-	if err := json.Unmarshal([]byte(text), &note); err != nil {
-		log.FromContext(ctx).Error(err, "the note of the registration is not readable and counts for nothing")
-		return fresh
-	}
-	if note.Target != fresh.Target || note.Owner != fresh.Owner {
-		return fresh
-	}
-	return note
-}
-
-// note writes the note, in one metadata write with the finalizer.
-func (r *registrar) note(ctx context.Context, note registrationNote) error {
-	text, err := json.Marshal(note)
-	if err != nil {
-		return err
-	}
-	return annotate(ctx, r.client, r.obj, v1alpha1.RegistrationAnnotation, string(text))
+	return note.DeepCopy()
 }
 
 // register registers what the hub does not know. After it, the twin can be read.
 func (r *registrar) register(ctx context.Context) error {
-	note := r.noted(ctx)
-	if note.GenerationID != "" {
+	before := r.noted()
+	if before.GenerationID != "" {
 		return stopDiffering(stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
 			"%s was registered by this object and is gone. It is not registered again: delete this object, or create another", idOf(r.obj)))
 	}
-	credentials, err := r.credentials(ctx)
+	if err := r.refusedStill(ctx); err != nil {
+		return err
+	}
+	credentials, err := r.credentials(ctx, before)
 	if err != nil {
 		return err
 	}
+	note := before.DeepCopy()
+	note.Refused = false
 	if hash := hashOf(credentials); !slices.Contains(note.Credentials, hash) {
 		note.Credentials = append(note.Credentials, hash)
 		note.Credentials = note.Credentials[max(0, len(note.Credentials)-maxNoted):]
 	}
-	if err := r.note(ctx, note); err != nil {
+	r.obj.Status.Registration = note
+	if err := r.stored.writeAhead(ctx); err != nil {
+		return err
+	}
+	if err := r.keepKeys(ctx, credentials); err != nil {
 		return err
 	}
 	identity, err := r.session.CreateIdentity(ctx, idOf(r.obj), credentials)
@@ -96,48 +77,119 @@ func (r *registrar) register(ctx context.Context) error {
 		identity, err = r.session.GetIdentity(ctx, idOf(r.obj))
 	}
 	if err != nil {
+		r.refused(before, err)
 		return err
 	}
-	return r.recognize(ctx, note, identity)
+	return r.recognize(ctx, identity)
+}
+
+// refusedStill asks a hub that refused to register what it refuses just as well without
+// anything being noted: a note for each try would be two writes a minute for good.
+func (r *registrar) refusedStill(ctx context.Context) error {
+	ready := meta.FindStatusCondition(r.obj.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Reason != v1alpha1.ReasonUnauthorized && ready.Reason != v1alpha1.ReasonForbidden {
+		return nil
+	}
+	_, err := r.session.GetIdentity(ctx, idOf(r.obj))
+	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
+		return nil
+	}
+	return err
+}
+
+// refused notes that a registration was refused, so that there is nothing to clean up
+// behind it. One that was tried before stays noted until it would have arrived.
+func (r *registrar) refused(before *v1alpha1.RegistrationRecord, err error) {
+	if hub.OutcomeUnknown(err) || hub.ReasonOf(err) == "" {
+		return
+	}
+	nothingBefore := len(before.Credentials) == 0 || before.Refused
+	if nothingBefore || r.flights.landed(r.obj.UID) {
+		r.obj.Status.Registration.Refused = true
+	}
 }
 
 // found is called when the twin is there. It finishes a registration that was cut
 // short, and keeps the Secret.
 func (r *registrar) found(ctx context.Context) error {
-	note := r.noted(ctx)
-	if note.GenerationID == "" && len(note.Credentials) > 0 {
+	note := r.noted()
+	switch {
+	case note.GenerationID == "" && mayBeRegistered(note), note.AuthenticationPending:
 		identity, err := r.session.GetIdentity(ctx, idOf(r.obj))
 		if err != nil {
 			return err
 		}
-		return r.recognize(ctx, note, identity)
-	}
-	if r.obj.Spec.ConnectionSecretName == "" {
+		return r.recognize(ctx, identity)
+	case r.obj.Spec.ConnectionSecretName == "":
 		return nil
-	}
-	if note.GenerationID == "" {
-		return r.registeredElsewhere()
+	case note.GenerationID == "":
+		return r.unregistered(ctx)
 	}
 	return r.restoreSecret(ctx, note)
 }
 
-// recognize tells whether an identity is the one that was registered here.
-func (r *registrar) recognize(ctx context.Context, note registrationNote, identity *hub.Identity) error {
-	if slices.Contains(note.Credentials, hashOf(identity.Credentials)) {
-		note.GenerationID = identity.GenerationID
-		if err := r.note(ctx, note); err != nil {
-			return err
+// recognize tells whether an identity is the one that was registered here, and gives it
+// the authentication that is declared.
+func (r *registrar) recognize(ctx context.Context, identity *hub.Identity) error {
+	note := r.noted()
+	if !r.registered(note, identity) {
+		r.obj.Status.Registration = nil
+		if r.obj.Spec.ConnectionSecretName != "" {
+			return r.registeredElsewhere()
 		}
+		return nil // another client was faster
+	}
+	if note.GenerationID == "" {
 		r.event(v1alpha1.EventRegistered, "registered with the hub: "+idOf(r.obj).String())
+		note.AuthenticationPending = keyless(r.obj)
+	}
+	note.GenerationID = identity.GenerationID
+	r.obj.Status.Registration = note
+	if !note.AuthenticationPending {
 		return nil
 	}
-	if err := annotate(ctx, r.client, r.obj, v1alpha1.RegistrationAnnotation, ""); err != nil {
+	return r.authenticate(ctx, note, identity)
+}
+
+// registered tells whether an identity is the one of a note: by its generation, or by
+// the keys that nothing else has, while that is not known.
+func (r *registrar) registered(note *v1alpha1.RegistrationRecord, identity *hub.Identity) bool {
+	if note.GenerationID != "" {
+		return note.GenerationID == identity.GenerationID
+	}
+	return slices.Contains(note.Credentials, hashOf(identity.Credentials))
+}
+
+// authenticate replaces the keys that a device or module was registered with by what is
+// declared. Thumbprints and certificate authorities are no secrets: whoever registers
+// the same ones would be taken for us, and the device be deleted with our object.
+func (r *registrar) authenticate(ctx context.Context, note *v1alpha1.RegistrationRecord, identity *hub.Identity) error {
+	if err := r.stored.writeAhead(ctx); err != nil {
 		return err
 	}
-	if r.obj.Spec.ConnectionSecretName != "" {
-		return r.registeredElsewhere()
+	given := r.obj.Spec.Authentication
+	_, err := r.session.UpdateIdentity(ctx, idOf(r.obj), identity.ETag, hub.Credentials{
+		Type:              hub.AuthenticationType(given.Type),
+		PrimaryThumbprint: strings.ToUpper(given.PrimaryThumbprint), SecondaryThumbprint: strings.ToUpper(given.SecondaryThumbprint),
+	})
+	if err != nil {
+		return err
 	}
-	return nil // somebody else was faster
+	done := note.DeepCopy()
+	done.AuthenticationPending = false
+	r.obj.Status.Registration = done
+	return nil
+}
+
+// mayBeRegistered tells whether something may have been registered for an object.
+func mayBeRegistered(note *v1alpha1.RegistrationRecord) bool {
+	return len(note.Credentials) > 0 && !note.Refused
+}
+
+// keyless tells whether devices prove who they are by something else than keys.
+func keyless(obj *v1alpha1.DeviceTwin) bool {
+	given := obj.Spec.Authentication
+	return given != nil && given.Type != string(hub.AuthSAS)
 }
 
 func (r *registrar) registeredElsewhere() error {
@@ -145,20 +197,23 @@ func (r *registrar) registeredElsewhere() error {
 		"somebody else registered %s, so that there are no keys to keep in Secret %q: leave out spec.connectionSecretName", idOf(r.obj), r.obj.Spec.ConnectionSecretName))
 }
 
-// credentials are what to register: given thumbprints, or keys, which are in the
-// Secret before the hub has them so that no crash can lose them.
-func (r *registrar) credentials(ctx context.Context) (hub.Credentials, error) {
-	if given := r.obj.Spec.Authentication; given != nil && given.Type != string(hub.AuthSAS) {
-		return hub.Credentials{
-			Type:              hub.AuthenticationType(given.Type),
-			PrimaryThumbprint: strings.ToUpper(given.PrimaryThumbprint), SecondaryThumbprint: strings.ToUpper(given.SecondaryThumbprint),
-		}, nil
-	}
+// credentials are what to register with: keys that are known here alone, by which the
+// device is recognized; those of the Secret where an earlier try has left one.
+func (r *registrar) credentials(ctx context.Context, note *v1alpha1.RegistrationRecord) (hub.Credentials, error) {
 	fresh := hub.Credentials{Type: hub.AuthSAS, PrimaryKey: newKey(), SecondaryKey: newKey()}
 	if r.obj.Spec.ConnectionSecretName == "" {
 		return fresh, nil
 	}
-	return r.secretKeys(ctx, fresh)
+	found, err := r.ownSecret(ctx)
+	if err != nil || found == nil {
+		return fresh, err
+	}
+	kept := keysOf(found)
+	if !slices.Contains(note.Credentials, hashOf(kept)) {
+		return hub.Credentials{}, stopDiffering(stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
+			"%s is not registered, and Secret %q of this object tells that it was. Delete the Secret to have it registered anew", idOf(r.obj), found.Name))
+	}
+	return kept, nil
 }
 
 // newKey returns a key as IoT Hub makes them: 32 random bytes.
@@ -177,31 +232,24 @@ func hashOf(c hub.Credentials) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// annotate writes an annotation, "" to drop it, and brings the finalizer in line
-// with the deletion policy in the same write. It carries the resourceVersion, so
-// that an old copy of the object cannot overwrite a newer one.
-func annotate(ctx context.Context, c client.Client, obj *v1alpha1.DeviceTwin, key, value string) error {
+// alignFinalizer keeps the finalizer just where there is something to clean up. It is
+// called before anything else is done for an object: whatever keeps the hub from being
+// asked, an object that is deleted then has to be cleaned up behind.
+func alignFinalizer(ctx context.Context, c client.Client, obj *v1alpha1.DeviceTwin) error {
 	before := obj.DeepCopy()
-	if obj.Annotations == nil {
-		obj.Annotations = map[string]string{}
+	changed := false
+	if cleansUp(obj) {
+		changed = controllerutil.AddFinalizer(obj, v1alpha1.CleanupFinalizer)
+	} else {
+		changed = controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
 	}
-	if obj.Annotations[key] = value; value == "" {
-		delete(obj.Annotations, key)
+	if !changed {
+		return nil
 	}
-	alignFinalizer(obj)
 	if err := c.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("writing the annotation %s: %w", key, err)
+		return fmt.Errorf("writing the finalizer: %w", err)
 	}
 	return nil
-}
-
-// alignFinalizer keeps the finalizer just where there is something to clean up.
-func alignFinalizer(obj *v1alpha1.DeviceTwin) {
-	if cleansUp(obj) {
-		controllerutil.AddFinalizer(obj, v1alpha1.CleanupFinalizer)
-	} else {
-		controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
-	}
 }
 
 // cleansUp tells whether the hub is to be cleaned up behind an object.

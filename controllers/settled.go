@@ -28,6 +28,8 @@ type settled struct {
 // there is one for each object; 0 for none.
 type settlement struct {
 	declaration uint64
+	// recorded tells that the object had an ownership record.
+	recorded bool
 	visits
 }
 
@@ -35,12 +37,14 @@ type settlement struct {
 type visits struct {
 	// ask is when the hub has to be asked, reread when a document of its index will do.
 	ask, reread time.Time
+	// secret is when to look whether the Secret of a registered device is there.
+	secret time.Time
 }
 
 // next is the sooner of them that is still to come.
 func (v visits) next(now time.Time) time.Duration {
 	var next time.Duration
-	for _, at := range []time.Time{v.ask, v.reread} {
+	for _, at := range []time.Time{v.ask, v.reread, v.secret} {
 		if in := at.Sub(now); in > 0 && (next == 0 || in < next) {
 			next = in
 		}
@@ -79,7 +83,7 @@ func (s *settled) holds(obj *v1alpha1.DeviceTwin, found resolved) bool {
 	if !ok {
 		return saysSettled(obj, now)
 	}
-	return mark.declaration == s.hash(now) && (mark.ask.IsZero() || s.clock.Now().Before(mark.ask))
+	return mark.declaration == s.hash(now) && !mark.lost(obj) && (mark.ask.IsZero() || s.clock.Now().Before(mark.ask))
 }
 
 // saysSettled tells whether a status that an earlier process wrote says that the
@@ -97,7 +101,7 @@ func saysSettled(obj *v1alpha1.DeviceTwin, now declaration) bool {
 func (s *settled) note(obj *v1alpha1.DeviceTwin, found resolved, again visits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.marks[obj.UID] = settlement{declaration: s.hash(declarationOf(obj, found)), visits: again}
+	s.marks[obj.UID] = settlement{declaration: s.hash(declarationOf(obj, found)), recorded: obj.Status.Record != "", visits: again}
 }
 
 // due is when an object has to be visited although nothing moves, 0 for never.
@@ -116,12 +120,39 @@ func (s *settled) stale(uid types.UID) bool {
 	return !at.IsZero() && !s.clock.Now().Before(at)
 }
 
+// secretDue tells whether it is time to look for the Secret of a registered device.
+func (s *settled) secretDue(uid types.UID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.marks[uid].secret
+	return !at.IsZero() && !s.clock.Now().Before(at)
+}
+
+// secretSeen notes that the Secret is there, and when to look again.
+func (s *settled) secretSeen(uid types.UID, again time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if mark, ok := s.marks[uid]; ok {
+		mark.secret = s.clock.Now().Add(again)
+		s.marks[uid] = mark
+	}
+}
+
 // undo has an object visited again.
 func (s *settled) undo(uid types.UID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.marks[uid] = settlement{}
+	s.marks[uid] = settlement{recorded: s.marks[uid].recorded}
 }
+
+// lostRecord tells whether an object that had an ownership record has none.
+func (s *settled) lostRecord(obj *v1alpha1.DeviceTwin) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.marks[obj.UID].lost(obj)
+}
+
+func (m settlement) lost(obj *v1alpha1.DeviceTwin) bool { return m.recorded && obj.Status.Record == "" }
 
 // forget drops an object that is gone.
 func (s *settled) forget(uid types.UID) {
@@ -146,8 +177,8 @@ func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found resolved
 	if message, _ := r.contention.contended(obj.UID); message != "" {
 		ask(found.spec.ReadBack.Interval.Duration)
 	}
-	if obj.Spec.Registration == v1alpha1.RegistrationCreate && obj.Spec.ConnectionSecretName != "" {
-		ask(found.spec.ReadBack.FullSweep()) // somebody may have taken the Secret away
+	if keepsSecret(obj) {
+		again.secret = now.Add(found.spec.ReadBack.FullSweep())
 	}
 	if pending := seen.said.PendingSince; !pending.IsZero() {
 		if deadline := pending.Add(obj.Spec.AcknowledgeTimeout.Duration); deadline.After(now) {

@@ -145,16 +145,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	moved, failing := &doorbell{}, &doorbell{}
 	probes := newProbes()
 	readBack := newReadBack(moved, failing, probes)
-	for _, runnable := range []manager.Runnable{readBack, looked} {
+	inFlight := newFlights(opts.Clock)
+	for _, runnable := range []manager.Runnable{readBack, looked, inFlight} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T: %w", runnable, err)
 		}
 	}
 	twins := &deviceTwinReconciler{
 		readBack: readBack, settled: newSettled(opts.Clock), moved: moved,
-		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
+		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: inFlight,
 		contention: newContention(opts.Clock), guards: fuses, claims: kept,
-		turns: newTurns(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletionTimeout: opts.DeletionTimeout,
+		turns: newTurns(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
 	}
 	queries := &twinQueryReconciler{
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, turns: newTurns(opts.Sessions, "TwinQuery", dispatch.Questions),

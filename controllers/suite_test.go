@@ -284,6 +284,21 @@ func (w *world) edit(obj client.Object, change func()) {
 	}, patience).Should(Succeed())
 }
 
+// setStatus changes what a status keeps, as only those can who may write status: a
+// restore, or an administrator.
+func (w *world) setStatus(obj *v1alpha1.DeviceTwin, change func()) {
+	w.Helper()
+	w.Eventually(func() error {
+		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		change()
+		err := w.client.Status().Update(w.ctx, obj)
+		if err != nil && !apierrors.IsConflict(err) {
+			w.Fatalf("changing the status of %s: %v", obj.Name, err)
+		}
+		return err
+	}, patience).Should(Succeed())
+}
+
 func (w *world) delete(obj client.Object) {
 	w.Helper()
 	w.Expect(w.client.Delete(w.ctx, obj)).To(Succeed())

@@ -43,7 +43,7 @@ func TestANamespaceThatGoesIsCleanedUpBehind(t *testing.T) {
 	}{
 		"the hub answers": {
 			tags:   `{"taken":"by another"}`,
-			events: []string{"LeftBehind d1 of a namespace that was deleted: the hub holds somebody else's value: tags.taken"},
+			events: []string{"LeftBehind d1 of a namespace that was deleted: the hub holds values of another writer: tags.taken"},
 		},
 		"the hub does not answer": {
 			down: true, tags: `{"a":1,"taken":"by another"}`, device: true,

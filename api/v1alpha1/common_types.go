@@ -1,18 +1,5 @@
 package v1alpha1
 
-// OwnedAnnotation holds the ownership record of a DeviceTwin: which leaves of
-// the hub's twin this object has written, as a tree of short value hashes bound
-// to one hub and one device. The controller writes it before it writes to the
-// hub, so that a leaf can be removed again after a crash or a restore. It is
-// the controller's own; editing it by hand gives up or claims leaves.
-const OwnedAnnotation = "iothub.devicetwin.io/owned"
-
-// RegistrationAnnotation notes on a DeviceTwin that it registered its device or
-// module: which one, by its generation id, and a hash of what it registered. The
-// controller writes it before it registers, so that after a crash the device is
-// known for its own.
-const RegistrationAnnotation = "iothub.devicetwin.io/registration"
-
 // CleanupFinalizer keeps a DeviceTwin of deletionPolicy Clear or Delete until the
 // hub is cleaned up, or the time for it is over.
 const CleanupFinalizer = "iothub.devicetwin.io/cleanup"

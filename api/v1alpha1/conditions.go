@@ -41,6 +41,11 @@ const (
 	// has reported any of them; absent when none is declared.
 	ConditionAcknowledged = "Acknowledged"
 
+	// ConditionRecordLost is True on a DeviceTwin whose record of what it wrote is
+	// gone, until the next edit: another client has wiped its status. Absent
+	// otherwise.
+	ConditionRecordLost = "RecordLost"
+
 	// ConditionPaused is True on a HubConnection while spec.guard keeps twins from
 	// being changed. Absent otherwise.
 	ConditionPaused = "Paused"
@@ -153,15 +158,19 @@ const (
 	ReasonConflict = "Conflict"
 	// ReasonContended: other writers changed the twin under every attempt.
 	ReasonContended = "Contended"
-	// ReasonNotConverging: the hub accepted the change and still does not hold it.
+	// ReasonNotConverging: the hub accepted the change and spells it in another way, or
+	// does not hold it. It is written again once an hour at most.
 	ReasonNotConverging = "NotConverging"
 	// ReasonHubReadOnly: the twin needs a change and the HubConnection's mode is ReadOnly.
 	ReasonHubReadOnly = "HubReadOnly"
 	// ReasonHubPaused: the twin needs a change and the HubConnection's guard has
 	// stopped all of them until a person lets them go on.
 	ReasonHubPaused = "HubPaused"
-	// ReasonRecordTooLarge: the ownership record does not fit into an annotation.
+	// ReasonRecordTooLarge: the ownership record does not fit into the status.
 	ReasonRecordTooLarge = "RecordTooLarge"
+	// ReasonRecordLost: the ownership record was in the status and is gone, or cannot
+	// be read.
+	ReasonRecordLost = "RecordLost"
 )
 
 // Reasons of a DeviceTwin's Drifted.

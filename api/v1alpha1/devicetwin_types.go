@@ -261,7 +261,47 @@ type PlannedChange struct {
 	Patch *runtime.RawExtension `json:"patch,omitempty"`
 }
 
-// DeviceTwinStatus is what was last seen of the twin.
+// RegistrationRecord tells which device or module an object registered.
+type RegistrationRecord struct {
+	// target is the twin as host/device or host/device/module. The record counts for
+	// no other one.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=520
+	Target string `json:"target,omitempty"`
+
+	// uid of the object that registered it. The record counts for no other one.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
+
+	// credentials are hashes of the keys that it may have been registered with. They
+	// are written before the hub is asked, so that the device is recognized when the
+	// answer is lost.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=64
+	Credentials []string `json:"credentials,omitempty"`
+
+	// generationId of the device or module, once it is known to be registered.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	GenerationID string `json:"generationId,omitempty"`
+
+	// refused is true when the hub refused to register it: nothing is registered, and
+	// there is nothing to clean up.
+	// +optional
+	Refused bool `json:"refused,omitempty"`
+
+	// authenticationPending is true while the device or module has the keys that it
+	// was recognized by, and not yet what spec.authentication says.
+	// +optional
+	AuthenticationPending bool `json:"authenticationPending,omitempty"`
+}
+
+// DeviceTwinStatus is what was last seen of the twin, and what was done about it.
 type DeviceTwinStatus struct {
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
@@ -274,6 +314,19 @@ type DeviceTwinStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// record tells which leaves of the twin this object may have written, as short
+	// hashes of their values; it is packed when it is long. A leaf that leaves the
+	// declaration is deleted only while the hub holds a value of the record. It names
+	// the hub, the device and the UID of the object, and counts for no others.
+	// +optional
+	// +kubebuilder:validation:MaxLength=262144
+	Record string `json:"record,omitempty"`
+
+	// registration tells which device or module this object registered. Left out
+	// when it registered none.
+	// +optional
+	Registration *RegistrationRecord `json:"registration,omitempty"`
 
 	// target is the twin that this object keeps, as host/device or
 	// host/device/module. Of several DeviceTwins for one twin only one keeps it: the

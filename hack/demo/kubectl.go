@@ -23,9 +23,8 @@ func readiness(conditions []condition) (ready bool, seen string) {
 // deviceTwin is what the story looks at in a DeviceTwin.
 type deviceTwin struct {
 	Metadata struct {
-		Name        string            `json:"name"`
-		Generation  int64             `json:"generation"`
-		Annotations map[string]string `json:"annotations"`
+		Name       string `json:"name"`
+		Generation int64  `json:"generation"`
 	} `json:"metadata"`
 	Status struct {
 		ObservedGeneration int64       `json:"observedGeneration"`
@@ -35,6 +34,7 @@ type deviceTwin struct {
 			State string `json:"state"`
 		} `json:"connection"`
 		Memberships []string `json:"memberships"`
+		Record      string   `json:"record"`
 	} `json:"status"`
 }
 

@@ -12,8 +12,7 @@ import (
 )
 
 const (
-	secretName  = "hub-connection"
-	ownedRecord = "iothub.devicetwin.io/owned"
+	secretName = "hub-connection"
 	// newETag is what the hub gives a twin that was never written.
 	newETag = "AAAAAAAAAAE="
 )
@@ -175,15 +174,15 @@ func (s *story) applyManifests(ctx context.Context) error {
 // about to own and has not yet written it to the hub.
 func (s *story) killBetweenRecordAndWrite(ctx context.Context, fault string, before *twin) error {
 	s.out.note("Waiting until the ownership record is written and the update is held.")
-	if err := s.await(ctx, "the DeviceTwin carries the annotation "+ownedRecord+" and the hub holds one update",
+	if err := s.await(ctx, "the DeviceTwin carries the ownership record, status.record, and the hub holds one update",
 		func(ctx context.Context) (string, bool, error) {
 			var object deviceTwin
 			if err := s.kubectl.Get(ctx, &object, "devicetwin", deviceID); err != nil {
 				return "", false, err
 			}
 			held, err := s.held(ctx, fault)
-			record := object.Metadata.Annotations[ownedRecord]
-			return fmt.Sprintf("annotation %q, %d updates held", record, held), record != "" && held == 1, err
+			record := object.Status.Record
+			return fmt.Sprintf("record %q, %d updates held", record, held), record != "" && held == 1, err
 		}); err != nil {
 		return err
 	}

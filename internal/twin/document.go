@@ -105,6 +105,59 @@ func Equal(a, b Document) bool {
 	return equalObjects(a.Tags, b.Tags) && equalObjects(a.Desired, b.Desired)
 }
 
+// EqualBeside tells whether two documents hold the same leaves but for those that a
+// patch writes or deletes.
+func EqualBeside(a, b, patch Document) bool {
+	return Equal(a.without(patch), b.without(patch))
+}
+
+func (d Document) without(patch Document) Document {
+	return Document{Tags: without(d.Tags, patch.Tags), Desired: without(d.Desired, patch.Desired)}
+}
+
+// without leaves out what a patch writes, and the objects that are empty then: a patch
+// may have made them.
+func without(object, patch map[string]any) map[string]any {
+	out := map[string]any{}
+	for key, value := range object {
+		change, written := patch[key]
+		if !written {
+			out[key] = value
+			continue
+		}
+		below, isObject := asObject(value)
+		changes, changesBelow := asObject(change)
+		if !isObject || !changesBelow {
+			continue
+		}
+		if rest := without(below, changes); len(rest) > 0 {
+			out[key] = rest
+		}
+	}
+	return out
+}
+
+// Shared are the declared leaves that the hub holds with the declared values, but for
+// those that the policies only observe.
+func Shared(declared, observed Document, policies Policies) Paths {
+	var shared Paths
+	for _, section := range []struct {
+		name   Section
+		leaves map[string]any
+	}{{Tags, declared.Tags}, {Desired, declared.Desired}} {
+		if len(section.leaves) == 0 {
+			continue
+		}
+		for path, want := range leaves(Path{section: section.name}, section.leaves) {
+			held, found := observed.at(path)
+			if found && equalValues(want, held) && policies.of(path) != Observe {
+				shared = append(shared, path)
+			}
+		}
+	}
+	return shared
+}
+
 func equalObjects(a, b map[string]any) bool {
 	return maps.EqualFunc(a, b, equalValues)
 }

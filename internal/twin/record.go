@@ -102,6 +102,9 @@ func (n *node) holds(value any) bool {
 	return n != nil && slices.Contains(n.hashes, hash(value))
 }
 
+// HoldsTag tells whether a value of a tag at the top is one that we may have written.
+func (r Record) HoldsTag(key string, value any) bool { return r.tags.child(key).holds(value) }
+
 // knows tells whether a declared value was written before, or gave way.
 func (n *node) knows(declared any) bool {
 	return n.holds(declared) || (n != nil && n.yielded == hash(declared))

@@ -40,7 +40,7 @@ func (c *cell) settle(obj *v1alpha1.DeviceTwin) {
 func (c *cell) recordDiffers() string {
 	c.Helper()
 	obj := c.object()
-	stored, err := twin.DecodeRecord(obj.Annotations[v1alpha1.OwnedAnnotation])
+	stored, err := twin.DecodeRecord(obj.Status.Record)
 	if err != nil {
 		return err.Error()
 	}
@@ -53,7 +53,7 @@ func (c *cell) recordDiffers() string {
 	if stored.Equal(truth) && stored.Target.Owner == string(obj.UID) {
 		return ""
 	}
-	return "the record is " + obj.Annotations[v1alpha1.OwnedAnnotation]
+	return "the record is " + obj.Status.Record
 }
 
 // check waits for what the scenario wants, holds it for two more reads, and then

@@ -189,10 +189,7 @@ func (w *world) actDelete(t *rapid.T) {
 // what the managers wrote on it, as a backup or a commit would have it.
 func (w *world) actRename(t *rapid.T) {
 	d, o := w.someObject(t)
-	annotations, withRecord := map[string]string{}, rapid.Bool().Draw(t, "with its record")
-	if text, ok := w.annotation(o); ok && withRecord {
-		annotations[v1alpha1.OwnedAnnotation] = text
-	}
+	annotations := map[string]string{}
 	w.delete(d, o)
 	spec := o.spec
 	w.create(d, &spec, o.leaves, annotations)

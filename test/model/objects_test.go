@@ -121,17 +121,21 @@ func (w *world) annotation(o *declared) (string, bool) {
 		return "", false
 	}
 	w.Expect(err).NotTo(HaveOccurred())
-	text, ok := obj.Annotations[v1alpha1.OwnedAnnotation]
-	return text, ok
+	return obj.Status.Record, obj.Status.Record != ""
 }
 
 func (w *world) setAnnotation(o *declared, text string, present bool) {
-	w.update(o, func(obj *v1alpha1.DeviceTwin) {
-		if delete(obj.Annotations, v1alpha1.OwnedAnnotation); !present {
-			return
+	if !present {
+		text = ""
+	}
+	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}
+	w.Expect(retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		if err := w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj); err != nil {
+			return err
 		}
-		metav1.SetMetaDataAnnotation(&obj.ObjectMeta, v1alpha1.OwnedAnnotation, text)
-	})
+		obj.Status.Record = text
+		return w.client.Status().Update(w.ctx, obj)
+	})).To(Succeed())
 }
 
 func describe(o *declared) string {

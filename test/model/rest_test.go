@@ -168,7 +168,7 @@ func (w *world) fingerprint(objects map[string]*v1alpha1.DeviceTwin) string {
 			status.LastHandledReconcileAt = ""
 			text, err := json.Marshal(status)
 			w.Expect(err).NotTo(HaveOccurred())
-			parts = append(parts, name+" "+string(text)+" "+obj.Annotations[v1alpha1.OwnedAnnotation])
+			parts = append(parts, name+" "+string(text))
 		}
 	}
 	return strings.Join(sorted(parts), "\n")
@@ -188,7 +188,7 @@ func (w *world) compare(objects map[string]*v1alpha1.DeviceTwin) {
 			errs = append(errs, kstatus.Check(obj))
 			see(&seen, o, obj)
 			o.saved = nil
-			if text, ok := obj.Annotations[v1alpha1.OwnedAnnotation]; ok {
+			if text := obj.Status.Record; text != "" {
 				o.saved = &text
 			}
 		}

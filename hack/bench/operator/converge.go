@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -152,10 +151,7 @@ func measureConverge(ctx context.Context, b *bench, out *result) error {
 const megabyte = 1 << 20
 
 // payload is what the manager wrote of an object: the floor writes the same.
-type payload struct {
-	annotations map[string]string
-	status      v1alpha1.DeviceTwinStatus
-}
+type payload v1alpha1.DeviceTwinStatus
 
 // convergeOnce measures on a fresh cluster, which becomes the fleet. Its manager
 // stops, so as not to take the machine while a floor is measured; the next row starts
@@ -177,11 +173,8 @@ func (b *bench) convergeOnce(ctx context.Context, n int) (converged, payload, er
 	if err := d.kube.Get(inBed, client.ObjectKey{Namespace: namespace, Name: deviceID(fleetSet, 1)}, &twin); err != nil {
 		return measured, payload{}, err
 	}
-	if !strings.Contains(fmt.Sprint(twin.Annotations), ownedRecord) {
-		return measured, payload{}, fmt.Errorf("%s carries no record %s", twin.Name, ownedRecord)
+	if twin.Status.Record == "" {
+		return measured, payload{}, fmt.Errorf("%s carries no record", twin.Name)
 	}
-	return measured, payload{annotations: twin.Annotations, status: twin.Status}, d.stopManager()
+	return measured, payload(twin.Status), d.stopManager()
 }
-
-// ownedRecord is the annotation with the ownership record.
-const ownedRecord = "iothub.devicetwin.io/owned"

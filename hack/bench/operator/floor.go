@@ -51,7 +51,7 @@ func (d *bed) floor(ctx context.Context, h *hub, set string, n int, p payload, s
 	if err != nil {
 		return 0, err
 	}
-	loop := floorLoop{kube: d.kube, hub: h, payload: p, short: short}
+	loop := floorLoop{kube: d.kube, hub: h, status: p, short: short}
 	var done atomic.Int64
 	began := time.Now()
 	err = d.parallel(ctx, "the floor", d.bench.opts.inFlight(), n, &done, func(ctx context.Context, i int) error {
@@ -62,10 +62,10 @@ func (d *bed) floor(ctx context.Context, h *hub, set string, n int, p payload, s
 
 // floorLoop does the calls that bring one object to the hub.
 type floorLoop struct {
-	kube client.Client
-	hub  *hub
-	payload
-	short bool
+	kube   client.Client
+	hub    *hub
+	status payload
+	short  bool
 }
 
 func (l floorLoop) do(ctx context.Context, object *v1alpha1.DeviceTwin, i int) error {
@@ -90,7 +90,7 @@ func (l floorLoop) do(ctx context.Context, object *v1alpha1.DeviceTwin, i int) e
 	if err := json.Unmarshal(answer.Bytes(), &written); err != nil {
 		return err
 	}
-	return l.patch(ctx, object, "status", l.status)
+	return l.patch(ctx, object, l.status)
 }
 
 // read gets the twin and records what will be written.
@@ -105,25 +105,16 @@ func (l floorLoop) read(ctx context.Context, object *v1alpha1.DeviceTwin) (etag 
 	if err := json.Unmarshal(answer.Bytes(), &twin); err != nil {
 		return "", err
 	}
-	return `"` + twin.ETag + `"`, l.patch(ctx, object, "annotations", l.annotations)
+	return `"` + twin.ETag + `"`, l.patch(ctx, object, map[string]string{"record": l.status.Record})
 }
 
-// patch writes a part of the object on the condition of its version.
-func (l floorLoop) patch(ctx context.Context, object *v1alpha1.DeviceTwin, part string, content any) error {
-	metadata := map[string]any{"resourceVersion": object.ResourceVersion}
-	document := map[string]any{"metadata": metadata}
-	if part == "status" {
-		document["status"] = content
-	} else {
-		metadata[part] = content
-	}
-	text, err := json.Marshal(document)
+// patch writes to the status of the object on the condition of its version.
+func (l floorLoop) patch(ctx context.Context, object *v1alpha1.DeviceTwin, status any) error {
+	text, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": object.ResourceVersion}, "status": status,
+	})
 	if err != nil {
 		return err
 	}
-	raw := client.RawPatch(types.MergePatchType, text)
-	if part == "status" {
-		return l.kube.Status().Patch(ctx, object, raw)
-	}
-	return l.kube.Patch(ctx, object, raw)
+	return l.kube.Status().Patch(ctx, object, client.RawPatch(types.MergePatchType, text))
 }
