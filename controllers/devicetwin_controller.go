@@ -49,7 +49,7 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	toTwins := mapped(dependents(r.client, &v1alpha1.DeviceTwinList{}), priorityNews)
 	toTwinsOfNamespace := mapped(guestsOf(r.client, &v1alpha1.DeviceTwinList{}), priorityNews)
 	return ctrl.NewControllerManagedBy(mgr).
-		Watches(&v1alpha1.DeviceTwin{}, edits(r.turns.mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptTaken()))).
+		Watches(&v1alpha1.DeviceTwin{}, edits(r.turns.mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
 		WatchesRawSource(r.turns.come.source()).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toTwins)).
 		WatchesRawSource(source.Channel(r.memberships.changed, mapped(twinsOfDevice(r.client), priorityNews))).
@@ -80,8 +80,8 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if !obj.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, &obj)
 	}
-	if err := alignFinalizer(ctx, r.client, &obj); err != nil {
-		return r.next(ctx, &obj, outcomeOf(err), 0)
+	if lacksFinalizer(&obj) {
+		return ctrl.Result{}, nil // its finalizer wakes it
 	}
 	return r.look(ctx, &obj, false)
 }
@@ -162,6 +162,7 @@ func (r *deviceTwinReconciler) forget(ctx context.Context, name types.Namespaced
 	if uid := r.claims.release(ctx, name); uid != "" {
 		r.settled.forget(uid)
 		r.deletions.forget(uid)
+		r.flights.forget(uid)
 		r.contention.forget(uid)
 		r.guards.gone(uid)
 	}

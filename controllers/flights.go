@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"context"
 	"maps"
 	"sync"
 	"time"
@@ -16,26 +15,18 @@ import (
 const flightTime = 2 * time.Minute
 
 // flights remembers which objects may have a write on its way to the hub. What a
-// manager before this one sent may be on its way too, for a while after this one became
-// the leader: one that stands by has been there for longer.
+// manager before this one sent may be on its way too, for a while after this one began
+// to act as the leader. That is at its first visit: it may have stood by for long.
 type flights struct {
 	clock clock.PassiveClock
 
 	mu      sync.Mutex
-	leading time.Time // since when; zero before
+	leading time.Time // since when, zero before
 	unknown map[types.UID]time.Time
 }
 
 func newFlights(c clock.PassiveClock) *flights {
 	return &flights{clock: c, unknown: map[types.UID]time.Time{}}
-}
-
-// Start implements manager.Runnable: it is called once the manager is the leader.
-func (f *flights) Start(context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.leading = f.clock.Now()
-	return nil
 }
 
 // lost notes that a write was sent and its answer was not seen.
@@ -59,10 +50,17 @@ func (f *flights) known(uid types.UID) bool {
 // landed tells whether nothing written for the object, by any process, can still
 // arrive at the hub.
 func (f *flights) landed(uid types.UID) bool {
+	return f.over(f.since()) && f.known(uid)
+}
+
+// since is when this manager began to act.
+func (f *flights) since() time.Time {
 	f.mu.Lock()
-	leading := f.leading
-	f.mu.Unlock()
-	return !leading.IsZero() && f.over(leading) && f.known(uid)
+	defer f.mu.Unlock()
+	if f.leading.IsZero() {
+		f.leading = f.clock.Now()
+	}
+	return f.leading
 }
 
 // forget drops an object that is gone.

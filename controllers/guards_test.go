@@ -132,3 +132,23 @@ func TestAPersonLetsChangesGoOn(t *testing.T) {
 		}
 	}
 }
+
+// TestAResetThatIsTakenOffResetsNothing: tools that know only what is in Git take
+// annotations off, and put an old one on again.
+func TestAResetThatIsTakenOffResetsNothing(t *testing.T) {
+	t.Parallel()
+	x := newGuarded(t, 1)
+	x.conn.Annotations = map[string]string{v1alpha1.GuardResetAnnotation: "last Monday"}
+	x.configure()
+	x.Expect(x.change("a")).To(BeTrue())
+	x.Expect(x.change("b")).To(BeFalse(), "it blew")
+	for _, annotations := range []map[string]string{nil, {v1alpha1.GuardResetAnnotation: ""}, {v1alpha1.GuardResetAnnotation: "last Monday"}} {
+		x.conn.Annotations = annotations
+		x.configure()
+		x.Expect(x.conn.Status.Guard.TrippedAt).NotTo(BeNil(), "%v: no user has let the changes go on", annotations)
+		x.Expect(x.conn.Status.Guard.LastHandledReset).To(Equal("last Monday"))
+	}
+	x.conn.Annotations = map[string]string{v1alpha1.GuardResetAnnotation: "today"}
+	x.configure()
+	x.Expect(x.conn.Status.Guard.TrippedAt).To(BeNil())
+}

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
@@ -31,9 +30,9 @@ func declarationChanged() predicate.Predicate {
 	return predicate.Or(predicate.GenerationChangedPredicate{}, asked)
 }
 
-// keptTaken lets pass what other clients took from a DeviceTwin: its finalizer, which
-// every write of a manifest as a whole drops, and what its status keeps.
-func keptTaken() predicate.Predicate {
+// keptChanged lets pass what other clients took from a DeviceTwin, and its finalizer
+// when that is put back: every write of a manifest as a whole drops it.
+func keptChanged() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },
 		DeleteFunc:  func(event.DeleteEvent) bool { return false },
@@ -44,9 +43,9 @@ func keptTaken() predicate.Predicate {
 			if !isTwin || !isTwinStill {
 				return false
 			}
-			finalizer := cleansUp(after) && !controllerutil.ContainsFinalizer(after, v1alpha1.CleanupFinalizer)
 			record := before.Status.Record != "" && after.Status.Record == ""
-			return finalizer || record || before.Status.Registration != nil && after.Status.Registration == nil
+			registration := before.Status.Registration != nil && after.Status.Registration == nil
+			return record || registration || lacksFinalizer(before) != lacksFinalizer(after)
 		},
 	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
@@ -230,29 +229,4 @@ func hashOf(c hub.Credentials) string {
 		string(c.Type), c.PrimaryKey, c.SecondaryKey, strings.ToUpper(c.PrimaryThumbprint), strings.ToUpper(c.SecondaryThumbprint),
 	}, "\n")))
 	return hex.EncodeToString(sum[:])
-}
-
-// alignFinalizer keeps the finalizer just where there is something to clean up. It is
-// called before anything else is done for an object: whatever keeps the hub from being
-// asked, an object that is deleted then has to be cleaned up behind.
-func alignFinalizer(ctx context.Context, c client.Client, obj *v1alpha1.DeviceTwin) error {
-	before := obj.DeepCopy()
-	changed := false
-	if cleansUp(obj) {
-		changed = controllerutil.AddFinalizer(obj, v1alpha1.CleanupFinalizer)
-	} else {
-		changed = controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
-	}
-	if !changed {
-		return nil
-	}
-	if err := c.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("writing the finalizer: %w", err)
-	}
-	return nil
-}
-
-// cleansUp tells whether the hub is to be cleaned up behind an object.
-func cleansUp(obj *v1alpha1.DeviceTwin) bool {
-	return obj.Spec.DeletionPolicy == v1alpha1.DeletionClear || obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete
 }

@@ -145,15 +145,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	moved, failing := &doorbell{}, &doorbell{}
 	probes := newProbes()
 	readBack := newReadBack(moved, failing, probes)
-	inFlight := newFlights(opts.Clock)
-	for _, runnable := range []manager.Runnable{readBack, looked, inFlight} {
+	for _, runnable := range []manager.Runnable{readBack, looked} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T: %w", runnable, err)
 		}
 	}
 	twins := &deviceTwinReconciler{
 		readBack: readBack, settled: newSettled(opts.Clock), moved: moved,
-		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: inFlight,
+		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
 		contention: newContention(opts.Clock), guards: fuses, claims: kept,
 		turns: newTurns(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
 	}
@@ -174,7 +173,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		probeEvery: opts.ProbeInterval,
 		probes:     probes, failing: failing,
 	}
-	for _, add := range []func(ctrl.Manager, Options) error{twins.setup, queries.setup, connections.setup} {
+	finalizers := &finalizerReconciler{client: mgr.GetClient()}
+	for _, add := range []func(ctrl.Manager, Options) error{finalizers.setup, twins.setup, queries.setup, connections.setup} {
 		if err := add(mgr, opts); err != nil {
 			return err
 		}
