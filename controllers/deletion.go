@@ -26,9 +26,12 @@ import (
 // the object go and says what was left behind.
 func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.DeviceTwin) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(obj)
+	if r.deletions.over(obj) {
+		return ctrl.Result{}, nil // other finalizers keep it, or the cache is a moment behind
+	}
 	if !controllerutil.ContainsFinalizer(obj, v1alpha1.CleanupFinalizer) {
 		r.wentAlone(ctx, obj)
-		r.deletions.forget(obj.UID)
+		r.deletions.end(obj)
 		r.forget(ctx, name)
 		return ctrl.Result{}, nil
 	}
@@ -38,7 +41,7 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		return r.removeFinalizer(ctx, obj, left)
 	}
 	out := outcomeOf(err)
-	remaining := r.deletions.remaining(obj.UID, r.waitsForItsTurn(obj, out))
+	remaining := r.deletions.remaining(obj, r.waitsForItsTurn(obj, out))
 	if out.class == parked {
 		out.message = "its turn at the hub did not come in time"
 	}
@@ -94,7 +97,7 @@ func (r *deviceTwinReconciler) removeFinalizer(ctx context.Context, obj *v1alpha
 	if client.IgnoreNotFound(err) != nil {
 		return r.report.next(ctx, outcomeOf(err), 0)
 	}
-	r.deletions.forget(obj.UID)
+	r.deletions.end(obj)
 	r.forget(ctx, client.ObjectKeyFromObject(obj))
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
 		return ctrl.Result{}, nil // nothing was asked for

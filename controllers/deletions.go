@@ -6,6 +6,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
 
 // deletions count for how long each deleted object could not be cleaned up behind,
@@ -16,39 +19,63 @@ type deletions struct {
 	timeout time.Duration
 
 	mu    sync.Mutex
-	spent map[types.UID]deletion
+	known map[types.NamespacedName]deletion
 }
 
 // deletion is what an object has spent of its time until it was looked at last.
 type deletion struct {
+	uid   types.UID
 	spent time.Duration
 	last  time.Time
 	// counts tells that the time since then counts.
 	counts bool
+	// over tells that the finalizer was removed: the cache may show it for a while.
+	over bool
 }
 
 func newDeletions(c clock.PassiveClock, timeout time.Duration) *deletions {
-	return &deletions{clock: c, timeout: timeout, spent: map[types.UID]deletion{}}
+	return &deletions{clock: c, timeout: timeout, known: map[types.NamespacedName]deletion{}}
+}
+
+// of has to be called with the lock held.
+func (d *deletions) of(obj *v1alpha1.DeviceTwin) deletion {
+	if known := d.known[client.ObjectKeyFromObject(obj)]; known.uid == obj.UID {
+		return known
+	}
+	return deletion{uid: obj.UID}
 }
 
 // remaining is how long an object may still wait. turn tells that it waits for its
 // turn alone from now on.
-func (d *deletions) remaining(uid types.UID, turn bool) time.Duration {
+func (d *deletions) remaining(obj *v1alpha1.DeviceTwin, turn bool) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock.Now()
-	known := d.spent[uid]
+	now, known := d.clock.Now(), d.of(obj)
 	if known.counts {
 		known.spent += now.Sub(known.last)
 	}
 	known.last, known.counts = now, !turn
-	d.spent[uid] = known
+	d.known[client.ObjectKeyFromObject(obj)] = known
 	return d.timeout - known.spent
 }
 
-// forget drops an object that is gone.
-func (d *deletions) forget(uid types.UID) {
+// end notes that an object's finalizer was removed.
+func (d *deletions) end(obj *v1alpha1.DeviceTwin) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.spent, uid)
+	d.known[client.ObjectKeyFromObject(obj)] = deletion{uid: obj.UID, over: true}
+}
+
+// over tells whether an object's finalizer was removed.
+func (d *deletions) over(obj *v1alpha1.DeviceTwin) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.of(obj).over
+}
+
+// forget drops an object that is gone.
+func (d *deletions) forget(name types.NamespacedName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.known, name)
 }

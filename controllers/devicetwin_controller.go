@@ -73,6 +73,7 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		obj.Namespace, obj.Name = req.Namespace, req.Name
 		r.wentAlone(ctx, &obj)
 		r.forget(ctx, req.NamespacedName)
+		r.deletions.forget(req.NamespacedName)
 	}
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -161,7 +162,6 @@ func (r *deviceTwinReconciler) forget(ctx context.Context, name types.Namespaced
 	r.turns.served(name)
 	if uid := r.claims.release(ctx, name); uid != "" {
 		r.settled.forget(uid)
-		r.deletions.forget(uid)
 		r.flights.forget(uid)
 		r.contention.forget(uid)
 		r.guards.gone(uid)

@@ -53,6 +53,42 @@ func (w *world) ready(conn string) int {
 	return n
 }
 
+// TestAMassDeletionLeavesNothingBehind: however many objects are deleted at once, and
+// however long their turns take at the declared rate, a hub that answers is cleaned up.
+func TestAMassDeletionLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	const n = 60
+	var ids []string
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("w%02d", i))
+	}
+	w := newWorld(t, func(w *world) {
+		w.hubOptions.Devices = ids
+		w.options.DeletionTimeout, w.options.RetryInterval = 2*time.Second, time.Minute
+	})
+	conn := w.connect()
+	for _, id := range ids {
+		obj := w.twin(id, id, `{"a":1}`, "")
+		obj.Spec.DeletionPolicy = v1alpha1.DeletionClear
+		w.create(obj)
+	}
+	w.Eventually(func() int { return w.ready("hub") }, patience).Should(Equal(n))
+	w.edit(conn, func() { // 10 changes a second, of which 25 may come at once
+		conn.Spec.Tier, conn.Spec.Budget.RatePercent = v1alpha1.Tier{SKU: v1alpha1.SKUS1, Units: 1}, 20
+	})
+	w.awaitReady(conn)
+	w.Expect(w.client.DeleteAllOf(w.ctx, &v1alpha1.DeviceTwin{}, client.InNamespace(w.ns))).To(Succeed())
+	w.Eventually(func() int {
+		var left v1alpha1.DeviceTwinList
+		w.Expect(w.client.List(w.ctx, &left, client.InNamespace(w.ns))).To(Succeed())
+		return len(left.Items)
+	}, patience).Should(BeZero())
+	for _, id := range ids {
+		w.Expect(w.tags(id)).To(Equal("{}"), id)
+	}
+	w.Expect(w.eventReasons()).NotTo(ContainElement(HavePrefix("LeftBehind")))
+}
+
 // another starts a hub beside the test's own, and declares it.
 func (w *world) another(name string) (*v1alpha1.HubConnection, *hubemulator.Server) {
 	w.Helper()

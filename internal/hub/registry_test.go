@@ -47,6 +47,17 @@ func TestIdentitiesAreCreatedOnceAndDeletedUnderTheirETag(t *testing.T) {
 
 			_, err = s.CreateIdentity(t.Context(), test.id, test.credentials)
 			g.Expect(asError(t, err).Reason).To(Equal(ReasonAlreadyExists))
+			updated, err := s.UpdateIdentity(t.Context(), test.id, created.ETag, keys)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(updated.Credentials).To(Equal(keys))
+			g.Expect(updated.GenerationID).To(Equal(created.GenerationID), "it is the same one")
+			for etag, reason := range map[string]Reason{"": ReasonRefused, created.ETag: ReasonPreconditionFailed} {
+				_, err = s.UpdateIdentity(t.Context(), test.id, etag, test.credentials)
+				g.Expect(asError(t, err).Reason).To(Equal(reason))
+			}
+			created, err = s.UpdateIdentity(t.Context(), test.id, updated.ETag, test.credentials)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(created.Credentials).To(Equal(test.credentials))
 			g.Expect(asError(t, s.DeleteIdentity(t.Context(), test.id, "")).Reason).To(Equal(ReasonRefused), "never without an etag")
 			g.Expect(asError(t, s.DeleteIdentity(t.Context(), test.id, "MQ==")).Reason).To(Equal(ReasonPreconditionFailed))
 			g.Expect(s.DeleteIdentity(t.Context(), test.id, created.ETag)).To(Succeed())
