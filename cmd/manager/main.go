@@ -94,7 +94,7 @@ func parse() (options, zap.Options) {
 		"label selector, such as iothub.devicetwin.io/shard=a, of the HubConnections, DeviceTwins and TwinQueries to keep: a shard of the fleet, with a Lease of its own. "+
 			"No two shards may overlap, and all HubConnections of one hub have to be in one; see docs/sharding.md. Empty keeps all")
 	flag.StringVar(&opts.hostSuffixes, "allowed-host-suffixes", strings.Join(hub.DefaultAllowedHostSuffixes(), ","),
-		"comma-separated host names, or suffixes that begin with a dot, which connection strings may name; no token is made for any other host")
+		"comma-separated host names that HubConnections may name, each alone, or suffixes that begin with a dot, for the names below; no token is made for any other host")
 	flag.IntVar(&opts.workers, "workers", 64, "objects of each kind to work on at the same time; at most a quarter of them talk to one hub")
 	flag.DurationVar(&opts.deletionTimeout, "deletion-timeout", 10*time.Minute,
 		"how long to try to clean the hub up behind a deleted DeviceTwin of deletionPolicy Clear or Delete; then it is let go")

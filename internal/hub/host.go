@@ -2,6 +2,7 @@ package hub
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -51,16 +52,17 @@ func notHostCharacter(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
 }
 
-// hostAllowed is true when the host, its port aside, is one of the suffixes or lies below one.
+// hostAllowed is true when the host, its port aside, lies below a suffix that begins with a dot, or is one that does not:
+// to allow one name must not allow those that others may have below it.
 func hostAllowed(host string, suffixes []string) bool {
 	name, _, _ := strings.Cut(host, ":")
-	for _, suffix := range suffixes {
+	return slices.ContainsFunc(suffixes, func(suffix string) bool {
 		suffix = strings.ToLower(strings.TrimSpace(suffix))
-		if name == suffix || strings.HasSuffix(name, "."+strings.TrimPrefix(suffix, ".")) {
-			return true
+		if strings.HasPrefix(suffix, ".") {
+			return strings.HasSuffix(name, suffix)
 		}
-	}
-	return false
+		return name == suffix
+	})
 }
 
 func hostNotAllowed(host string, suffixes []string) *Error {

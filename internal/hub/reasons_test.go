@@ -232,7 +232,7 @@ func TestUnreachableHosts(t *testing.T) {
 		"no-such-hub.invalid":                    {ReasonUnknownHost, "check HostName"},
 		strings.TrimPrefix(plain.URL, "http://"): {ReasonUnexpectedAnswer, "not TLS"},
 	} {
-		s := mustOpen(t, Config{ConnectionString: connectionTo(host), AllowedHostSuffixes: []string{"127.0.0.1", "invalid"}})
+		s := mustOpen(t, Config{ConnectionString: connectionTo(host), AllowedHostSuffixes: []string{"127.0.0.1", ".invalid"}})
 		_, err := s.PatchTwin(t.Context(), ID{Device: "d1"}, "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
 		own := asError(t, err)
 		g.Expect(own.Reason).To(Equal(want.reason), "%s: %v: %v", host, err, own.Unwrap())

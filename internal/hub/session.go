@@ -64,7 +64,7 @@ type Config struct {
 	CABundle []byte
 
 	// AllowedHostSuffixes limits the hosts that may receive the credential. ".example.com" allows the names below
-	// example.com, "example.com" that name as well. Without any, no host is allowed.
+	// example.com and not that name, "example.com" that name alone. Without any, no host is allowed.
 	AllowedHostSuffixes []string
 
 	// Limits are how much of the hub may be used; those of a whole S1 hub where they are not set. When several
