@@ -117,3 +117,47 @@ func TestSlowAnswersSlowTheirClassDown(t *testing.T) {
 	y.Answered(Answer{Class: Updates, Status: 200, Took: 900 * time.Millisecond})
 	y.Expect(y.Rate(Updates).Factor).To(Equal(1.0), "what was a minute ago does not count")
 }
+
+// TestOneRequestTriesAfterARefusal: a hub, or a proxy, that asks for a day stops nothing
+// for longer than a minute, and is not met by a burst then.
+func TestOneRequestTriesAfterARefusal(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{ReadsPerSecond: 40}, 0)
+	y.Answered(Answer{Class: Reads, Status: 429, RetryAfter: 24 * time.Hour})
+	y.Expect(y.paused(Reads)).To(Equal(maxPause))
+	names := []string{"a", "b", "c"}
+	for _, name := range names {
+		y.Expect(y.ask(name, 0, Look)).To(BeNil())
+	}
+	tries := func() *Grant {
+		y.Expect(y.woken).To(HaveLen(1), "one alone")
+		var key string
+		var priority int
+		_, err := fmt.Sscan(<-y.woken, &key, &priority)
+		y.Expect(err).NotTo(HaveOccurred())
+		return y.mustAsk(key, Look)
+	}
+	y.after(maxPause)
+	grant := tries()
+	y.Expect(grant.use(Reads)).To(BeTrue())
+	y.after(3 * time.Second)
+	y.Answered(Answer{Class: Reads, Status: 200, Took: 4 * time.Second}) // asked before the trial
+	y.Expect(y.woken).To(BeEmpty())
+
+	// Refused again: the next pause, and the next try.
+	y.Answered(Answer{Class: Reads, Status: 429, RetryAfter: 3 * time.Second})
+	grant.Done()
+	y.after(3*time.Second + 200*time.Millisecond) // no token came in during the pause
+	grant = tries()
+	y.after(trialPatience - time.Millisecond)
+	y.Expect(y.woken).To(BeEmpty())
+	grant.Done()
+	y.Expect(y.woken).To(HaveLen(1), "one that did not ask lets another one try")
+	grant = tries()
+	y.Expect(grant.use(Reads)).To(BeTrue())
+	y.after(time.Second)
+	y.Expect(y.ask("d", 0, Look)).To(BeNil())
+	y.Answered(Answer{Class: Reads, Status: 404, Took: time.Second})
+	y.after(time.Second)
+	y.Expect(y.woken).To(HaveLen(1), "at its rate from now on")
+}

@@ -94,8 +94,9 @@ func capture(c clock.PassiveClock) middleware {
 	}
 }
 
-// maxRetryAfter bounds how long an answer can make us wait.
-const maxRetryAfter = time.Hour
+// maxRetryAfter bounds how long an answer can make us wait. IoT Hub throttles by the second and by the minute, and sends no
+// Retry-After; something on the way that asks for a day must not stop a hub for one.
+const maxRetryAfter = time.Minute
 
 // parseRetryAfter reads a Retry-After header, seconds or a date; what cannot be read counts as absent.
 func parseRetryAfter(text string, now time.Time) time.Duration {
