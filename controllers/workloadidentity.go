@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -58,9 +57,9 @@ func (i identities) assertion(ctx context.Context, namespace, account string) (s
 	answer, err := i.kube.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return "", errors.New("the ServiceAccount does not exist: create it, or correct spec.auth.workloadIdentity.serviceAccountName")
+		return "", &hub.AssertionRefusedError{Why: "the ServiceAccount does not exist: create it, or correct spec.auth.workloadIdentity.serviceAccountName"}
 	case apierrors.IsForbidden(err):
-		return "", errors.New("the manager may not ask for one: allow it to create serviceaccounts/token of this name in this namespace")
+		return "", &hub.AssertionRefusedError{Why: "the manager may not ask for one: allow it to create serviceaccounts/token of this name in this namespace"}
 	case err != nil:
 		return "", fmt.Errorf("the API server gave none: %w", err)
 	}

@@ -89,10 +89,10 @@ func unexpectedStatus(status int) string {
 }
 
 // statusReason tells the reason from an answer's status and IoT Hub's own code. A refusal without a code is not one of
-// IoT Hub's: something on the way gave it, and it says nothing about the device or the change.
+// IoT Hub's: something on the way gave it, and it says nothing about the credential, the device or the change.
 func statusReason(status int, code string) Reason {
 	switch {
-	case status == http.StatusUnauthorized:
+	case status == http.StatusUnauthorized && code != "":
 		return ReasonUnauthorized
 	case status == http.StatusTooManyRequests:
 		return ReasonThrottled
@@ -122,6 +122,8 @@ func forbiddenReason(code string) Reason {
 		return ReasonQuotaExceeded
 	case "DeviceModelMaxPropertiesExceeded":
 		return ReasonRefused
+	case "":
+		return ReasonUnexpectedAnswer
 	}
 	return ReasonForbidden
 }
@@ -142,7 +144,7 @@ func transportReason(err error) (Reason, string) {
 		if dns.IsNotFound {
 			return ReasonUnknownHost, "DNS knows no such name"
 		}
-		return ReasonUnknownHost, "DNS gave no answer about the name"
+		return ReasonUnreachable, "DNS gave no answer about the name"
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return ReasonUnexpectedAnswer, "it is not TLS; check the port in HostName"

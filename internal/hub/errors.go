@@ -16,9 +16,9 @@ const (
 	ReasonHostNotAllowed Reason = "HostNotAllowed"
 	// ReasonInvalidCABundle: the CA bundle is not a list of PEM certificates.
 	ReasonInvalidCABundle Reason = "InvalidCABundle"
-	// ReasonUnauthorized: the hub does not accept the credential (401).
+	// ReasonUnauthorized: the hub does not accept the credential (401), or Entra ID does not sign its application in.
 	ReasonUnauthorized Reason = "Unauthorized"
-	// ReasonUnknownHost: the host name cannot be resolved.
+	// ReasonUnknownHost: DNS says that there is no such host name. When it says nothing the host is unreachable.
 	ReasonUnknownHost Reason = "UnknownHost"
 	// ReasonUntrustedCertificate: the host's certificate is not trusted, has expired or is for another name.
 	ReasonUntrustedCertificate Reason = "UntrustedCertificate"

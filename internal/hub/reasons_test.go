@@ -41,6 +41,8 @@ func TestReasonOfAnAnswer(t *testing.T) {
 		"throttled":            {refusal(429, "ThrottlingBacklogTimeout", "The request has been throttled."), ReasonThrottled, false, "later"},
 		"quota":                {refusal(403, "IotHubQuotaExceeded", "x"), ReasonQuotaExceeded, false, "midnight UTC"},
 		"too large":            {refusal(403, "DeviceModelMaxPropertiesExceeded", "'Properties.Desired' size should be less than 32768 bytes."), ReasonRefused, false, "32768 bytes"},
+		"a 401 of a proxy":     {page(401, html), ReasonUnexpectedAnswer, true, "not come from IoT Hub"},
+		"a 403 of a proxy":     {page(403, html), ReasonUnexpectedAnswer, true, "not come from IoT Hub"},
 		"basic tier":           {refusal(403, "OperationNotAvailableInCurrentTier", "x"), ReasonForbidden, false, "tier"},
 		"invalid":              {refusal(400, "ArgumentInvalid", "Property or Tag value should be maximum 4096 bytes. Error in Property/Tag a"), ReasonRefused, false, "maximum 4096 bytes. Error in Property/Tag a;"},
 		"a 400 of a proxy":     {page(400, html), ReasonUnexpectedAnswer, true, "proxies"},

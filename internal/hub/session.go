@@ -130,7 +130,7 @@ func open(cfg Config, turns *dispatch.Dispatcher) (*session, error) {
 	}
 	var signIn *tokens
 	if cfg.WorkloadIdentity != nil {
-		if signIn, err = newTokens(*cfg.WorkloadIdentity); err != nil {
+		if signIn, err = newTokens(*cfg.WorkloadIdentity, cfg.Clock); err != nil {
 			return nil, err
 		}
 	}

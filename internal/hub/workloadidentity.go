@@ -2,15 +2,19 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
+	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"k8s.io/utils/clock"
 )
 
 // hubScope is what Entra ID calls the service API of every IoT hub.
@@ -24,7 +28,8 @@ type WorkloadIdentity struct {
 	TenantID, ClientID string
 	// Subject is the service account, to name it in errors: system:serviceaccount:namespace:name.
 	Subject string
-	// Assertion returns a token of that service account for Entra ID. Its errors must not hold a token.
+	// Assertion returns a token of that service account for Entra ID. Its errors must not hold a token. One that is an
+	// AssertionRefusedError stays until a person changes something, any other may pass.
 	Assertion func(ctx context.Context) (string, error)
 	// AuthorityHost is where to sign in; empty means DefaultAuthorityHost. CABundle holds the PEM certificates to
 	// trust there instead of the system's.
@@ -32,13 +37,25 @@ type WorkloadIdentity struct {
 	CABundle      []byte
 }
 
+// AssertionRefusedError says that a service account's token is not to be had.
+type AssertionRefusedError struct {
+	// Why says what is missing, and what to do about it.
+	Why string
+}
+
+func (e *AssertionRefusedError) Error() string { return e.Why }
+
 // tokens gets an application's access tokens, and keeps them while they are good.
 type tokens struct {
 	identity   WorkloadIdentity
 	credential *azidentity.ClientAssertionCredential
+	clock      clock.PassiveClock
+	timeout    time.Duration
+	// turn holds who signs in: the library would have everyone else wait for it without an end.
+	turn chan struct{}
 }
 
-func newTokens(identity WorkloadIdentity) (*tokens, error) {
+func newTokens(identity WorkloadIdentity, c clock.PassiveClock) (*tokens, error) {
 	if identity.AuthorityHost == "" {
 		identity.AuthorityHost = DefaultAuthorityHost
 	}
@@ -46,7 +63,7 @@ func newTokens(identity WorkloadIdentity) (*tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tokens{identity: identity}
+	t := &tokens{identity: identity, clock: c, timeout: signInTimeout, turn: make(chan struct{}, 1)}
 	t.credential, err = azidentity.NewClientAssertionCredential(identity.TenantID, identity.ClientID, t.assertion,
 		&azidentity.ClientAssertionCredentialOptions{
 			ClientOptions: azcore.ClientOptions{
@@ -76,8 +93,21 @@ func (t *tokens) assertion(ctx context.Context) (string, error) {
 	return assertion, err
 }
 
-// token returns an access token. Its errors hold none.
+// signInTimeout bounds a sign-in, waiting for others of the same application included: Entra ID answers in a second or
+// not at all, and the caller holds a worker.
+const signInTimeout = 30 * time.Second
+
+// token returns an access token. Its errors hold none. One caller at a time signs in; those who wait for it are bound by
+// their own time.
 func (t *tokens) token(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return "", t.unanswered(ctx)
+	}
 	failure := &assertionFailure{}
 	token, err := t.credential.GetToken(context.WithValue(ctx, assertionFailureKey{}, failure),
 		policy.TokenRequestOptions{Scopes: []string{hubScope}})
@@ -85,18 +115,80 @@ func (t *tokens) token(ctx context.Context) (string, error) {
 	case err == nil:
 		return token.Token, nil
 	case failure.err != nil:
-		return "", &Error{Reason: ReasonUnauthorized, detail: fmt.Sprintf("no token of %s: %v", t.identity.Subject, failure.err), err: failure.err}
+		return "", t.unasserted(failure.err)
 	}
-	if _, refused := errors.AsType[*azidentity.AuthenticationFailedError](err); refused && entraCode.MatchString(err.Error()) {
-		return "", &Error{Reason: ReasonUnauthorized, detail: fmt.Sprintf(
-			"Entra ID refused application %s with %s; check clientId, tenantId and its federated credential for %s",
-			t.identity.ClientID, entraCode.FindString(err.Error()), t.identity.Subject)}
+	if failed, answered := errors.AsType[*azidentity.AuthenticationFailedError](err); answered && failed.RawResponse != nil {
+		return "", t.refused(failed.RawResponse)
 	}
-	return "", &Error{Reason: ReasonUnreachable, detail: "Entra ID gave no answer at " + t.identity.AuthorityHost, err: ctx.Err()}
+	return "", t.unanswered(ctx)
 }
 
-// entraCode is how Entra ID numbers its refusals.
-var entraCode = regexp.MustCompile(`AADSTS\d+`)
+func (t *tokens) unanswered(ctx context.Context) *Error {
+	return &Error{Reason: ReasonUnreachable, detail: "Entra ID gave no answer at " + t.identity.AuthorityHost, err: ctx.Err()}
+}
+
+// unasserted is the error of a sign-in for which there is no token of the service account.
+func (t *tokens) unasserted(err error) *Error {
+	e := &Error{Reason: ReasonUnreachable, detail: fmt.Sprintf("no token of %s: %v", t.identity.Subject, err), err: err}
+	if _, ok := errors.AsType[*AssertionRefusedError](err); ok {
+		e.Reason = ReasonUnauthorized
+	}
+	return e
+}
+
+// refused is the error of a sign-in that Entra ID answered with something else than a token.
+func (t *tokens) refused(answer *http.Response) *Error {
+	said := readSignInError(answer)
+	if said.final(answer.StatusCode) {
+		return &Error{Reason: ReasonUnauthorized, detail: fmt.Sprintf(
+			"Entra ID refused application %s with %s; check clientId, tenantId and its federated credential for %s",
+			t.identity.ClientID, said.number(), t.identity.Subject)}
+	}
+	return &Error{
+		Reason: ReasonUnreachable, RetryAfter: parseRetryAfter(answer.Header.Get("Retry-After"), t.clock.Now()),
+		detail: strings.TrimRight(fmt.Sprintf("Entra ID could not sign in at %s, with status %d %s", t.identity.AuthorityHost, answer.StatusCode, said.number()), " "),
+	}
+}
+
+// signInError is what Entra ID says about a sign-in that failed, in the form of OAuth 2.0.
+type signInError struct {
+	Kind  string `json:"error"`
+	Codes []int  `json:"error_codes"`
+}
+
+func readSignInError(answer *http.Response) (said signInError) {
+	body, err := runtime.Payload(answer)
+	if err != nil || json.Unmarshal(body, &said) != nil {
+		return signInError{}
+	}
+	return said
+}
+
+// number is how Entra ID numbers an error; "" when it did not.
+func (e signInError) number() string {
+	if len(e.Codes) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("AADSTS%d", e.Codes[0])
+}
+
+// final tells whether signing in again cannot help before a person changes something. Entra ID asks to decide by the kinds
+// of OAuth 2.0, since its numbers may change; they only speak against a kind here. What is not known passes.
+func (e signInError) final(status int) bool {
+	if status != http.StatusBadRequest && status != http.StatusUnauthorized && status != http.StatusForbidden || len(e.Codes) == 0 {
+		return false
+	}
+	switch e.Codes[0] {
+	case 90006, 90012, 90024, 90033, 90055: // documented as passing: a service of Entra ID's own, its time or its load
+		return false
+	}
+	switch e.Kind {
+	case "invalid_client", "unauthorized_client", "invalid_grant", "access_denied", "invalid_request", "invalid_scope",
+		"invalid_resource", "unsupported_grant_type":
+		return true
+	}
+	return false
+}
 
 // bearer puts an access token in place of the library's own signature.
 func bearer(t *tokens) middleware {
