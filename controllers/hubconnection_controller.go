@@ -81,11 +81,15 @@ func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	if out.class == succeeded {
 		out.message = "the hub answered an authenticated read"
 	}
+	had := r.standing(&conn, session)
+	out, doubted := r.judge(&conn, session, had, out)
 	released, err := r.writeStatus(ctx, &conn, session, out)
 	if err != nil {
 		return r.report.next(ctx, outcomeOf(err), r.probeEvery)
 	}
-	r.publish(ctx, &conn, session, out)
+	if !doubted {
+		r.publish(ctx, &conn, session, had, out)
+	}
 	if released {
 		r.connections.tell(ctx, req.NamespacedName)
 	}
@@ -201,7 +205,7 @@ func (r *hubConnectionReconciler) prove(ctx context.Context, key types.Namespace
 	if r.probes.fresh(key, session, now.Add(-r.probeEvery)) {
 		return nil
 	}
-	r.probes.forget(key)
+	r.probes.expire(key)
 	if err := session.Probe(ctx); err != nil {
 		return err
 	}
@@ -209,13 +213,12 @@ func (r *hubConnectionReconciler) prove(ctx context.Context, key types.Namespace
 	return nil
 }
 
-// publish tells the other controllers. An outage does not take away a session
-// that worked: who uses it meets the outage and says so.
-func (r *hubConnectionReconciler) publish(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome) {
+// publish tells the other controllers. An outage does not take a session away from
+// a hub that worked: who uses it meets the outage and says so.
+func (r *hubConnectionReconciler) publish(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, had standing, out outcome) {
 	key := client.ObjectKeyFromObject(conn)
 	now := connection{generation: conn.Generation, why: out.reason}
-	last, _ := r.connections.get(key)
-	if out.class == succeeded || (out.class == transient && last.session != nil && last.session == session) {
+	if had.keeps(session, out) {
 		now.session, now.why = session, ""
 	}
 	r.readBack.Serve(key, now.session, readback.Settings{

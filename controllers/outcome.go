@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
@@ -85,7 +86,7 @@ var hubOutcomes = map[hub.Reason]outcome{
 	hub.ReasonInvalidCABundle:           {class: stalled, reason: v1alpha1.ReasonInvalidCABundle},
 	hub.ReasonUnauthorized:              {class: stalled, reason: v1alpha1.ReasonUnauthorized},
 	hub.ReasonForbidden:                 {class: stalled, reason: v1alpha1.ReasonForbidden},
-	hub.ReasonUnknownHost:               {class: stalled, reason: v1alpha1.ReasonUnknownHost},
+	hub.ReasonUnknownHost:               {class: transient, reason: v1alpha1.ReasonUnknownHost},
 	hub.ReasonUntrustedCertificate:      {class: stalled, reason: v1alpha1.ReasonUntrustedCertificate},
 	hub.ReasonDeviceNotFound:            {class: stalled, reason: v1alpha1.ReasonDeviceNotFound, differs: true},
 	hub.ReasonRefused:                   {class: stalled, reason: v1alpha1.ReasonRefusedByHub, differs: true},
@@ -119,6 +120,10 @@ func outcomeOf(err error) outcome {
 		out, ok := hubOutcomes[refusal.Reason]
 		if !ok {
 			out = outcome{class: transient, reason: v1alpha1.ReasonHubError}
+		}
+		if _, heard := errors.AsType[*dispatch.BrokenError](err); heard && out.class != transient {
+			// What another one met is no fact about this one's credential.
+			out = outcome{class: transient, reason: v1alpha1.ReasonHubUnreachable}
 		}
 		out.message, out.err = bounded(refusal.Error()), err
 		out.retryAfter = max(out.retryAfter, refusal.RetryAfter)

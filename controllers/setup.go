@@ -188,7 +188,7 @@ func newReadBack(moved, failing *doorbell, probes *probes) *readback.Group {
 	return readback.NewGroup(clock.RealClock{}, readback.Told{
 		Moved: func(object types.NamespacedName) { moved.ring(object, priorityNews) },
 		Failing: func(hub types.NamespacedName) {
-			probes.forget(hub)
+			probes.expire(hub)
 			failing.ring(hub, priorityNews)
 		},
 	})
