@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -21,8 +20,13 @@ type askings struct {
 	// else asked the same.
 	answered func(types.NamespacedName)
 
+	// left is called for each question that no TwinQuery asks any more.
+	left func(question)
+
 	mu    sync.Mutex
 	known map[question]*asking
+	// asks is what each TwinQuery asks.
+	asks map[types.NamespacedName]question
 }
 
 // question is what a hub is asked.
@@ -46,21 +50,21 @@ type reply struct {
 type asking struct {
 	reply
 	asked time.Time // when the hub was asked, zero for never
-	used  time.Time
+	// users are how many TwinQueries ask it.
+	users int
 	// running tells that the hub is asked, and waiting who wants to know what it says.
 	running bool
 	waiting map[types.NamespacedName]struct{}
 }
 
-// forgetAfter is how long an answer that no TwinQuery uses is kept: twice the
-// longest interval of one.
-const forgetAfter = 48 * time.Hour
-
 // soonest is the shortest time to the next look at a query.
 const soonest = 100 * time.Millisecond
 
-func newAskings(c clock.PassiveClock, pages int, answered func(types.NamespacedName)) *askings {
-	return &askings{clock: c, pages: pages, answered: answered, known: map[question]*asking{}}
+func newAskings(c clock.PassiveClock, pages int, answered func(types.NamespacedName), left func(question)) *askings {
+	return &askings{
+		clock: c, pages: pages, answered: answered, left: left,
+		known: map[question]*asking{}, asks: map[types.NamespacedName]question{},
+	}
 }
 
 // answer returns the reply to a question, and when it was asked for: one that is not
@@ -69,6 +73,7 @@ func newAskings(c clock.PassiveClock, pages int, answered func(types.NamespacedN
 func (a *askings) answer(
 	q question, who types.NamespacedName, notOlder time.Duration, ask func(large bool) (reply, error),
 ) (reply, time.Time, error) {
+	a.use(who, q)
 	one, free := a.begin(q, who)
 	if !free {
 		return reply{}, time.Time{}, errUnseen
@@ -86,19 +91,59 @@ func (a *askings) answer(
 	return said, now, nil
 }
 
+// use notes what a TwinQuery asks from now on. The reply to what it asked before goes
+// with its last user.
+func (a *askings) use(who types.NamespacedName, q question) {
+	a.mu.Lock()
+	before, asked := a.asks[who]
+	if asked && before == q {
+		a.mu.Unlock()
+		return
+	}
+	over := asked && a.leave(who, before)
+	one := a.known[q]
+	if one == nil {
+		one = &asking{waiting: map[types.NamespacedName]struct{}{}}
+		a.known[q] = one
+	}
+	one.users++
+	a.asks[who] = q
+	a.mu.Unlock()
+	if over {
+		a.left(before)
+	}
+}
+
+// forget drops a TwinQuery that is gone, or that asks nothing any more.
+func (a *askings) forget(who types.NamespacedName) {
+	a.mu.Lock()
+	q, asked := a.asks[who]
+	over := asked && a.leave(who, q)
+	a.mu.Unlock()
+	if over {
+		a.left(q)
+	}
+}
+
+// leave tells whether that was the last one to ask a question. It has to be called with
+// the lock held.
+func (a *askings) leave(who types.NamespacedName, q question) bool {
+	delete(a.asks, who)
+	one := a.known[q]
+	delete(one.waiting, who)
+	one.users--
+	if one.users == 0 {
+		delete(a.known, q)
+	}
+	return one.users == 0
+}
+
 // begin returns a question for its caller alone, until end; or false, and wakes him
 // after it.
 func (a *askings) begin(q question, who types.NamespacedName) (one *asking, free bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.clock.Now()
 	one = a.known[q]
-	if one == nil {
-		maps.DeleteFunc(a.known, func(_ question, old *asking) bool { return !old.running && now.Sub(old.used) > forgetAfter })
-		one = &asking{waiting: map[types.NamespacedName]struct{}{}}
-		a.known[q] = one
-	}
-	one.used = now
 	if one.running {
 		one.waiting[who] = struct{}{}
 		return nil, false

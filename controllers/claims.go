@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -15,9 +16,10 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
 
-// claims decide which of several DeviceTwins of one twin keeps it: the first to
-// be seen. Across a restart that stands in status.target; where a restore lost
-// it, the smallest UID wins, since creation times start anew then as well.
+// claims decide which of several DeviceTwins of one twin keeps it: one whose namespace
+// has a scope of its own for the device, and else the first to be seen. Across a
+// restart that stands in status.target; where a restore lost it, the smallest UID wins,
+// since creation times start anew then as well. One that never writes claims nothing.
 type claims struct {
 	client      client.Reader
 	connections *connections
@@ -30,7 +32,7 @@ type claims struct {
 	by   map[types.NamespacedName]string
 	// cleanUps are the DeviceTwins that the hub is to be cleaned up behind.
 	cleanUps map[types.NamespacedName]struct{}
-	// releases counts how often somebody let go, or was found gone.
+	// releases counts how often a claim ended, or a claimant was found gone.
 	releases uint64
 }
 
@@ -61,16 +63,23 @@ func (c *claims) take(ctx context.Context, obj *v1alpha1.DeviceTwin, host string
 	}
 	for {
 		holder, releases := c.holder(target)
-		if holder == (claim{}) {
-			var err error
-			if holder, err = c.elect(ctx, obj, own, target); err != nil {
-				return err
-			}
+		var err error
+		switch {
+		case holder == (claim{}):
+			holder, err = c.elect(ctx, obj, own, target)
+		case holder.name != own.name:
+			err = c.challenge(ctx, obj, holder, target)
+		}
+		if errors.Is(err, errWithdrawn) {
+			continue
+		}
+		if err != nil {
+			return err
 		}
 		if holder.name == own.name {
 			holder = own // not a namesake that was deleted
 		}
-		if holder, recorded := c.record(target, holder, own, releases); recorded {
+		if holder, recorded := c.record(ctx, target, holder, own, releases); recorded {
 			if holder != own {
 				return claimedBy(obj, holder)
 			}
@@ -100,6 +109,70 @@ func (c *claims) owed(name types.NamespacedName) bool {
 	return owed
 }
 
+// errWithdrawn says that the claim of another one was withdrawn.
+var errWithdrawn = errors.New("the claim was withdrawn")
+
+// challenge withdraws the claim of a holder that is gone, that may not or would not have
+// the twin any more, or that has no scope of its own for it while the challenger has:
+// that decides the same way in whatever order they are looked at.
+func (c *claims) challenge(ctx context.Context, obj *v1alpha1.DeviceTwin, holder claim, target string) error {
+	var kept v1alpha1.DeviceTwin
+	err := c.client.Get(ctx, holder.name, &kept)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading DeviceTwin %s, which keeps the twin: %w", holder.name, err)
+	}
+	if err == nil && kept.UID == holder.uid {
+		stands, err := c.competes(ctx, &kept, target, true)
+		if outcomeOf(err).class == unseen && err != nil {
+			return nil // it may well keep it: its hub was not looked at yet
+		}
+		if err != nil {
+			return err
+		}
+		if stands && !c.outranks(ctx, obj, &kept) {
+			return nil
+		}
+	}
+	c.withdraw(ctx, holder, target)
+	return errWithdrawn
+}
+
+// outranks tells whether a DeviceTwin has a scope of its own for its device, and another
+// one of that device has none.
+func (c *claims) outranks(ctx context.Context, obj, other *v1alpha1.DeviceTwin) bool {
+	return c.named(ctx, obj) && !c.named(ctx, other)
+}
+
+// named tells whether the HubConnection of a DeviceTwin lists a scope of its namespace
+// that covers its device, whether it is ready or not.
+func (c *claims) named(ctx context.Context, obj *v1alpha1.DeviceTwin) bool {
+	conn, err := c.connections.read(ctx, hubOf(obj))
+	return err == nil && scopeOf(conn, obj.Namespace).names(obj.Spec.DeviceID)
+}
+
+// withdraw ends a claim, unless it is another one by now, and wakes those who wait for it.
+func (c *claims) withdraw(ctx context.Context, holder claim, target string) {
+	c.mu.Lock()
+	held := c.held[target] == holder
+	if held {
+		c.drop(holder.name, target)
+		delete(c.cleanUps, holder.name)
+	}
+	c.mu.Unlock()
+	if held {
+		c.tell(ctx, types.NamespacedName{}, target) // the holder too has to be told
+	}
+}
+
+// drop has to be called with the lock held.
+func (c *claims) drop(name types.NamespacedName, target string) {
+	c.releases++
+	delete(c.held, target)
+	if c.by[name] == target {
+		delete(c.by, name)
+	}
+}
+
 func (c *claims) keepsAnother(name types.NamespacedName, target string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,18 +188,29 @@ func (c *claims) holder(target string) (holder claim, releases uint64) {
 }
 
 // record notes for a claimant who keeps a twin, and returns who does. It reports false when
-// that may have changed since the given number of releases: nobody would ever release for
-// one that went before it was recorded.
-func (c *claims) record(target string, holder, own claim, releases uint64) (claim, bool) {
+// that may have changed since the given number of releases: nothing would ever release for
+// one that went before it was recorded. What the holder kept before, on another host, it
+// keeps no more.
+func (c *claims) record(ctx context.Context, target string, holder, own claim, releases uint64) (claim, bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if now, taken := c.held[target]; taken && now.name != own.name {
+		c.mu.Unlock()
 		return now, true // it may have been faster
 	}
 	if holder.name != own.name && c.releases != releases {
+		c.mu.Unlock()
 		return claim{}, false
 	}
+	before, kept := c.by[holder.name]
+	moved := kept && before != target
+	if moved {
+		c.drop(holder.name, before)
+	}
 	c.held[target], c.by[holder.name] = holder, target
+	c.mu.Unlock()
+	if moved {
+		c.tell(ctx, holder.name, before)
+	}
 	return holder, true
 }
 
@@ -158,15 +242,28 @@ func (c *claims) elect(ctx context.Context, obj *v1alpha1.DeviceTwin, own claim,
 	if err != nil {
 		return claim{}, err
 	}
-	winner, recorded := own, obj.Status.Target == target
+	winner := obj
 	for i := range rivals {
-		rival := claim{client.ObjectKeyFromObject(&rivals[i]), rivals[i].UID}
-		holds := rivals[i].Status.Target == target
-		if holds && !recorded || holds == recorded && rival.uid < winner.uid {
-			winner, recorded = rival, holds
+		if c.before(ctx, &rivals[i], winner, target) {
+			winner = &rivals[i]
 		}
 	}
-	return winner, nil
+	if winner == obj {
+		return own, nil
+	}
+	return claim{client.ObjectKeyFromObject(winner), winner.UID}, nil
+}
+
+// before tells which of two DeviceTwins comes first: the one that is named by a scope,
+// the one that kept the twin already, the one of the smaller UID.
+func (c *claims) before(ctx context.Context, a, b *v1alpha1.DeviceTwin, target string) bool {
+	if named := c.named(ctx, a); named != c.named(ctx, b) {
+		return named
+	}
+	if recorded := a.Status.Target == target; recorded != (b.Status.Target == target) {
+		return recorded
+	}
+	return a.UID < b.UID
 }
 
 // rivals are the other DeviceTwins of the same twin that may use its hub, through
@@ -182,7 +279,7 @@ func (c *claims) rivals(ctx context.Context, obj *v1alpha1.DeviceTwin, target st
 		if rival.UID == obj.UID || leaving(rival, target) {
 			continue
 		}
-		competes, err := c.competes(ctx, rival, target)
+		competes, err := c.competes(ctx, rival, target, rival.Status.Target == target)
 		if err != nil {
 			return nil, err
 		}
@@ -209,16 +306,19 @@ func (c *claims) successor(ctx context.Context, obj *v1alpha1.DeviceTwin, target
 	}
 	var first *v1alpha1.DeviceTwin
 	for i := range rivals {
-		if rivals[i].DeletionTimestamp.IsZero() && (first == nil || rivals[i].UID < first.UID) {
+		if rivals[i].DeletionTimestamp.IsZero() && (first == nil || c.before(ctx, &rivals[i], first, target)) {
 			first = &rivals[i]
 		}
 	}
 	return first, nil
 }
 
-// competes tells whether a DeviceTwin keeps a target, or would take it.
-func (c *claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, target string) (bool, error) {
-	recorded := rival.Status.Target == target
+// competes tells whether a DeviceTwin keeps a target, as recorded says it did, or would
+// take it.
+func (c *claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, target string, recorded bool) (bool, error) {
+	if !claimsTwin(rival) {
+		return false, nil
+	}
 	found, err := c.connections.resolve(ctx, rival.Namespace, rival.Spec.HubRef)
 	if err == nil {
 		admitted := found.scope.admit(rival.Spec.DeviceID) == nil
@@ -232,7 +332,21 @@ func (c *claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, targe
 	return recorded && out.reason == v1alpha1.ReasonHubNotReady, nil
 }
 
-// release gives up what an object keeps, and wakes whoever waits for it. It returns
+// claimsTwin tells whether a DeviceTwin writes to its twin, or has something there that
+// it wrote: one that only shows the twin keeps it from no other one.
+func claimsTwin(obj *v1alpha1.DeviceTwin) bool { return writes(obj) || wrote(obj) }
+
+// writes tells whether what a DeviceTwin declares may ever be written. Of one that is
+// not valid that is not known.
+func writes(obj *v1alpha1.DeviceTwin) bool {
+	if obj.Spec.Registration == v1alpha1.RegistrationCreate {
+		return true
+	}
+	declared, err := declaredBy(obj)
+	return err != nil || declared.Policies.Write(declared.Document)
+}
+
+// release gives up what an object keeps, and wakes those who wait for it. It returns
 // the UID of the object that kept it, "" when none did.
 func (c *claims) release(ctx context.Context, name types.NamespacedName) types.UID {
 	c.mu.Lock()
@@ -246,9 +360,14 @@ func (c *claims) release(ctx context.Context, name types.NamespacedName) types.U
 	if !kept {
 		return ""
 	}
-	news := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	c.tell(ctx, name, target)
+	return holder.uid
+}
+
+// tell wakes the DeviceTwins of a target's device, but for the one that gave it up.
+func (c *claims) tell(ctx context.Context, by types.NamespacedName, target string) {
+	news := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: by.Namespace, Name: by.Name}}
 	_, id, _ := strings.Cut(target, "/")
 	news.Spec.DeviceID, news.Spec.ModuleID, _ = strings.Cut(id, "/")
 	send(ctx, c.released, news)
-	return holder.uid
 }

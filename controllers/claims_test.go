@@ -299,3 +299,71 @@ func TestASuspendedTwinKeepsWhatItWroteJustBefore(t *testing.T) {
 	w.create(second)
 	w.await(second, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
 }
+
+// TestAScopeOfItsOwnBeatsASquatter: whoever came first, and after a restart.
+func TestAScopeOfItsOwnBeatsASquatter(t *testing.T) {
+	t.Parallel()
+	tenant := testenv.Namespace(t, newClient(t), nil)
+	w := newWorld(t, withNamespace(tenant), withPatience())
+	conn := w.connect()
+	w.edit(conn, func() {
+		conn.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
+		conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: tenant, DeviceIDPrefix: "d"}}
+	})
+	squatter := w.twin("squatter", "d1", `{"a":1}`, "") // the owner's namespace is not bound by the scopes of others
+	w.create(squatter)
+	w.awaitReady(squatter)
+	entitled := w.twin("entitled", "d1", `{"a":2}`, "")
+	entitled.Namespace, entitled.Spec.HubRef.Namespace = tenant, w.ns
+	w.create(entitled)
+	w.awaitReady(entitled)
+	w.await(squatter, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
+	w.Expect(squatter.Status.Target).To(BeEmpty())
+	w.Expect(w.tags("d1")).To(Equal(`{"a":2}`))
+
+	w.stop()
+	w.startManager()
+	w.visitTwin(squatter)
+	w.await(squatter, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
+	w.visitTwin(entitled)
+	w.awaitReady(entitled)
+	w.delete(entitled)
+	w.awaitReady(squatter)
+}
+
+// TestWhoNeverWritesKeepsNoOtherOneOut: both show the twin, and only one writes.
+func TestWhoNeverWritesKeepsNoOtherOneOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn := w.connect()
+	w.edit(conn, func() { conn.Spec.OwnerTag = &v1alpha1.OwnerTag{Name: "managedBy", Value: "cluster-a"} })
+	w.awaitReady(conn)
+	empty, observer := w.twin("empty", "d1", "", ""), w.twin("observer", "d1", `{"a":0}`, "")
+	observer.Spec.Policy = v1alpha1.PolicyObserve
+	for _, obj := range []*v1alpha1.DeviceTwin{empty, observer} {
+		w.create(obj)
+		w.awaitReady(obj)
+	}
+	w.Expect(w.tags("d1")).To(Equal("{}"), "not even the owner tag")
+	writer := w.twin("writer", "d1", `{"a":1}`, "")
+	w.create(writer)
+	w.awaitReady(writer)
+	w.Expect(w.tags("d1")).To(Equal(`{"a":1,"managedBy":"cluster-a"}`))
+	for _, obj := range []*v1alpha1.DeviceTwin{empty, observer} {
+		w.Eventually(func() string {
+			w.awaitReady(obj)
+			return obj.Status.ETag
+		}, patience).Should(Equal(writer.Status.ETag), "it shows what the writer wrote")
+		w.Expect(obj.Status.Target).To(BeEmpty())
+	}
+	writes := w.calls("updateTwin")
+
+	// What it declared is taken off, and the twin is anybody's.
+	w.edit(writer, func() { writer.Spec.Tags = nil })
+	w.Eventually(func() string { return w.tags("d1") }, patience).ShouldNot(ContainSubstring(`"a"`))
+	w.edit(empty, func() { empty.Spec.Tags = raw(`{"a":3}`) })
+	w.awaitReady(empty)
+	w.Expect(w.tags("d1")).To(ContainSubstring(`"a":3`))
+	w.Expect(w.calls("updateTwin")).To(BeNumerically("<=", writes+3))
+	w.checkConditions()
+}

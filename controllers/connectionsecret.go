@@ -74,15 +74,14 @@ func keepsSecret(obj *v1alpha1.DeviceTwin) bool {
 // secretGone tells whether the Secret of an object that is in step has to be made again.
 // It is looked for now and then, at the API server: the hub is asked only when it is gone.
 func (r *deviceTwinReconciler) secretGone(ctx context.Context, stored *stored, found resolved) (bool, error) {
-	uid := stored.obj.UID
-	if !keepsSecret(stored.obj) || !r.settled.secretDue(uid) {
+	if !keepsSecret(stored.obj) || !r.settled.secretDue(stored.obj) {
 		return false, nil
 	}
 	secret, err := r.registrar(stored, found.session).ownSecret(ctx)
 	if err != nil || secret == nil {
 		return true, err
 	}
-	r.settled.secretSeen(uid, found.spec.ReadBack.FullSweep())
+	r.settled.secretSeen(stored.obj, found.spec.ReadBack.FullSweep())
 	return false, nil
 }
 

@@ -78,6 +78,9 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if before := r.settled.of(req.NamespacedName); before != "" && before != obj.UID {
+		r.forget(ctx, req.NamespacedName) // a namesake that was deleted, which no visit saw gone
+	}
 	if !obj.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, &obj)
 	}
@@ -124,7 +127,7 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 // step: its next visit asks the hub, whatever the index shows.
 func (r *deviceTwinReconciler) next(ctx context.Context, obj *v1alpha1.DeviceTwin, out outcome, interval time.Duration) (ctrl.Result, error) {
 	if out.class == parked {
-		r.settled.undo(obj.UID)
+		r.settled.undo(obj)
 		return ctrl.Result{}, nil
 	}
 	return r.turns.next(ctx, r.report, client.ObjectKeyFromObject(obj), out, interval)
@@ -141,13 +144,13 @@ func (r *deviceTwinReconciler) remember(obj *v1alpha1.DeviceTwin, found resolved
 	}
 	switch {
 	case seen.idle:
-		return r.settled.due(obj.UID)
+		return r.settled.due(obj)
 	case out.class != succeeded:
-		r.settled.undo(obj.UID)
+		r.settled.undo(obj)
 		return 0
 	}
 	r.settled.note(obj, found, r.visitsOf(obj, found, seen))
-	return r.settled.due(obj.UID)
+	return r.settled.due(obj)
 }
 
 // known is what is known of an object's twin.
@@ -155,14 +158,23 @@ func (r *deviceTwinReconciler) known(obj *v1alpha1.DeviceTwin) *readback.Known {
 	return r.readBack.Of(client.ObjectKeyFromObject(obj))
 }
 
-// forget drops what is remembered of an object that is gone, and passes its twin on.
+// forget drops all that is remembered of an object that is gone, and passes its twin on.
 func (r *deviceTwinReconciler) forget(ctx context.Context, name types.NamespacedName) {
+	uid := r.settled.of(name)
+	r.giveUp(ctx, name)
+	r.settled.forget(name)
+	r.contention.forget(uid)
+	r.guards.gone(uid)
+	r.flights.forget(uid)
+}
+
+// giveUp passes the twin on of an object that may not use it, or is gone. What it wrote
+// may still be on its way.
+func (r *deviceTwinReconciler) giveUp(ctx context.Context, name types.NamespacedName) {
 	r.readBack.Untrack(name)
 	r.turns.withdraw(name)
 	r.turns.served(name)
 	if uid := r.claims.release(ctx, name); uid != "" {
-		r.settled.forget(uid)
-		r.flights.forget(uid)
 		r.contention.forget(uid)
 		r.guards.gone(uid)
 	}
@@ -209,8 +221,10 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct
 	if err != nil {
 		return found, sight{}, err
 	}
-	if errs := validation.WithOwner(&declared, found.spec.OwnerTag); len(errs) > 0 {
-		return found, sight{}, invalidTwin(validation.Text(errs))
+	if writes(obj) {
+		if errs := validation.WithOwner(&declared, found.spec.OwnerTag); len(errs) > 0 {
+			return found, sight{}, invalidTwin(validation.Text(errs))
+		}
 	}
 	push := r.push(stored, found, declared)
 	seen := sight{declared: declared, recordLost: r.recordLost(obj)}
@@ -256,7 +270,7 @@ func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, seen sigh
 		return seen, done
 	case !evidence.Known:
 		known.Want()
-	case r.settled.stale(push.obj.UID):
+	case r.settled.stale(push.obj):
 		known.Reread()
 	}
 	seen.idle = true
@@ -283,14 +297,24 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 	}
 	if err != nil {
 		if outcomeOf(err).class == stalled {
-			r.forget(ctx, client.ObjectKeyFromObject(obj))
+			r.giveUp(ctx, client.ObjectKeyFromObject(obj))
 		}
 		return resolved{}, err
+	}
+	name := client.ObjectKeyFromObject(obj)
+	if !claimsTwin(obj) {
+		if r.claims.kept(obj) != "" {
+			r.claims.release(ctx, name)
+		}
+		r.readBack.Join(name, found.key, idOf(obj))
+		return found, nil
 	}
 	if err := r.claims.take(ctx, obj, found.session.Host()); err != nil {
 		return resolved{}, err
 	}
-	r.readBack.Track(client.ObjectKeyFromObject(obj), found.key, idOf(obj))
+	if displaced := r.readBack.Track(name, found.key, idOf(obj)); displaced != (types.NamespacedName{}) {
+		r.moved.ring(displaced, priorityNews) // it is told of the twin no more
+	}
 	return found, nil
 }
 

@@ -26,7 +26,7 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	r.describeRecord(obj, seen)
 	obj.Status.ObservedGeneration = obj.Generation
 	obj.Status.LastHandledReconcileAt = handled(obj)
-	if out.class == stalled && keepsNothing(out.reason) {
+	if out.class == stalled && keepsNothing(out.reason) || found.session != nil && !claimsTwin(obj) {
 		obj.Status.Target = ""
 	} else {
 		// A visit that claimed the twin may have ended before its status was written.

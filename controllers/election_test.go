@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ const electionHost = "hub.azure-devices.net"
 func rivalTwin(name, uid string, change func(*v1alpha1.DeviceTwin)) *v1alpha1.DeviceTwin {
 	obj := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: name, UID: types.UID(uid)}}
 	obj.Spec.HubRef.Name, obj.Spec.DeviceID = "hub", "d1"
+	obj.Spec.Tags = &runtime.RawExtension{Raw: []byte(`{"a":1}`)}
 	if change != nil {
 		change(obj)
 	}
@@ -56,10 +58,14 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
 		"again":   {session: hostOnly{host: electionHost}},
 		"other":   {session: hostOnly{host: "other.azure-devices.net"}},
 		"scoped":  {session: hostOnly{host: electionHost}},
+		"named":   {session: hostOnly{host: electionHost}},
 		"unready": {why: v1alpha1.ReasonSecretNotFound},
 		"unseen":  nil,
 	} {
 		conn := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: name}}
+		if name == "named" {
+			conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: "plant", DeviceIDPrefix: "d"}}
+		}
 		if name == "scoped" {
 			conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: "plant", DeviceIDPrefix: "line7-"}}
 		}
@@ -96,6 +102,12 @@ func TestElections(t *testing.T) {
 			o.DeletionTimestamp, o.Finalizers, o.Status.Target = &now, []string{finalizer}, target
 		}
 	}
+	silent := func(and func(*v1alpha1.DeviceTwin)) func(*v1alpha1.DeviceTwin) {
+		return func(o *v1alpha1.DeviceTwin) {
+			o.Spec.Tags = nil
+			and(o)
+		}
+	}
 	for name, tt := range map[string]struct {
 		own, rival *v1alpha1.DeviceTwin
 		winner     string // "" where that is not known yet
@@ -123,7 +135,20 @@ func TestElections(t *testing.T) {
 		"recorded, through a hub not looked at yet": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", through("unseen", true)), ""},
 		"through a HubConnection that is gone":      {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("gone", true)), "own"},
 		"going, with something to clean up first":   {rivalTwin("own", "a", nil), rivalTwin("rival", "b", going(v1alpha1.CleanupFinalizer)), "rival"},
-		"going, held by somebody else's finalizer":  {rivalTwin("own", "b", nil), rivalTwin("rival", "a", going("example.com/hold")), "own"},
+		"out of a scope, and recorded":              {rivalTwin("own", "b", through("named", false)), rivalTwin("rival", "a", recorded), "own"},
+		"in a scope":                                {rivalTwin("own", "a", recorded), rivalTwin("rival", "b", through("named", false)), "rival"},
+		"in a scope, as own":                        {rivalTwin("own", "b", through("named", false)), rivalTwin("rival", "a", through("named", false)), "rival"},
+		"nothing declared":                          {rivalTwin("own", "b", nil), rivalTwin("rival", "a", silent(recorded)), "own"},
+		"nothing but observed": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", func(o *v1alpha1.DeviceTwin) {
+			o.Spec.Policy = v1alpha1.PolicyObserve
+		}), "own"},
+		"observed but for one leaf": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", func(o *v1alpha1.DeviceTwin) {
+			o.Spec.Policy, o.Spec.Policies = v1alpha1.PolicyObserve, []v1alpha1.PathPolicy{{Path: "tags.a", Policy: v1alpha1.PolicyInitialize}}
+		}), "rival"},
+		"nothing declared, and registered": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", silent(func(o *v1alpha1.DeviceTwin) {
+			o.Spec.Registration = v1alpha1.RegistrationCreate
+		})), "rival"},
+		"going, held by somebody else's finalizer": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", going("example.com/hold")), "own"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -266,4 +291,95 @@ func TestNobodyIsRecordedAfterItWent(t *testing.T) {
 		g.Expect(c.held[target].name).NotTo(Equal(keeper.name))
 		g.Expect(c.released).To(Receive(), "whoever was told to wait is woken")
 	}
+}
+
+// attended has what claims tell taken, and returns how often that was.
+func attended(t *testing.T, c *claims) func() int {
+	t.Helper()
+	var told atomic.Int32
+	c.released = make(chan event.GenericEvent)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range c.released {
+			told.Add(1)
+		}
+	}()
+	t.Cleanup(func() {
+		close(c.released)
+		<-ended
+	})
+	return func() int { return int(told.Load()) }
+}
+
+// TestAClaimIsChallenged: in memory, as after a restart, it stands only while its holder
+// may have the twin and would take it.
+func TestAClaimIsChallenged(t *testing.T) {
+	t.Parallel()
+	const target = electionHost + "/d1"
+	through := func(hub string) func(*v1alpha1.DeviceTwin) {
+		return func(o *v1alpha1.DeviceTwin) { o.Spec.HubRef.Name = hub }
+	}
+	for name, tt := range map[string]struct {
+		own, holder *v1alpha1.DeviceTwin
+		taken       bool
+	}{
+		"it stands":                         {rivalTwin("own", "a", nil), rivalTwin("holder", "b", nil), false},
+		"the holder is gone":                {rivalTwin("own", "b", nil), nil, true},
+		"the holder is a namesake":          {rivalTwin("own", "b", nil), rivalTwin("holder", "z", nil), true},
+		"its hub leads elsewhere":           {rivalTwin("own", "b", nil), rivalTwin("holder", "b", through("other")), true},
+		"its HubConnection is gone":         {rivalTwin("own", "b", nil), rivalTwin("holder", "b", through("gone")), true},
+		"its hub is not ready":              {rivalTwin("own", "a", nil), rivalTwin("holder", "b", through("unready")), false},
+		"its hub was not looked at":         {rivalTwin("own", "a", nil), rivalTwin("holder", "b", through("unseen")), false},
+		"it is out of scope":                {rivalTwin("own", "b", nil), rivalTwin("holder", "b", through("scoped")), true},
+		"it declares nothing any more":      {rivalTwin("own", "b", nil), rivalTwin("holder", "b", func(o *v1alpha1.DeviceTwin) { o.Spec.Tags = nil }), true},
+		"it is suspended":                   {rivalTwin("own", "a", nil), rivalTwin("holder", "b", func(o *v1alpha1.DeviceTwin) { o.Spec.Suspend = true }), false},
+		"own is in a scope":                 {rivalTwin("own", "b", through("named")), rivalTwin("holder", "b", nil), true},
+		"both are in a scope":               {rivalTwin("own", "a", through("named")), rivalTwin("holder", "b", through("named")), false},
+		"the holder is in a scope, own not": {rivalTwin("own", "a", nil), rivalTwin("holder", "b", through("named")), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			there := []*v1alpha1.DeviceTwin{tt.own}
+			if tt.holder != nil {
+				there = append(there, tt.holder)
+			}
+			c := electorate(t, there...)
+			told := attended(t, c)
+			holder := claim{types.NamespacedName{Namespace: "plant", Name: "holder"}, "b"}
+			c.held[target], c.by[holder.name] = holder, target
+			err := c.take(t.Context(), tt.own, electionHost)
+			if !tt.taken {
+				g.Expect(outcomeOf(err).reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
+				g.Expect(c.held[target]).To(Equal(holder))
+				return
+			}
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(c.held[target].name.Name).To(Equal("own"))
+			g.Expect(c.by).NotTo(HaveKey(holder.name))
+			g.Eventually(told).Should(Equal(1), "who kept it is told")
+		})
+	}
+}
+
+// TestNoClaimIsLeftOver where the winner of an election kept the twin of another host
+// before, and others wait for that one.
+func TestNoClaimIsLeftOver(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	const before = "old.azure-devices.net"
+	mover := rivalTwin("mover", "a", nil)
+	claimant := rivalTwin("claimant", "b", func(o *v1alpha1.DeviceTwin) { o.Spec.HubRef.Name = "again" })
+	c := electorate(t, mover, claimant)
+	told := attended(t, c)
+	g.Expect(c.take(t.Context(), mover, before)).To(Succeed()) // then its Secret leads elsewhere
+	g.Expect(outcomeOf(c.take(t.Context(), claimant, electionHost)).reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
+	g.Expect(c.held).NotTo(HaveKey(before + "/d1"))
+	g.Eventually(told).Should(Equal(1), "who waits for the twin of the other host is woken")
+	g.Expect(c.take(t.Context(), mover, electionHost)).To(Succeed())
+	c.release(t.Context(), client.ObjectKeyFromObject(mover))
+	c.release(t.Context(), client.ObjectKeyFromObject(claimant))
+	g.Expect(c.held).To(BeEmpty())
+	g.Expect(c.by).To(BeEmpty())
 }

@@ -39,6 +39,7 @@ type hubConnectionReconciler struct {
 	probeEvery   time.Duration
 	probes       *probes
 	uses         *uses
+	looks        *looks
 	failing      *doorbell // rung for hubs that stopped to answer
 }
 
@@ -110,6 +111,7 @@ func (r *hubConnectionReconciler) forget(ctx context.Context, key types.Namespac
 	r.sessions.Forget(key.String())
 	r.guards.forget(key)
 	r.readBack.Forget(key)
+	r.looks.forgetHub(key)
 	r.probes.forget(key)
 	r.uses.forget(key)
 	r.connections.forget(ctx, key)

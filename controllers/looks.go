@@ -2,11 +2,11 @@ package controllers
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -38,16 +38,24 @@ type looks struct {
 	mu    sync.Mutex
 	known map[question]*look
 	// hosts let one look at a time pass for each hub.
-	hosts map[string]chan struct{}
+	hosts map[string]*gate
 }
 
 // look is the last one for a question.
 type look struct {
+	// ctx ends when the question is not asked any more, or its hub is gone.
+	ctx     context.Context
+	stop    context.CancelFunc
 	running bool
-	wanted  bool      // again, by somebody who asked while it was running
+	wanted  bool      // again, by another one who asked while it was running
 	began   time.Time // of one that succeeded, zero for none
 	pages   int
-	used    time.Time
+}
+
+// gate lets one look at a time pass.
+type gate struct {
+	turn  chan struct{}
+	users int // looks that go on or wait
 }
 
 func newLooks(
@@ -56,7 +64,7 @@ func newLooks(
 ) *looks {
 	return &looks{
 		ctx: ctx, timers: timers, clock: c, reader: reader, found: found,
-		known: map[question]*look{}, hosts: map[string]chan struct{}{},
+		known: map[question]*look{}, hosts: map[string]*gate{},
 	}
 }
 
@@ -71,28 +79,67 @@ func (l *looks) Start(ctx context.Context) error {
 func (l *looks) look(asked finding, interval time.Duration, wanted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	q, now := asked.question, l.clock.Now()
-	one := l.known[q]
+	one := l.known[asked.question]
 	if one == nil {
-		maps.DeleteFunc(l.known, func(_ question, old *look) bool { return !old.running && now.Sub(old.used) > forgetAfter })
 		one = &look{}
-		l.known[q] = one
+		one.ctx, one.stop = context.WithCancel(l.ctx)
+		l.known[asked.question] = one
 	}
-	one.used = now
 	if one.running {
 		one.wanted = one.wanted || wanted
 		return
 	}
-	if l.ctx.Err() != nil || (!wanted && now.Sub(one.began) < one.every(interval)) {
+	if one.ctx.Err() != nil || (!wanted && l.clock.Since(one.began) < one.every(interval)) {
 		return
 	}
-	turn := l.hosts[asked.session.Host()]
-	if turn == nil {
-		turn = make(chan struct{}, 1)
-		l.hosts[asked.session.Host()] = turn
-	}
 	one.running = true
-	l.wait.Go(func() { l.inTurn(asked, one, turn) })
+	through := l.enter(asked.session.Host())
+	l.wait.Go(func() {
+		defer l.exit(asked.session.Host())
+		l.inTurn(asked, one, through.turn)
+	})
+}
+
+// enter returns the gate of a host. It has to be called with the lock held.
+func (l *looks) enter(host string) *gate {
+	through := l.hosts[host]
+	if through == nil {
+		through = &gate{turn: make(chan struct{}, 1)}
+		l.hosts[host] = through
+	}
+	through.users++
+	return through
+}
+
+func (l *looks) exit(host string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	through := l.hosts[host]
+	if through.users--; through.users == 0 {
+		delete(l.hosts, host)
+	}
+}
+
+// forget ends the looks for a question that no TwinQuery asks any more.
+func (l *looks) forget(q question) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if one := l.known[q]; one != nil {
+		one.stop()
+		delete(l.known, q)
+	}
+}
+
+// forgetHub ends the looks through a HubConnection that is gone.
+func (l *looks) forgetHub(key types.NamespacedName) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for q, one := range l.known {
+		if q.hub == key {
+			one.stop()
+			delete(l.known, q)
+		}
+	}
 }
 
 // every is how long it is to the next look at least. The intervals of the questions
@@ -106,16 +153,16 @@ func (l *looks) inTurn(asked finding, one *look, turn chan struct{}) {
 	select {
 	case turn <- struct{}{}:
 		defer func() { <-turn }()
-	case <-l.ctx.Done():
+	case <-one.ctx.Done():
 		return
 	}
 	began := l.clock.Now()
-	pages, err := l.members(asked, began)
-	if l.ctx.Err() != nil {
+	pages, err := l.members(one.ctx, asked, began)
+	if one.ctx.Err() != nil {
 		return // the error is our own end
 	}
 	if err != nil {
-		log.FromContext(l.ctx).Error(err, "who belongs to a TwinQuery is not told; it is asked again after its interval",
+		log.FromContext(one.ctx).Error(err, "who belongs to a TwinQuery is not told; it is asked again after its interval",
 			"hubConnection", asked.question.hub.String())
 	}
 	l.mu.Lock()
@@ -123,22 +170,22 @@ func (l *looks) inTurn(asked finding, one *look, turn chan struct{}) {
 		one.began, one.pages = began, pages
 	}
 	if one.wanted {
-		one.began, one.wanted = time.Time{}, false // by somebody who came too late for this one
+		one.began, one.wanted = time.Time{}, false // by another one who came too late for this one
 	}
 	l.mu.Unlock()
 	if pages > 0 {
-		_ = l.rest(asked.session) // it fails at our end only
+		_ = l.rest(one.ctx, asked.session) // it fails at our end only
 	}
 }
 
 // members tells who satisfies a condition, and returns how many pages that took.
-func (l *looks) members(asked finding, began time.Time) (pages int, err error) {
-	managed, err := l.managed(asked)
+func (l *looks) members(ctx context.Context, asked finding, began time.Time) (pages int, err error) {
+	managed, err := l.managed(ctx, asked)
 	if err != nil {
 		return 0, err
 	}
 	members := make([]string, 0, len(managed))
-	pages, err = l.pages(asked, managed, func(id hub.ID) {
+	pages, err = l.pages(ctx, asked, managed, func(id hub.ID) {
 		if i, known := slices.BinarySearchFunc(managed, id, hub.ID.Compare); known {
 			members = append(members, managed[i].String())
 		}
@@ -147,19 +194,19 @@ func (l *looks) members(asked finding, began time.Time) (pages int, err error) {
 		return pages, err
 	}
 	slices.Sort(members)
-	l.found(l.ctx, asked.question, slices.Clip(slices.Compact(members)), began)
+	l.found(ctx, asked.question, slices.Clip(slices.Compact(members)), began)
 	return pages, nil
 }
 
 // pages shows who satisfies a condition, and rests between the pages.
-func (l *looks) pages(asked finding, managed []hub.ID, seen func(hub.ID)) (pages int, err error) {
+func (l *looks) pages(ctx context.Context, asked finding, managed []hub.ID, seen func(hub.ID)) (pages int, err error) {
 	for i, selection := range selections(asked, managed) {
 		if i > 0 {
-			if err := l.rest(asked.session); err != nil {
+			if err := l.rest(ctx, asked.session); err != nil {
 				return pages, err
 			}
 		}
-		err := asked.session.FindIDs(l.ctx, selection, func(page []hub.ID) error {
+		err := asked.session.FindIDs(ctx, selection, func(page []hub.ID) error {
 			pages++
 			for _, id := range page {
 				seen(id)
@@ -167,7 +214,7 @@ func (l *looks) pages(asked finding, managed []hub.ID, seen func(hub.ID)) (pages
 			if len(page) < hub.PageRows || len(selection.Batch) > 0 && selection.From == hub.Devices {
 				return nil // it is the last one
 			}
-			return l.rest(asked.session)
+			return l.rest(ctx, asked.session)
 		})
 		if err != nil {
 			return pages, err
@@ -177,8 +224,8 @@ func (l *looks) pages(asked finding, managed []hub.ID, seen func(hub.ID)) (pages
 }
 
 // managed are the twins that have a DeviceTwin and may be selected, sorted.
-func (l *looks) managed(asked finding) ([]hub.ID, error) {
-	twins, err := twinsAt(l.ctx, l.reader, asked.question)
+func (l *looks) managed(ctx context.Context, asked finding) ([]hub.ID, error) {
+	twins, err := twinsAt(ctx, l.reader, asked.question)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +263,7 @@ func selections(asked finding, managed []hub.ID) []hub.Selection {
 
 // rest waits as long as a page has to last. It is longer on a day whose messages have to
 // last too.
-func (l *looks) rest(session hub.Session) error {
+func (l *looks) rest(ctx context.Context, session hub.Session) error {
 	d := session.Dispatcher()
 	pause := time.Duration(float64(time.Second) / (d.Rate(dispatch.Queries).PerSecond * lookShare))
 	timer := l.timers.NewTimer(pause * time.Duration(d.Stretch()))
@@ -224,7 +271,7 @@ func (l *looks) rest(session hub.Session) error {
 	select {
 	case <-timer.C():
 		return nil
-	case <-l.ctx.Done():
-		return l.ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

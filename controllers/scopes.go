@@ -40,6 +40,10 @@ func (s scope) admit(deviceID string) error {
 		"HubConnection %s does not let namespace %q use device %q: its owner can add it to spec.deviceScopes", s.key, s.namespace, deviceID))
 }
 
+// names tells whether a device is one that the scopes list for the namespace itself,
+// rather than one that they merely leave open.
+func (s scope) names(deviceID string) bool { return len(s.prefixes) > 0 && s.covers(deviceID) }
+
 func (s scope) covers(deviceID string) bool {
 	return !s.limited || slices.ContainsFunc(s.prefixes, func(prefix string) bool { return strings.HasPrefix(deviceID, prefix) })
 }

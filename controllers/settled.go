@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
@@ -21,12 +22,13 @@ type settled struct {
 	seed  maphash.Seed
 
 	mu    sync.Mutex
-	marks map[types.UID]settlement
+	marks map[types.NamespacedName]settlement
 }
 
 // settlement is what an object was brought into step with: the hash of a declaration, as
 // there is one for each object; 0 for none.
 type settlement struct {
+	uid         types.UID
 	declaration uint64
 	// recorded tells that the object had an ownership record.
 	recorded bool
@@ -61,7 +63,7 @@ type declaration struct {
 }
 
 func newSettled(c clock.PassiveClock) *settled {
-	return &settled{clock: c, seed: maphash.MakeSeed(), marks: map[types.UID]settlement{}}
+	return &settled{clock: c, seed: maphash.MakeSeed(), marks: map[types.NamespacedName]settlement{}}
 }
 
 func (s *settled) hash(d declaration) uint64 { return max(1, maphash.Comparable(s.seed, d)) }
@@ -76,9 +78,7 @@ func declarationOf(obj *v1alpha1.DeviceTwin, found resolved) declaration {
 // holds tells whether an object needs no visit, as far as is known without asking
 // the hub. What this process has not visited yet is taken from its status.
 func (s *settled) holds(obj *v1alpha1.DeviceTwin, found resolved) bool {
-	s.mu.Lock()
-	mark, ok := s.marks[obj.UID]
-	s.mu.Unlock()
+	mark, ok := s.mark(obj)
 	now := declarationOf(obj, found)
 	if !ok {
 		return saysSettled(obj, now)
@@ -93,7 +93,7 @@ func saysSettled(obj *v1alpha1.DeviceTwin, now declaration) bool {
 	synced := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionSynced)
 	return synced != nil && synced.Status == metav1.ConditionTrue && synced.ObservedGeneration == now.generation &&
 		meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) &&
-		status.Target == now.target && status.LastHandledReconcileAt == now.handled && status.ETag != ""
+		(status.Target == now.target || status.Target == "" && !claimsTwin(obj)) && status.LastHandledReconcileAt == now.handled && status.ETag != ""
 }
 
 // note remembers that an object was brought into step, and when it has to be looked at
@@ -101,64 +101,78 @@ func saysSettled(obj *v1alpha1.DeviceTwin, now declaration) bool {
 func (s *settled) note(obj *v1alpha1.DeviceTwin, found resolved, again visits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.marks[obj.UID] = settlement{declaration: s.hash(declarationOf(obj, found)), recorded: obj.Status.Record != "", visits: again}
+	s.marks[client.ObjectKeyFromObject(obj)] = settlement{uid: obj.UID, declaration: s.hash(declarationOf(obj, found)), recorded: obj.Status.Record != "", visits: again}
+}
+
+// mark is what is remembered of an object: nothing of a namesake that it replaced.
+func (s *settled) mark(obj *v1alpha1.DeviceTwin) (settlement, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mark, ok := s.marks[client.ObjectKeyFromObject(obj)]
+	if !ok || mark.uid != obj.UID {
+		return settlement{}, false
+	}
+	return mark, true
 }
 
 // due is when an object has to be visited although nothing moves, 0 for never.
-func (s *settled) due(uid types.UID) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.marks[uid].next(s.clock.Now())
+func (s *settled) due(obj *v1alpha1.DeviceTwin) time.Duration {
+	mark, _ := s.mark(obj)
+	return mark.next(s.clock.Now())
 }
 
 // stale tells whether a document of the twin has to be read again although it has not
 // moved.
-func (s *settled) stale(uid types.UID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at := s.marks[uid].reread
-	return !at.IsZero() && !s.clock.Now().Before(at)
+func (s *settled) stale(obj *v1alpha1.DeviceTwin) bool {
+	mark, _ := s.mark(obj)
+	return !mark.reread.IsZero() && !s.clock.Now().Before(mark.reread)
 }
 
 // secretDue tells whether it is time to look for the Secret of a registered device.
-func (s *settled) secretDue(uid types.UID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at := s.marks[uid].secret
-	return !at.IsZero() && !s.clock.Now().Before(at)
+func (s *settled) secretDue(obj *v1alpha1.DeviceTwin) bool {
+	mark, _ := s.mark(obj)
+	return !mark.secret.IsZero() && !s.clock.Now().Before(mark.secret)
 }
 
 // secretSeen notes that the Secret is there, and when to look again.
-func (s *settled) secretSeen(uid types.UID, again time.Duration) {
+func (s *settled) secretSeen(obj *v1alpha1.DeviceTwin, again time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if mark, ok := s.marks[uid]; ok {
+	name := client.ObjectKeyFromObject(obj)
+	if mark, ok := s.marks[name]; ok && mark.uid == obj.UID {
 		mark.secret = s.clock.Now().Add(again)
-		s.marks[uid] = mark
+		s.marks[name] = mark
 	}
 }
 
 // undo has an object visited again.
-func (s *settled) undo(uid types.UID) {
+func (s *settled) undo(obj *v1alpha1.DeviceTwin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.marks[uid] = settlement{recorded: s.marks[uid].recorded}
+	name := client.ObjectKeyFromObject(obj)
+	s.marks[name] = settlement{uid: obj.UID, recorded: s.marks[name].recorded && s.marks[name].uid == obj.UID}
+}
+
+// of is the UID of the object of a name that was visited last, "" for none.
+func (s *settled) of(name types.NamespacedName) types.UID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.marks[name].uid
 }
 
 // lostRecord tells whether an object that had an ownership record has none.
 func (s *settled) lostRecord(obj *v1alpha1.DeviceTwin) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.marks[obj.UID].lost(obj)
+	mark, _ := s.mark(obj)
+	return mark.lost(obj)
 }
 
 func (m settlement) lost(obj *v1alpha1.DeviceTwin) bool { return m.recorded && obj.Status.Record == "" }
 
 // forget drops an object that is gone.
-func (s *settled) forget(uid types.UID) {
+func (s *settled) forget(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.marks, uid)
+	delete(s.marks, name)
 }
 
 // visitsOf are when an object that is in step has to be looked at although nothing
@@ -173,6 +187,9 @@ func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found resolved
 	}
 	if seen.unsettled {
 		ask(flightTime)
+	}
+	if r.known(obj) == nil {
+		ask(found.spec.ReadBack.FullSweep()) // another object is told when the twin moves
 	}
 	if message, _ := r.contention.contended(obj.UID); message != "" {
 		ask(found.spec.ReadBack.Interval.Duration)

@@ -162,7 +162,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	}
 	queries.askings = newAskings(opts.Clock, opts.ListedPages, func(name types.NamespacedName) {
 		queries.turns.come.ring(name, queries.turns.marked(name, priorityReadBack))
-	})
+	}, looked.forget)
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs, outsiders: outside,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,
@@ -171,7 +171,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		identities: identities{kube: kube, entra: opts.Entra},
 		uses:       newUses(mgr.GetClient(), report, opts.UseInterval, readBack),
 		probeEvery: opts.ProbeInterval,
-		probes:     probes, failing: failing,
+		probes:     probes, failing: failing, looks: looked,
 	}
 	finalizers := &finalizerReconciler{client: mgr.GetClient()}
 	for _, add := range []func(ctrl.Manager, Options) error{finalizers.setup, twins.setup, queries.setup, connections.setup} {

@@ -61,6 +61,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	var obj v1alpha1.TwinQuery
 	err := r.client.Get(ctx, req.NamespacedName, &obj)
 	if apierrors.IsNotFound(err) || (err == nil && !obj.DeletionTimestamp.IsZero()) {
+		r.askings.forget(req.NamespacedName)
 		r.memberships.forget(ctx, req.NamespacedName)
 		r.turns.withdraw(req.NamespacedName)
 		r.turns.served(req.NamespacedName)
@@ -91,6 +92,9 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	r.report.conditions(&obj, out)
 	if err := r.report.write(ctx, r.client, before, &obj); err != nil {
 		return r.next(ctx, &obj, outcomeOf(err), interval)
+	}
+	if void(out) {
+		r.askings.forget(req.NamespacedName)
 	}
 	if out.class == succeeded || void(out) {
 		r.memberships.set(ctx, req.NamespacedName, found)

@@ -123,21 +123,39 @@ func (b *book) news(e *entry, row fingerprint, now time.Time) verdict {
 	return judged
 }
 
-// track notes that an object manages a twin.
-func (b *book) track(id hub.ID, name types.NamespacedName) {
+// track notes that an object manages a twin, and returns which one did until now.
+func (b *book) track(id hub.ID, name types.NamespacedName) (before types.NamespacedName) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.twins[id]; e == nil {
+	e := b.twins[id]
+	if e == nil {
 		b.twins[id] = &entry{name: name}
-	} else {
-		e.name = name
+		return types.NamespacedName{}
 	}
+	before, e.name = e.name, name
+	return before
 }
 
-func (b *book) untrack(id hub.ID) {
+// tracks tells whether an object is the one that is told of a twin.
+func (b *book) tracks(id hub.ID, name types.NamespacedName) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.twins[id]; e != nil {
+	e := b.twins[id]
+	return e != nil && e.name == name
+}
+
+// tracked tells whether any object is told of a twin.
+func (b *book) tracked(id hub.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.twins[id] != nil
+}
+
+// untrack forgets a twin, unless another object manages it by now.
+func (b *book) untrack(id hub.ID, name types.NamespacedName) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.twins[id]; e != nil && e.name == name {
 		b.take(e)
 		delete(b.twins, id)
 	}

@@ -118,25 +118,54 @@ func (g *Group) Forget(key types.NamespacedName) {
 	}
 }
 
-// Track notes that an object manages a twin; it managed no other one from now on.
-func (g *Group) Track(name, key types.NamespacedName, id hub.ID) {
+// Track notes that an object manages a twin; it managed no other one from now on. It returns the object that was told of
+// the twin until now, and is no more.
+func (g *Group) Track(name, key types.NamespacedName, id hub.ID) (displaced types.NamespacedName) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := place{key, id}
+	return g.track(name, place{key, id})
+}
+
+// Join is Track for an object that only shows a twin: it does so unless another object is told of it.
+func (g *Group) Join(name, key types.NamespacedName, id hub.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if b := g.at(key).book; b.tracked(id) && !b.tracks(id, name) {
+		g.untrack(name)
+		return
+	}
+	g.track(name, place{key, id})
+}
+
+// track has to be called with the lock held.
+func (g *Group) track(name types.NamespacedName, now place) (displaced types.NamespacedName) {
 	if before, ok := g.names[name]; ok && before != now {
-		g.at(before.hub).book.untrack(before.id)
+		g.untrack(name)
 	}
 	g.names[name] = now
-	g.at(key).book.track(id, name)
+	if before := g.at(now.hub).book.track(now.id, name); before != name {
+		delete(g.names, before)
+		return before
+	}
+	return types.NamespacedName{}
 }
 
 // Untrack notes that an object manages no twin any more.
 func (g *Group) Untrack(name types.NamespacedName) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if before, ok := g.names[name]; ok {
-		delete(g.names, name)
-		g.at(before.hub).book.untrack(before.id)
+	g.untrack(name)
+}
+
+// untrack has to be called with the lock held.
+func (g *Group) untrack(name types.NamespacedName) {
+	before, ok := g.names[name]
+	if !ok {
+		return
+	}
+	delete(g.names, name)
+	if f := g.hubs[before.hub]; f != nil {
+		f.book.untrack(before.id, name)
 	}
 }
 

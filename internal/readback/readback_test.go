@@ -51,7 +51,9 @@ func TestWhatIsManagedIsCountedByItsSource(t *testing.T) {
 	g.Expect(b.count(hub.Devices)).To(Equal(2))
 	g.Expect(b.count(hub.Modules)).To(Equal(1))
 	g.Expect(b.beginSweep(hub.Devices)).To(HaveLen(2))
-	b.untrack(hub.ID{Device: "a"})
+	b.untrack(hub.ID{Device: "a"}, types.NamespacedName{Name: "another"})
+	g.Expect(b.count(hub.Devices)).To(Equal(2), "it is of another object")
+	b.untrack(hub.ID{Device: "a"}, types.NamespacedName{Name: "a"})
 	g.Expect(b.count(hub.Devices)).To(Equal(1))
 }
 

@@ -45,6 +45,16 @@ func (ps Policies) of(leaf Path) Policy {
 	return found
 }
 
+// Write tells whether any leaf of a declaration may ever be written.
+func (ps Policies) Write(declared Document) bool {
+	for name, section := range map[Section]map[string]any{Tags: declared.Tags, Desired: declared.Desired} {
+		if len(section) > 0 && ps.strongest(Path{section: name}, section) != Observe {
+			return true
+		}
+	}
+	return false
+}
+
 // strength orders policies by how much they want the declared value there.
 var strength = []Policy{Observe, Initialize, Yield, Enforce}
 
