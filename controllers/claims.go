@@ -316,7 +316,7 @@ func (c *claims) successor(ctx context.Context, obj *v1alpha1.DeviceTwin, target
 // competes tells whether a DeviceTwin keeps a target, as recorded says it did, or would
 // take it.
 func (c *claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, target string, recorded bool) (bool, error) {
-	if !claimsTwin(rival) {
+	if _, invalid := declaredBy(rival); !claimsTwin(rival) || invalid != nil && !recorded {
 		return false, nil
 	}
 	found, err := c.connections.resolve(ctx, rival.Namespace, rival.Spec.HubRef)

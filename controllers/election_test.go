@@ -138,7 +138,14 @@ func TestElections(t *testing.T) {
 		"out of a scope, and recorded":              {rivalTwin("own", "b", through("named", false)), rivalTwin("rival", "a", recorded), "own"},
 		"in a scope":                                {rivalTwin("own", "a", recorded), rivalTwin("rival", "b", through("named", false)), "rival"},
 		"in a scope, as own":                        {rivalTwin("own", "b", through("named", false)), rivalTwin("rival", "a", through("named", false)), "rival"},
-		"nothing declared":                          {rivalTwin("own", "b", nil), rivalTwin("rival", "a", silent(recorded)), "own"},
+		"not valid": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", func(o *v1alpha1.DeviceTwin) {
+			o.Spec.Tags.Raw = []byte(`{"a.b":1}`)
+		}), "own"},
+		"not valid, and recorded": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", func(o *v1alpha1.DeviceTwin) {
+			o.Spec.Tags.Raw = []byte(`{"a.b":1}`)
+			recorded(o)
+		}), "rival"},
+		"nothing declared": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", silent(recorded)), "own"},
 		"nothing but observed": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", func(o *v1alpha1.DeviceTwin) {
 			o.Spec.Policy = v1alpha1.PolicyObserve
 		}), "own"},

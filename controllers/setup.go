@@ -126,12 +126,43 @@ func (o Options) controller() controller.Options {
 // it keeps beside the manager's own.
 func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	opts = opts.withDefaults()
+	made, err := newReconcilers(ctx, mgr, opts)
+	if err != nil {
+		return err
+	}
+	return made.add(mgr, opts)
+}
+
+// reconcilers are those of all kinds.
+type reconcilers struct {
+	twins       *deviceTwinReconciler
+	queries     *twinQueryReconciler
+	connections *hubConnectionReconciler
+}
+
+func (r reconcilers) add(mgr ctrl.Manager, opts Options) error {
+	for _, runnable := range []manager.Runnable{r.twins.readBack, r.queries.looks} {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("adding %T: %w", runnable, err)
+		}
+	}
+	finalizers := &finalizerReconciler{client: mgr.GetClient()}
+	for _, add := range []func(ctrl.Manager, Options) error{finalizers.setup, r.twins.setup, r.queries.setup, r.connections.setup} {
+		if err := add(mgr, opts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newReconcilers makes the reconcilers and what they share.
+func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconcilers, error) {
 	kube, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
-		return fmt.Errorf("making a client for Secrets: %w", err)
+		return reconcilers{}, fmt.Errorf("making a client for Secrets: %w", err)
 	}
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
-		return err
+		return reconcilers{}, err
 	}
 	outside := newOutsiders(opts.Shard, mgr.GetAPIReader(), opts.Clock)
 	var (
@@ -145,11 +176,6 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	moved, failing := &doorbell{}, &doorbell{}
 	probes := newProbes()
 	readBack := newReadBack(moved, failing, probes)
-	for _, runnable := range []manager.Runnable{readBack, looked} {
-		if err := mgr.Add(runnable); err != nil {
-			return fmt.Errorf("adding %T: %w", runnable, err)
-		}
-	}
 	twins := &deviceTwinReconciler{
 		readBack: readBack, settled: newSettled(opts.Clock), moved: moved,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
@@ -173,13 +199,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 		probeEvery: opts.ProbeInterval,
 		probes:     probes, failing: failing, looks: looked,
 	}
-	finalizers := &finalizerReconciler{client: mgr.GetClient()}
-	for _, add := range []func(ctrl.Manager, Options) error{finalizers.setup, twins.setup, queries.setup, connections.setup} {
-		if err := add(mgr, opts); err != nil {
-			return err
-		}
-	}
-	return nil
+	return reconcilers{twins: twins, queries: queries, connections: connections}, nil
 }
 
 // newReadBack rings for the DeviceTwins whose twins moved, and for the HubConnections

@@ -102,6 +102,8 @@ type world struct {
 	policy     string   // of the hub's connection string; service by default
 	also       []string // further namespaces the manager sees
 	env        *testenv.Env
+	// remembered lists what the manager remembers, for a test that sets it.
+	remembered *func() []string
 	// uninstalled tells that the kinds are gone, and the objects with them.
 	uninstalled bool
 }
@@ -171,7 +173,12 @@ func (w *world) startManager() {
 	options.AllowedHostSuffixes = []string{"localhost", "127.0.0.1", ".azure-devices.net", ".invalid"}
 	options.RetryInterval, options.MaxBackoff = cmp.Or(w.options.RetryInterval, 200*time.Millisecond), 200*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
-	w.Expect(controllers.Setup(ctx, mgr, options)).To(Succeed())
+	if w.remembered != nil {
+		*w.remembered, err = controllers.SetupWatched(ctx, mgr, options)
+	} else {
+		err = controllers.Setup(ctx, mgr, options)
+	}
+	w.Expect(err).NotTo(HaveOccurred())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	w.stop = func() {
