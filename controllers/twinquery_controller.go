@@ -93,7 +93,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	if err := r.report.write(ctx, r.client, before, &obj); err != nil {
 		return r.next(ctx, &obj, outcomeOf(err), interval)
 	}
-	if void(out) {
+	if void(out) || out.reason == v1alpha1.ReasonHubNotFound {
 		r.askings.forget(req.NamespacedName)
 	}
 	if out.class == succeeded || void(out) {
