@@ -19,5 +19,9 @@ func (s *Server) adminAPI() http.Handler {
 		EvaluateConfigurations: func(ctx context.Context) (any, error) {
 			return s.EvaluateConfigurations(ctx)
 		},
+		Snapshot: func() func(...string) error {
+			snapshot := s.Snapshot()
+			return func(deviceIDs ...string) error { return s.Restore(snapshot, deviceIDs...) }
+		},
 	})
 }

@@ -74,6 +74,11 @@ The admin address offers, in plain HTTP and without a password:
   GET    /emulator/counters         POST /emulator/counters/reset
   GET    /emulator/faults           POST /emulator/faults
   DELETE /emulator/faults/{id}
+  POST   /emulator/snapshots        keep what the hub holds now: {"id":"snapshot-1"}
+  POST   /emulator/snapshots/{id}/restore
+                                    make the hub that again, or only
+                                    {"devices":["thermostat-1"]}
+  DELETE /emulator/snapshots/{id}
   GET    /metrics                   the counters for Prometheus
   POST   /emulator/configurations/evaluate
                                     apply automatic device configurations and

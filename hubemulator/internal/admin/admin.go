@@ -27,6 +27,8 @@ type Config struct {
 	SendToDevice func(ctx context.Context, deviceID string, document []byte) error
 	// EvaluateConfigurations does so now, and returns what it came to.
 	EvaluateConfigurations func(ctx context.Context) (any, error)
+	// Snapshot keeps what the hub holds now; restore makes devices, or without ids the whole hub, that again.
+	Snapshot func() (restore func(deviceIDs ...string) error)
 }
 
 // maxBody bounds a fault's description.
@@ -54,6 +56,10 @@ func New(config Config) http.Handler {
 	mux.HandleFunc("POST /emulator/faults", config.addFault)
 	mux.HandleFunc("POST /emulator/devices/{id}/commands", config.sendToDevice)
 	mux.HandleFunc("POST /emulator/configurations/evaluate", config.evaluateConfigurations)
+	taken := &snapshots{take: config.Snapshot, restore: map[string]func(...string) error{}}
+	mux.HandleFunc("POST /emulator/snapshots", taken.add)
+	mux.HandleFunc("POST /emulator/snapshots/{id}/restore", taken.restoreOne)
+	mux.HandleFunc("DELETE /emulator/snapshots/{id}", taken.remove)
 	mux.HandleFunc("DELETE /emulator/faults/{id}", func(w http.ResponseWriter, r *http.Request) {
 		if !config.Faults.Remove(r.PathValue("id")) {
 			refuse(w, http.StatusNotFound, "there is no fault with this id")

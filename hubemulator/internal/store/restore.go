@@ -93,16 +93,22 @@ func (saved SavedIdentity) entry(id ID, common *common) (*entry, error) {
 		},
 		subscriptions: saved.Subscriptions,
 	}
-	if queue := saved.Commands; queue != nil {
-		restored.commands = commandQueue{last: queue.Last}
-		for _, c := range queue.Pending {
-			c.Command.sequence = c.Sequence
-			restored.commands.pending = append(restored.commands.pending,
-				&pendingCommand{Command: c.Command, expires: c.Expires, deliveries: c.Deliveries})
-		}
-		restored.identity.pendingCommands = len(queue.Pending)
-	}
+	restored.commands = saved.Commands.queue()
+	restored.identity.pendingCommands = len(restored.commands.pending)
 	return restored, nil
+}
+
+// queue is empty for nothing.
+func (saved *savedCommands) queue() commandQueue {
+	if saved == nil {
+		return commandQueue{}
+	}
+	queue := commandQueue{last: saved.Last}
+	for _, c := range saved.Pending {
+		c.Command.sequence = c.Sequence
+		queue.pending = append(queue.pending, &pendingCommand{Command: c.Command, expires: c.Expires, deliveries: c.Deliveries})
+	}
+	return queue
 }
 
 func (saved savedSection) section(common *common) (section, error) {

@@ -17,6 +17,8 @@ const (
 	DropKeyChanged DropReason = "device key changed"
 	// DropFault: whoever tests with the hub wants to see the connection cut.
 	DropFault DropReason = "cut by a fault rule"
+	// DropRestored: the device was made what it was at an earlier moment.
+	DropRestored DropReason = "device restored from a snapshot"
 )
 
 // Session is the connection of a device or module as the hub sees it. Each has
