@@ -69,18 +69,16 @@ func fenced(fence func() error) middleware {
 const (
 	continuationHeader = "x-ms-continuation"
 	pageSizeHeader     = "x-ms-max-item-count"
-	// pageSize is the largest page IoT Hub serves; each page counts against the rate of queries.
-	pageSize = "100"
 )
 
-// paging asks for full pages, and refuses an answer that leads back to the page it continues.
+// paging asks for pages of as many rows as the exchange says, and refuses an answer that leads back to the page it continues.
 func paging(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		if exchangeOf(req).op != opQuery {
 			return next.RoundTrip(req)
 		}
 		req = req.Clone(req.Context())
-		req.Header.Set(pageSizeHeader, pageSize)
+		req.Header.Set(pageSizeHeader, exchangeOf(req).pageSize())
 		res, err := next.RoundTrip(req)
 		if err != nil {
 			return nil, err

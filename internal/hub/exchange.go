@@ -44,6 +44,8 @@ type exchange struct {
 	id ID
 	// secrets that the request carries in its body.
 	secrets []string
+	// rows is how many a page of a query's answer may have; 0 is for as many as there can be.
+	rows int
 
 	started    bool        // the library got as far as sending a request
 	connected  atomic.Bool // the request was given a connection, so some of it may have been sent
@@ -88,6 +90,9 @@ func capture(c clock.PassiveClock) middleware {
 			ex.retryAfter = parseRetryAfter(res.Header.Get("Retry-After"), c.Now())
 			if whole, ok := res.Body.(*wholeBody); ok {
 				ex.body = whole.bytes
+				if ex.op == opQuery && res.StatusCode == http.StatusOK {
+					whole.Reset([]byte(onePage))
+				}
 			}
 			return res, nil
 		})

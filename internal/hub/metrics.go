@@ -15,7 +15,9 @@ import (
 type Metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
-	turns    *dispatch.Metrics
+	// unreadable counts the rows of answers that were left out.
+	unreadable *prometheus.CounterVec
+	turns      *dispatch.Metrics
 }
 
 // NewMetrics returns metrics that nobody has registered yet.
@@ -31,6 +33,10 @@ func NewMetrics() *Metrics {
 			// IoT Hub queues requests for up to a minute before it refuses them.
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 90},
 		}, []string{"host", "operation"}),
+		unreadable: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "devicetwin_hub_unreadable_rows_total",
+			Help: "Rows of answers to queries that could not be used and were left out.",
+		}, []string{"host"}),
 		turns: dispatch.NewMetrics(),
 	}
 }
@@ -39,6 +45,7 @@ func NewMetrics() *Metrics {
 func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) {
 	m.requests.Describe(descriptions)
 	m.duration.Describe(descriptions)
+	m.unreadable.Describe(descriptions)
 	m.turns.Describe(descriptions)
 }
 
@@ -46,6 +53,7 @@ func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.requests.Collect(metrics)
 	m.duration.Collect(metrics)
+	m.unreadable.Collect(metrics)
 	m.turns.Collect(metrics)
 }
 
@@ -63,7 +71,15 @@ func (m *Metrics) forget(host string) {
 	}
 	m.requests.DeletePartialMatch(prometheus.Labels{"host": host})
 	m.duration.DeletePartialMatch(prometheus.Labels{"host": host})
+	m.unreadable.DeletePartialMatch(prometheus.Labels{"host": host})
 	m.turns.Forget(host)
+}
+
+// leftOut counts a row that could not be used; nil metrics count nothing.
+func (m *Metrics) leftOut(host string) {
+	if m != nil {
+		m.unreadable.WithLabelValues(host).Inc()
+	}
 }
 
 // middleware counts and times each request; nil metrics count nothing.

@@ -14,7 +14,8 @@ import (
 )
 
 // Sightings asks the index behind queries. It is eventually consistent: an answer may be minutes old, may miss new
-// twins and may still list deleted ones. Each page counts against the rate of queries.
+// twins and may still list deleted ones. Each page counts against the rate of queries. A row that cannot be used is
+// left out and counted.
 type Sightings interface {
 	// FindIDs shows the ids of the twins that satisfy a condition, page by page. An id may be shown more than once. An
 	// error of seen ends it and is returned.
@@ -28,9 +29,10 @@ type Sightings interface {
 	// ends the look and is returned.
 	Look(ctx context.Context, look Look, seen func(page []Sighting) error) error
 
-	// FindTwins reads the twins of a batch of ids, as Batches makes them, with one query. A twin may be shown more
-	// than once, or not at all.
-	FindTwins(ctx context.Context, from Source, batch []string, found func(*Twin)) error
+	// FindTwins reads the twins of a batch of ids, as Batches makes them, with one query, or with more where the
+	// documents are too large for one answer. A twin may be shown more than once, or not at all. unreadable is told of
+	// the rows that cannot be used; it may be nil.
+	FindTwins(ctx context.Context, from Source, batch []string, found func(*Twin), unreadable func(Unreadable)) error
 }
 
 // Source is what a query ranges over.
@@ -58,6 +60,8 @@ type Look struct {
 	Batch []string
 	// Since leaves out the twins whose desired and reported properties were last written before, by the hub's clock.
 	Since time.Time
+	// Unreadable is told of the rows that cannot be used; it may be nil.
+	Unreadable func(Unreadable)
 }
 
 // Sighting is what can be seen of a twin without reading it: enough to tell that it moved.
@@ -131,14 +135,10 @@ func (s *session) FindIDs(ctx context.Context, selection Selection, seen func(pa
 	if len(selection.Batch) > 0 {
 		text += query.In("deviceId", selection.Batch[0], selection.Batch[1:]...).String() + " AND "
 	}
-	return s.pages(ctx, ex, text+"("+selection.Where+")", func(page []json.RawMessage) error {
-		ids := make([]ID, 0, len(page))
-		for _, row := range page {
-			id, err := rowID(row, selection.From)
-			if err != nil {
-				return s.unexpected(ex, err.Error())
-			}
-			ids = append(ids, id)
+	return s.pages(ctx, ex, text+"("+selection.Where+")", new(pageRows), func(page []json.RawMessage) error {
+		ids, err := usable(page, selection.From, func(_ json.RawMessage, id ID) (ID, error) { return id, nil }, s.unreadable(nil))
+		if err != nil {
+			return s.unexpected(ex, err.Error())
 		}
 		return seen(ids)
 	})
@@ -179,7 +179,7 @@ func (s *session) Count(ctx context.Context, from Source, where string) (int64, 
 		text += " WHERE (" + where + ")"
 	}
 	var total int64
-	err := s.pages(ctx, ex, text, func(page []json.RawMessage) error {
+	err := s.pages(ctx, ex, text, new(pageRows), func(page []json.RawMessage) error {
 		for _, row := range page {
 			var counted struct{ Total int64 }
 			if err := json.Unmarshal(row, &counted); err != nil || counted.Total < 0 {
@@ -219,21 +219,17 @@ func (s *session) Look(ctx context.Context, look Look, seen func(page []Sighting
 	if len(conditions) > 0 {
 		text += " WHERE " + strings.Join(conditions, " AND ")
 	}
-	return s.pages(ctx, ex, text, func(page []json.RawMessage) error {
-		sightings := make([]Sighting, 0, len(page))
-		for _, row := range page {
-			one, err := decodeSighting(row, look.From)
-			if err != nil {
-				return s.unexpected(ex, err.Error())
-			}
-			sightings = append(sightings, one)
+	return s.pages(ctx, ex, text, new(pageRows), func(page []json.RawMessage) error {
+		sightings, err := usable(page, look.From, decodeSighting, s.unreadable(look.Unreadable))
+		if err != nil {
+			return s.unexpected(ex, err.Error())
 		}
 		return seen(sightings)
 	})
 }
 
 // FindTwins implements Sightings.
-func (s *session) FindTwins(ctx context.Context, from Source, batch []string, found func(*Twin)) error {
+func (s *session) FindTwins(ctx context.Context, from Source, batch []string, found func(*Twin), unreadable func(Unreadable)) error {
 	ex := &exchange{op: opQuery}
 	if _, err := s.selection(ex, from, ""); err != nil {
 		return err
@@ -242,65 +238,37 @@ func (s *session) FindTwins(ctx context.Context, from Source, batch []string, fo
 		return nil
 	}
 	text := fmt.Sprintf("SELECT * FROM %s WHERE %s", from, query.In("deviceId", batch[0], batch[1:]...))
-	return s.pages(ctx, ex, text, func(page []json.RawMessage) error {
-		for _, row := range page {
-			id, err := rowID(row, from)
-			if err != nil {
-				return s.unexpected(ex, err.Error())
-			}
-			twin, err := decodeTwin(row, id)
-			if err != nil {
-				return s.unexpected(ex, "a row of the query's answer cannot be used: "+err.Error())
-			}
+	return s.pages(ctx, ex, text, &s.documents, func(page []json.RawMessage) error {
+		twins, err := usable(page, from, decodeRow, s.unreadable(unreadable))
+		if err != nil {
+			return s.unexpected(ex, err.Error())
+		}
+		for _, twin := range twins {
 			found(twin)
 		}
 		return nil
 	})
 }
 
-// pages runs a query and shows the rows of each page, out of the answer itself like answeredTwin. An error of show ends
-// it and is returned.
-func (s *session) pages(ctx context.Context, ex *exchange, text string, show func(page []json.RawMessage) error) error {
-	shown, rows := 0, 0
-	var stopped error
-	err := s.client.QueryDevices(withExchange(ctx, ex), text, func(row map[string]any) error {
-		// The library decodes the next page into these very maps: what is not cleared shows up there.
-		clear(row)
-		if shown == ex.answers {
-			return nil // of a page that was shown
-		}
-		shown = ex.answers
-		var page []json.RawMessage
-		if json.Unmarshal(ex.body, &page) != nil {
-			return s.unexpected(ex, "it is not a page of rows")
-		}
-		if rows += len(page); rows > maxDevices {
-			return s.unexpected(ex, fmt.Sprintf("the query's answer lists more than %d twins", maxDevices))
-		}
-		stopped = show(page)
-		return stopped
-	})
-	if err == nil || stopped != nil {
-		return stopped
-	}
-	return s.failure(ctx, ex, err)
-}
-
-func rowID(row json.RawMessage, from Source) (ID, error) {
-	var ids struct{ DeviceID, ModuleID string }
-	err := json.Unmarshal(row, &ids)
-	id := ID{Device: ids.DeviceID, Module: ids.ModuleID}
-	if err != nil || id.check() != nil || (from == Modules) != (id.Module != "") {
-		return ID{}, errors.New("a row of the query's answer has no usable id")
-	}
-	return id, nil
-}
-
-func decodeSighting(row json.RawMessage, from Source) (Sighting, error) {
-	id, err := rowID(row, from)
+func decodeRow(row json.RawMessage, id ID) (*Twin, error) {
+	twin, err := decodeTwin(row, id)
 	if err != nil {
-		return Sighting{}, err
+		return nil, fmt.Errorf("a row of the query's answer cannot be used: %w", err)
 	}
+	return twin, nil
+}
+
+// unreadable counts a row that is left out before it is reported.
+func (s *session) unreadable(report func(Unreadable)) func(Unreadable) {
+	return func(row Unreadable) {
+		s.metrics.leftOut(s.host)
+		if report != nil {
+			report(row)
+		}
+	}
+}
+
+func decodeSighting(row json.RawMessage, id ID) (Sighting, error) {
 	var columns struct {
 		ETag, DeviceETag, ConnectionState string
 		Version                           int64

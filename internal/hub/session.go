@@ -104,6 +104,9 @@ type session struct {
 	turns  *dispatch.Dispatcher
 	// transport is kept to close its connections.
 	transport *http.Transport
+	metrics   *Metrics
+	// documents is how many twins one page can hold, as far as was seen lately.
+	documents pageRows
 }
 
 // open prepares a session that shares the given dispatcher, or has one of its own when that is nil.
@@ -146,7 +149,7 @@ func open(cfg Config, turns *dispatch.Dispatcher) (*session, error) {
 	if err != nil {
 		return nil, &Error{Reason: ReasonMalformedConnectionString, Host: cs.host, detail: "the connection string was refused", err: err}
 	}
-	return &session{host: cs.host, key: cs.key, client: client, turns: turns, transport: transport}, nil
+	return &session{host: cs.host, key: cs.key, client: client, turns: turns, transport: transport, metrics: cfg.Metrics}, nil
 }
 
 // unusedKey stands where the library asks for a key, when no request goes out with a signature made from it.

@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,9 +14,12 @@ const (
 	// maxTwinBytes bounds the answer to a twin read or change. The largest twin IoT Hub can hold, three sections of 72
 	// KiB together and their metadata, stays well below.
 	maxTwinBytes = 1 << 20
-	// maxPageBytes bounds one page of a query's answer.
+	// maxPageBytes bounds one page of a query's answer; what does not fit is asked for in smaller pages.
 	maxPageBytes = 8 << 20
 )
+
+// errTooLong is the cause of the error of an answer that is longer than its bound.
+var errTooLong = errors.New("too long")
 
 // wholeBody is an answer's body that has been read to its end.
 type wholeBody struct {
@@ -61,7 +65,7 @@ func readBody(body io.ReadCloser, limit int64) (_ []byte, err error) {
 	}
 	if int64(len(content)) > limit {
 		return nil, &Error{
-			Reason: ReasonUnexpectedAnswer, detail: fmt.Sprintf("the answer is longer than %d bytes", limit),
+			Reason: ReasonUnexpectedAnswer, detail: fmt.Sprintf("the answer is longer than %d bytes", limit), err: errTooLong,
 		}
 	}
 	return content, nil

@@ -323,7 +323,7 @@ func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source)
 		if err := k.awaitRoom(ctx); err != nil {
 			return err
 		}
-		err := session.FindTwins(dispatch.Urgent(ctx), from, batch, func(twin *hub.Twin) { k.book.offer(twin, k.clock.Now()) })
+		err := session.FindTwins(dispatch.Urgent(ctx), from, batch, func(twin *hub.Twin) { k.book.offer(twin, k.clock.Now()) }, nil)
 		if err != nil {
 			return err
 		}
