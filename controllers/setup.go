@@ -176,6 +176,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	moved, failing := &doorbell{}, &doorbell{}
 	probes := newProbes()
 	readBack := newReadBack(moved, failing, probes)
+	opts.Metrics.follow(readBack)
 	twins := &deviceTwinReconciler{
 		readBack: readBack, settled: newSettled(opts.Clock), moved: moved,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
@@ -211,5 +212,6 @@ func newReadBack(moved, failing *doorbell, probes *probes) *readback.Group {
 			probes.expire(hub)
 			failing.ring(hub, priorityNews)
 		},
+		Late: func(hub types.NamespacedName) { failing.ring(hub, priorityNews) },
 	})
 }

@@ -15,36 +15,53 @@ import (
 // seconds, and has no time for this.
 const settleTime = 30 * time.Second
 
+// maxLate is how long after a state became known an older row of the index can be taken
+// for a late one, and how long a row stays refuted: IoT Hub's index is seconds late as a
+// rule, and minutes at times. Beyond it the hub may have been restored.
+const maxLate = 5 * time.Minute
+
 // book holds the fingerprints of one hub's managed twins.
 type book struct {
 	seed maphash.Seed
 	wake func(types.NamespacedName)
+	// epoch is the moment 0 of all times in the book.
+	epoch time.Time
 	// room is signalled when a document was taken, asked when one is wanted.
 	room, asked chan struct{}
 
-	mu     sync.Mutex
-	twins  map[hub.ID]*entry
-	inHand int
-	// sweep numbers the looks at all twins.
-	sweep uint32
+	mu    sync.Mutex
+	twins map[hub.ID]*entry
+	doubts
+	hands
+	// sweeps number the looks at all twins of each source.
+	sweeps map[hub.Source]uint32
+	// late is how long an older row is late, and a refuted one refuted.
+	late moment
 }
 
-// entry is what is remembered of one twin.
+// moment is a time since the epoch of a book, which takes a third of the memory of a time.
+type moment time.Duration
+
+// entry is what is remembered of one twin. There is one for each managed twin of a fleet: its size counts.
 type entry struct {
 	name  types.NamespacedName
 	known fingerprint
-	// confirmed is when the hub itself last told, rather than its index.
-	confirmed time.Time
-	// hand is a document that nobody has taken yet.
+	// learned is when that became known, confirmed when the hub itself last told, rather
+	// than its index.
+	learned, confirmed moment
+	// hand is a document that no object has taken yet.
 	hand *hub.Twin
-	// refuted is a row that a direct read did not bear out, doubted one that a
-	// direct read has to decide about; 0 means none.
+	// refuted is a row that a direct read did not bear out, and since when; doubted one
+	// that a direct read has to decide about; 0 means none.
 	refuted, doubted uint64
+	refutedAt        moment
 	// seen is the last look at all twins that showed this one.
 	seen uint32
 	// wanted tells that a document is to be read, again that it is news also when it
 	// shows what is known.
 	wanted, again bool
+	// old tells that the document in hand was there already when there was no room the last time.
+	old bool
 }
 
 // fingerprint tells two states of a twin apart.
@@ -56,8 +73,23 @@ type fingerprint struct {
 
 const connected = "Connected"
 
-func newBook(wake func(types.NamespacedName)) *book {
-	return &book{seed: maphash.MakeSeed(), wake: wake, room: make(chan struct{}, 1), asked: make(chan struct{}, 1), twins: map[hub.ID]*entry{}}
+func newBook(wake func(types.NamespacedName), epoch time.Time) *book {
+	return &book{
+		seed: maphash.MakeSeed(), wake: wake, epoch: epoch,
+		room: make(chan struct{}, 1), asked: make(chan struct{}, 1), twins: map[hub.ID]*entry{},
+		doubts: doubts{budget: maxRefuted, waiting: map[hub.ID]uint64{}},
+		sweeps: map[hub.Source]uint32{}, late: moment(maxLate),
+	}
+}
+
+func (b *book) at(t time.Time) moment { return moment(t.Sub(b.epoch)) }
+
+// bound has older rows count as late for as long as a look at all twins is apart from the next, and no longer than
+// maxLate: so that what was restored is found by the second of them.
+func (b *book) bound(sweep time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.late = moment(min(sweep, maxLate))
 }
 
 func (b *book) hash(text string) uint64 {
@@ -72,7 +104,7 @@ func (b *book) fingerprint(s hub.Sighting) fingerprint {
 }
 
 // row identifies a state as the index shows it.
-func (b *book) row(f fingerprint) uint64 { return max(1, maphash.Comparable(b.seed, f)) }
+func (b *book) row(f fingerprint) uint64 { return max(unreadable+1, maphash.Comparable(b.seed, f)) }
 
 func sightingOf(twin *hub.Twin) hub.Sighting {
 	return hub.Sighting{
@@ -84,7 +116,7 @@ func sightingOf(twin *hub.Twin) hub.Sighting {
 type verdict int
 
 const (
-	// nothing: the twin is not managed, or is as it is known.
+	// nothing: the twin is as it is known, or the row is not to be believed for now.
 	nothing verdict = iota
 	// moved: the twin is newer than it is known.
 	moved
@@ -93,29 +125,39 @@ const (
 )
 
 // judge says what a row means. It has to be called with the lock held.
-func (b *book) judge(e *entry, row fingerprint, now time.Time) verdict {
+func (b *book) judge(e *entry, row fingerprint, now moment) verdict {
 	device := row.device == e.known.device || row.device == 0
+	refuted := b.row(row) == e.refuted
 	switch {
 	case e.known.version == 0:
 		return moved
-	case b.row(row) == e.refuted:
+	case row.version == e.known.version && row.etag == e.known.etag && device:
+		return b.judgeConnection(e, row, now)
+	case refuted && now-e.refutedAt < b.late:
 		return nothing
-	case row.version > e.known.version:
+	case row.version > e.known.version && !refuted:
 		return moved
-	case row.version < e.known.version && row.device != 0 && device:
+	case row.version < e.known.version && row.device != 0 && device && now-e.learned < b.late:
 		return nothing // the row is late
-	case row.version != e.known.version || row.etag != e.known.etag || !device:
-		return doubtful // another device of the same id, or a row from before the device was changed
+	}
+	return doubtful // the hub was restored, the device is another one, or the row is from before it was changed
+}
+
+// judgeConnection is judge for a row that differs in nothing but the connection, if at all.
+func (b *book) judgeConnection(e *entry, row fingerprint, now moment) verdict {
+	switch {
 	case row.connected == e.known.connected:
 		return nothing
-	case now.Sub(e.confirmed) < settleTime:
-		return doubtful
+	case now-e.confirmed >= moment(settleTime):
+		return moved
+	case b.row(row) == e.refuted:
+		return nothing
 	}
-	return moved
+	return doubtful
 }
 
 // news is what a document tells that was asked for.
-func (b *book) news(e *entry, row fingerprint, now time.Time) verdict {
+func (b *book) news(e *entry, row fingerprint, now moment) verdict {
 	judged := b.judge(e, row, now)
 	if judged == nothing && e.again && row.version == e.known.version && row.etag == e.known.etag {
 		return moved
@@ -151,25 +193,16 @@ func (b *book) tracked(id hub.ID) bool {
 	return b.twins[id] != nil
 }
 
-// untrack forgets a twin, unless another object manages it by now.
-func (b *book) untrack(id hub.ID, name types.NamespacedName) {
+// untrack forgets a twin, unless another object manages it by now. It returns whether any twin is left.
+func (b *book) untrack(id hub.ID, name types.NamespacedName) (left bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.twins[id]; e != nil && e.name == name {
 		b.take(e)
 		delete(b.twins, id)
+		delete(b.waiting, id)
 	}
-}
-
-// take has to be called with the lock held.
-func (b *book) take(e *entry) *hub.Twin {
-	twin := e.hand
-	if twin != nil {
-		e.hand = nil
-		b.inHand--
-		signal(b.room)
-	}
-	return twin
+	return len(b.twins) > 0
 }
 
 // reset forgets all that is known of twins: they are on another hub now.
@@ -180,46 +213,49 @@ func (b *book) reset() {
 		b.take(e)
 		*e = entry{name: e.name}
 	}
+	clear(b.waiting)
 }
 
 // dealt notes that an object is in step with a twin. direct tells that it was read
 // from the hub itself.
 func (b *book) dealt(twin *hub.Twin, direct bool, now time.Time) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	e := b.twins[twin.ID]
 	if e == nil {
+		b.mu.Unlock()
 		return
 	}
 	if e.known.version == 0 {
-		e.seen = b.sweep
+		e.seen = b.sweeps[sourceOf(twin.ID)]
 	}
-	e.known = b.fingerprint(sightingOf(twin))
+	before := e.known
+	e.known, e.learned = b.fingerprint(sightingOf(twin)), b.at(now)
 	e.wanted, e.again = false, false
+	var doubts []types.NamespacedName
 	if direct {
-		e.confirmed = now
-		b.decided(e, b.row(e.known))
+		e.confirmed = b.at(now)
+		if e.hand != nil && e.hand.Version <= twin.Version {
+			b.take(e)
+		}
+		doubts = b.decided(twin.ID, e, b.row(e.known), before != e.known, b.at(now))
 	}
+	b.mu.Unlock()
+	b.wakeAll(doubts)
 }
 
 // gone notes that the hub itself said it has no such twin.
-func (b *book) gone(id hub.ID) {
+func (b *book) gone(id hub.ID, now time.Time) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if e := b.twins[id]; e != nil {
-		b.take(e)
-		b.decided(e, 0)
-		e.known, e.wanted, e.again = fingerprint{}, false, false
+	e := b.twins[id]
+	if e == nil {
+		b.mu.Unlock()
+		return
 	}
-}
-
-// decided ends a doubt: the row was not borne out unless it is the one that the hub
-// told. It has to be called with the lock held.
-func (b *book) decided(e *entry, told uint64) {
-	if e.doubted != 0 && e.doubted != missing && e.doubted != told {
-		e.refuted = e.doubted
-	}
-	e.doubted = 0
+	b.take(e)
+	doubts := b.decided(id, e, missing, true, b.at(now))
+	e.known, e.wanted, e.again = fingerprint{}, false, false
+	b.mu.Unlock()
+	b.wakeAll(doubts)
 }
 
 // want asks for a document of a twin that nothing is known of yet.
@@ -260,140 +296,11 @@ func (b *book) evidence(id hub.ID, now time.Time) (twin *hub.Twin, known, doubt 
 		return nil, false, false
 	}
 	twin = b.take(e)
-	if twin != nil && b.news(e, b.fingerprint(sightingOf(twin)), now) != moved {
+	if twin != nil && b.news(e, b.fingerprint(sightingOf(twin)), b.at(now)) != moved {
 		twin = nil // a direct read was faster
 	}
 	return twin, e.known.version != 0, e.doubted != 0
 }
-
-// look notes a page of rows; whole tells that it is of a look at all twins. It
-// returns how late the index showed a write, at most: before is the newest one that
-// it had shown when it was asked last.
-func (b *book) look(page []hub.Sighting, whole bool, before, now time.Time) (late time.Duration) {
-	var doubts []types.NamespacedName
-	b.mu.Lock()
-	for _, s := range page {
-		e := b.twins[s.ID]
-		if e == nil {
-			continue
-		}
-		if whole {
-			e.seen = b.sweep
-		}
-		if e.known.version == 0 {
-			continue // its object is about to read it, or has asked for it
-		}
-		row := b.fingerprint(s)
-		switch b.judge(e, row, now) {
-		case moved:
-			e.wanted = true
-			if !s.Written.IsZero() && s.Written.Before(before) {
-				late = max(late, before.Sub(s.Written))
-			}
-		case doubtful:
-			if e.doubted != b.row(row) {
-				e.doubted = b.row(row)
-				doubts = append(doubts, e.name)
-			}
-		}
-	}
-	b.mu.Unlock()
-	b.wakeAll(doubts)
-	return late
-}
-
-// missing is the row of a twin that the index does not show.
-const missing = 1
-
-// beginSweep starts a look at all twins of a source, and lists them. What becomes known
-// after that moment is not listed, so it is not missed at the end either.
-func (b *book) beginSweep(from hub.Source) []hub.ID {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.sweep++
-	return b.list(from, func(e *entry) bool { return e.known.version != 0 })
-}
-
-// maxMissing bounds how many direct reads one look can lead to: an index that lost
-// its content must not have the whole fleet read one by one.
-const maxMissing = 100
-
-// endSweep leaves it to direct reads whether the twins exist that a whole look has
-// not shown.
-func (b *book) endSweep(from hub.Source) {
-	var doubts []types.NamespacedName
-	b.mu.Lock()
-	for id, e := range b.twins {
-		if ofSource(id, from) && e.known.version != 0 && e.seen != b.sweep && len(doubts) < maxMissing {
-			e.doubted = missing
-			doubts = append(doubts, e.name)
-		}
-	}
-	b.mu.Unlock()
-	b.wakeAll(doubts)
-}
-
-// offer hands a document from the index to the object that manages the twin, if it
-// says something new.
-func (b *book) offer(twin *hub.Twin, now time.Time) {
-	b.mu.Lock()
-	e := b.twins[twin.ID]
-	if e == nil || !e.wanted {
-		b.mu.Unlock()
-		return
-	}
-	verdict := b.news(e, b.fingerprint(sightingOf(twin)), now)
-	e.wanted = e.again && verdict == nothing // the index is late: the next one
-	switch verdict {
-	case moved:
-		if e.hand == nil {
-			b.inHand++
-		}
-		e.hand = twin
-	case doubtful:
-		e.doubted = b.row(b.fingerprint(sightingOf(twin)))
-	}
-	name := e.name
-	b.mu.Unlock()
-	if verdict != nothing {
-		b.wake(name)
-	}
-}
-
-// putBack returns a document that could not be dealt with.
-func (b *book) putBack(twin *hub.Twin) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if e := b.twins[twin.ID]; e != nil && e.hand == nil {
-		e.hand = twin
-		b.inHand++
-	}
-}
-
-// absent leaves it to direct reads what is with twins that a batch did not show.
-func (b *book) absent(ids []hub.ID) {
-	var doubts []types.NamespacedName
-	b.mu.Lock()
-	for _, id := range ids {
-		if e := b.twins[id]; e != nil && e.wanted {
-			e.wanted, e.doubted = false, missing
-			doubts = append(doubts, e.name)
-		}
-	}
-	b.mu.Unlock()
-	b.wakeAll(doubts)
-}
-
-// full tells whether as many documents wait as may.
-func (b *book) full() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.inHand >= maxInHand
-}
-
-// maxInHand bounds the documents that wait for their objects, and so the memory
-// they take: at the largest twins some 100 MB.
-const maxInHand = 1000
 
 func (b *book) wakeAll(names []types.NamespacedName) {
 	for _, name := range names {

@@ -37,9 +37,11 @@ type fleet struct {
 	key     types.NamespacedName
 
 	mu      sync.Mutex
-	handed  map[string]int // documents from the index, by device
-	read    map[string]int // direct reads
+	handed  map[string]int  // documents from the index, by device
+	read    map[string]int  // direct reads
+	deaf    map[string]bool // objects that do not come for what they are told of
 	failing int
+	late    int // how often a read-back became late, or late no more
 }
 
 func newFleet(t *testing.T, options hubemulator.Options, settings Settings) *fleet {
@@ -52,7 +54,7 @@ func newFleetBy(t *testing.T, by clock.WithDelayedExecution, options hubemulator
 	t.Helper()
 	f := &fleet{
 		T: t, WithT: *NewWithT(t), key: types.NamespacedName{Namespace: "ns", Name: "hub"},
-		handed: map[string]int{}, read: map[string]int{},
+		handed: map[string]int{}, read: map[string]int{}, deaf: map[string]bool{},
 	}
 	var err error
 	f.hub, err = hubemulator.Start(context.Background(), options)
@@ -70,6 +72,10 @@ func newFleetBy(t *testing.T, by clock.WithDelayedExecution, options hubemulator
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.failing++
+	}, Late: func(types.NamespacedName) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.late++
 	}})
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -92,22 +98,27 @@ func (f *fleet) known(device string) *Known {
 
 // deal does what a controller does with what it is told.
 func (f *fleet) deal(device string) {
+	f.mu.Lock()
+	deaf := f.deaf[device]
+	f.mu.Unlock()
+	if deaf {
+		return
+	}
 	known := f.known(device)
 	evidence := known.Evidence()
-	f.mu.Lock()
+	count := f.handed
 	switch {
 	case evidence.Doubt:
-		f.read[device]++
-	case evidence.Twin != nil:
-		f.handed[device]++
-	}
-	f.mu.Unlock()
-	switch {
-	case evidence.Doubt:
+		count = f.read
 		f.look(device)
 	case evidence.Twin != nil:
 		known.Dealt(evidence.Twin, false)
+	default:
+		return
 	}
+	f.mu.Lock()
+	count[device]++
+	f.mu.Unlock()
 }
 
 // look reads a twin from the hub itself, as for an object that was edited.

@@ -28,7 +28,9 @@ type followed struct {
 	keeper *keeper
 	book   *book
 	host   string
+	served bool               // by a HubConnection, and not only known by its twins
 	stop   context.CancelFunc // nil until it runs
+	late   bool               // as it was told of last
 }
 
 // place is where the twin of an object is.
@@ -44,6 +46,8 @@ type Told struct {
 	Moved func(object types.NamespacedName)
 	// Failing is called for a HubConnection whose hub did not answer, again when the reason is another one.
 	Failing func(hub types.NamespacedName)
+	// Late is called for a HubConnection whose read-back became late, and when it is late no more.
+	Late func(hub types.NamespacedName)
 }
 
 // NewGroup returns a group that follows nothing yet.
@@ -62,7 +66,7 @@ func (g *Group) Start(ctx context.Context) error {
 		g.launch(key, f)
 	}
 	g.mu.Unlock()
-	<-ctx.Done()
+	g.watch(ctx)
 	g.wait.Wait()
 	return nil
 }
@@ -81,7 +85,7 @@ func (g *Group) launch(key types.NamespacedName, f *followed) {
 func (g *Group) at(key types.NamespacedName) *followed {
 	f := g.hubs[key]
 	if f == nil {
-		b := newBook(g.told.Moved)
+		b := newBook(g.told.Moved, g.clock.Now())
 		f = &followed{book: b, keeper: newKeeper(g.clock, b, func() { g.told.Failing(key) })}
 		g.hubs[key] = f
 	}
@@ -94,19 +98,18 @@ func (g *Group) Serve(key types.NamespacedName, session hub.Session, settings Se
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := g.at(key)
+	f.served = true
 	if session != nil && f.host != session.Host() {
 		if f.host != "" {
 			f.book.reset()
 		}
 		f.host = session.Host()
 	}
-	f.keeper.mu.Lock()
-	f.keeper.session, f.keeper.settings = session, settings
-	f.keeper.mu.Unlock()
+	f.keeper.serve(session, settings)
 	g.launch(key, f)
 }
 
-// Forget stops to follow a hub.
+// Forget stops to follow a hub, and forgets what is known of its twins.
 func (g *Group) Forget(key types.NamespacedName) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -157,27 +160,32 @@ func (g *Group) Untrack(name types.NamespacedName) {
 	g.untrack(name)
 }
 
-// untrack has to be called with the lock held.
+// untrack has to be called with the lock held. A hub that neither a HubConnection nor a twin refers to goes.
 func (g *Group) untrack(name types.NamespacedName) {
 	before, ok := g.names[name]
 	if !ok {
 		return
 	}
 	delete(g.names, name)
-	if f := g.hubs[before.hub]; f != nil {
-		f.book.untrack(before.id, name)
+	f := g.hubs[before.hub]
+	if f == nil {
+		return
+	}
+	if left := f.book.untrack(before.id, name); !left && !f.served {
+		delete(g.hubs, before.hub)
 	}
 }
 
-// Of is what is known of the twin of an object. It is nil for one that is not tracked, which is usable.
+// Of is what is known of the twin of an object. It is nil for one that is not tracked, or whose hub was forgotten; that
+// is usable.
 func (g *Group) Of(name types.NamespacedName) *Known {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	at, ok := g.names[name]
-	if !ok {
+	if !ok || g.hubs[at.hub] == nil {
 		return nil
 	}
-	return &Known{book: g.at(at.hub).book, id: at.id, clock: g.clock}
+	return &Known{book: g.hubs[at.hub].book, id: at.id, clock: g.clock}
 }
 
 // State says what the read-back of a hub comes to.

@@ -16,7 +16,7 @@ type Known struct {
 // Evidence is what there is about a twin without asking the hub.
 type Evidence struct {
 	// Twin is a document from the hub's index that is newer than what was dealt with last; nil if there is none.
-	// Nobody else gets it.
+	// No other caller gets it.
 	Twin *hub.Twin
 	// Known tells that this process has dealt with the twin before.
 	Known bool
@@ -58,7 +58,7 @@ func (k *Known) Dealt(twin *hub.Twin, direct bool) {
 // Gone notes that the hub itself said it has no such twin.
 func (k *Known) Gone() {
 	if k != nil {
-		k.book.gone(k.id)
+		k.book.gone(k.id, k.clock.Now())
 	}
 }
 

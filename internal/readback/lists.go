@@ -19,20 +19,25 @@ func (b *book) count(from hub.Source) int {
 	defer b.mu.Unlock()
 	n := 0
 	for id, e := range b.twins {
-		if e.known.version != 0 && ofSource(id, from) {
+		if e.known.version != 0 && sourceOf(id) == from {
 			n++
 		}
 	}
 	return n
 }
 
-func ofSource(id hub.ID, from hub.Source) bool { return (id.Module != "") == (from == hub.Modules) }
+func sourceOf(id hub.ID) hub.Source {
+	if id.Module != "" {
+		return hub.Modules
+	}
+	return hub.Devices
+}
 
 // list has to be called with the lock held.
 func (b *book) list(from hub.Source, which func(*entry) bool) []hub.ID {
 	var ids []hub.ID
 	for id, e := range b.twins {
-		if ofSource(id, from) && which(e) {
+		if sourceOf(id) == from && which(e) {
 			ids = append(ids, id)
 		}
 	}

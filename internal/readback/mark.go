@@ -30,6 +30,9 @@ type mark struct {
 	silent int
 	// pages of the last delta.
 	pages int
+	// strikes counts the deltas in a row that were given up because a look at all managed
+	// twins is cheaper, rest how many are left out for that.
+	strikes, rest int
 }
 
 // since is where the next delta begins: at the hub's time when the last look began,
@@ -56,19 +59,46 @@ func (m *mark) delta(newest, asked, ended time.Time, late time.Duration, pages i
 		m.silent++
 		return
 	}
-	m.silent = 0
+	m.silent, m.strikes = 0, 0
+	m.show(newest, ended)
+	m.asked = asked
+}
+
+func (m *mark) show(newest, ended time.Time) {
 	if newest.After(m.newest) {
 		m.newest, m.seenAt = newest, ended
 	}
-	m.asked = asked
+}
+
+// maxRest bounds how many deltas are left out in a row: whether they have become cheap can only be tried.
+const maxRest = 32
+
+// gaveUp notes a delta that was ended before its last page: devices that are not managed write too much. What it
+// showed still tells of the hub's clock.
+func (m *mark) gaveUp(newest, ended time.Time) {
+	m.show(newest, ended)
+	m.strikes++
+	m.rest = min(1<<min(m.strikes, 10), maxRest)
+}
+
+// resting tells whether the next delta is left out, and counts it.
+func (m *mark) resting() bool {
+	if m.rest == 0 {
+		return false
+	}
+	m.rest--
+	return true
 }
 
 // swept notes a look at all twins. It starts the deltas anew where they cannot go
 // on by themselves.
 func (m *mark) swept(newest, asked, ended time.Time) {
 	m.pages = 0 // whatever the next delta costs, it is not known yet
-	if m.usable() {
-		return
+	switch {
+	case !m.usable():
+		m.newest, m.asked, m.seenAt, m.silent = newest, asked, ended, 0
+	case m.strikes > 0:
+		m.show(newest, ended)
+		m.asked = asked // all that was written before has been looked at
 	}
-	m.newest, m.asked, m.seenAt, m.silent = newest, asked, ended, 0
 }

@@ -49,8 +49,8 @@ func TestTheMarkFollowsTheHub(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	b := newBook(nil)
-	now := time.Now()
+	b := newBook(nil, time.Now())
+	now := moment(time.Hour)
 	known := hub.Sighting{ETag: "e5", DeviceETag: "d", Version: 9, ConnectionState: "Connected"}
 	for name, tt := range map[string]struct {
 		row  func(*hub.Sighting)
@@ -73,7 +73,7 @@ func TestJudge(t *testing.T) {
 			g := NewWithT(t)
 			row := known
 			tt.row(&row)
-			e := &entry{known: b.fingerprint(known)}
+			e := &entry{known: b.fingerprint(known), learned: now - b.late + 1, refutedAt: now - b.late + 1}
 			e.refuted = b.row(fingerprint{version: 20, etag: b.hash("e5"), device: b.hash("ghost"), connected: true})
 			g.Expect(b.judge(e, b.fingerprint(row), now)).To(Equal(tt.want))
 			g.Expect(b.judge(&entry{}, b.fingerprint(row), now)).To(Equal(moved), "nothing is known yet")
@@ -83,8 +83,21 @@ func TestJudge(t *testing.T) {
 	gone := known
 	gone.ConnectionState = "Disconnected"
 	e := &entry{known: b.fingerprint(known), confirmed: now}
-	g.Expect(b.judge(e, b.fingerprint(gone), now.Add(settleTime-1))).To(Equal(doubtful), "the hub itself has just said otherwise")
-	g.Expect(b.judge(e, b.fingerprint(gone), now.Add(settleTime))).To(Equal(moved))
+	g.Expect(b.judge(e, b.fingerprint(gone), now+moment(settleTime)-1)).To(Equal(doubtful), "the hub itself has just said otherwise")
+	g.Expect(b.judge(e, b.fingerprint(gone), now+moment(settleTime))).To(Equal(moved))
+
+	older := known
+	older.Version, older.ETag = 8, "e4"
+	e.learned = now
+	g.Expect(b.judge(e, b.fingerprint(older), now+b.late-1)).To(Equal(nothing))
+	g.Expect(b.judge(e, b.fingerprint(older), now+b.late)).To(Equal(doubtful), "no index is as late: the hub was restored")
+
+	e.refuted, e.refutedAt = b.row(b.fingerprint(older)), now+b.late
+	g.Expect(b.judge(e, b.fingerprint(older), now+2*b.late-1)).To(Equal(nothing), "the hub has just said otherwise")
+	g.Expect(b.judge(e, b.fingerprint(older), now+2*b.late)).To(Equal(doubtful), "it may be true by now")
+	e.refuted, e.refutedAt = b.row(b.fingerprint(gone)), now
+	g.Expect(b.judge(e, b.fingerprint(gone), now+moment(settleTime)-1)).To(Equal(nothing), "the hub has just said otherwise")
+	g.Expect(b.judge(e, b.fingerprint(gone), now+moment(settleTime))).To(Equal(moved), "connections come back")
 }
 
 // TestARowThatIsShownTwiceIsOneDocument: pages may overlap.
@@ -92,7 +105,7 @@ func TestARowThatIsShownTwiceIsOneDocument(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	woken := 0
-	b := newBook(nil)
+	b := newBook(nil, time.Now())
 	b.wake = func(_ types.NamespacedName) { woken++ }
 	id := hub.ID{Device: "d"}
 	now := time.Now()
@@ -125,7 +138,7 @@ func TestADocumentThatIsReadAgain(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	woken := 0
-	b := newBook(func(types.NamespacedName) { woken++ })
+	b := newBook(func(types.NamespacedName) { woken++ }, time.Now())
 	now := time.Now()
 	id := hub.ID{Device: "d1"}
 	at := func(version int64, etag string) *hub.Twin {
@@ -158,12 +171,12 @@ func TestATwinThatIsNewDuringASweepIsNotMissing(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	var woken []string
-	b := newBook(func(name types.NamespacedName) { woken = append(woken, name.Name) })
+	b := newBook(func(name types.NamespacedName) { woken = append(woken, name.Name) }, time.Now())
 	for _, device := range []string{"old", "new"} {
 		b.track(hub.ID{Device: device}, types.NamespacedName{Name: device})
 	}
 	b.dealt(&hub.Twin{ID: hub.ID{Device: "old"}, ETag: "e1", Version: 2}, true, time.Now())
-	g.Expect(b.beginSweep(hub.Devices)).To(ConsistOf(hub.ID{Device: "old"}))
+	g.Expect(b.beginSweep(hub.Devices, time.Now())).To(ConsistOf(hub.ID{Device: "old"}))
 	b.dealt(&hub.Twin{ID: hub.ID{Device: "new"}, ETag: "e1", Version: 2}, true, time.Now())
 	b.endSweep(hub.Devices)
 	g.Expect(woken).To(Equal([]string{"old"}))

@@ -55,6 +55,11 @@ type State struct {
 	// Failing says what keeps the read-back from being of any use; empty when nothing
 	// does.
 	Failing string
+	// Unreadable names some twins, managed or not, that the hub's index shows in a way
+	// that cannot be used; empty when there are none.
+	Unreadable string
+	// Late says that the read-back is older than it should be; nil when it is not.
+	Late *Lateness
 }
 
 // The reasons of State.Stretched. They do not move with the numbers.
@@ -137,10 +142,18 @@ func (k *keeper) state() State {
 	times, now := session.Dispatcher().Stretch(), k.clock.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	state := stateOf(settings, times, k.lookTime.told(now), k.sweepTime.told(now))
-	if k.err != nil {
-		state.Failing = k.err.Error()
+	look, sweep := k.lookTime.told(now), time.Duration(0)
+	for _, from := range sources {
+		sweep = max(sweep, k.sweepTimes[from].told(now))
+		if k.ages.bySweep[from] {
+			look = max(look, k.sweepTimes[from].told(now))
+		}
 	}
+	state := stateOf(settings, times, look, sweep)
+	if k.err != nil {
+		state.Failing = textOf(k.err)
+	}
+	state.Unreadable, state.Late = k.odd.text(), k.late(settings.stretched(times), now)
 	return state
 }
 
@@ -149,6 +162,27 @@ type duration struct {
 	lasting
 
 	began time.Time // zero when it is not
+	// progress is when it came on last.
+	progress time.Time
+}
+
+// lasted is how long it takes; at least as long as it was going on when it came on last.
+func (d *duration) lasted() time.Duration {
+	if d.began.IsZero() {
+		return d.longest
+	}
+	return max(d.longest, d.progress.Sub(d.began))
+}
+
+// rests is for how long it has not come on; 0 when it is not going on.
+func (d *duration) rests(now time.Time) time.Duration {
+	switch {
+	case d.began.IsZero():
+		return 0
+	case d.progress.After(d.began):
+		return now.Sub(d.progress)
+	}
+	return now.Sub(d.began)
 }
 
 // told is how long it takes; at least as long as it is going on already.

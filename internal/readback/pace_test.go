@@ -194,7 +194,7 @@ func TestASweepLeavesRoomForWhatMoved(t *testing.T) {
 	sweeping := func() bool {
 		keeper.mu.Lock()
 		defer keeper.mu.Unlock()
-		return !keeper.sweepTime.began.IsZero()
+		return !keeper.sweepTimes[hub.Devices].began.IsZero()
 	}
 	marked := func() bool { return f.group.State(f.key).Interval > 0 && !sweeping() && f.queries() >= 26 }
 	f.Expect(pass(5*time.Minute, marked)).To(BeNumerically("<", 5*time.Minute), "the first look at all")

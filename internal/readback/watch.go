@@ -1,0 +1,63 @@
+package readback
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// watchEvery is how often it is looked whether a read-back is late. What is late is told by the group's clock; this is
+// only when it is looked, and costs a few comparisons for each hub.
+const watchEvery = time.Second
+
+// watch tells of read-backs that become late, and that are late no more, until ctx ends. It waits for none of them.
+func (g *Group) watch(ctx context.Context) {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, key := range g.turned() {
+			g.told.Late(key)
+		}
+	}
+}
+
+// turned lists the hubs whose read-back became late since it was asked last, or is late no more.
+func (g *Group) turned() (keys []types.NamespacedName) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for key, f := range g.hubs {
+		if late := f.keeper.state().Late != nil; late != f.late {
+			f.late = late
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+var ageMetric = prometheus.NewDesc("devicetwin_readback_age_seconds",
+	"How long ago the hub was last asked what moved with all of that read, the oldest of its HubConnections.", []string{"host"}, nil)
+
+// Describe implements prometheus.Collector.
+func (g *Group) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- ageMetric }
+
+// Collect implements prometheus.Collector.
+func (g *Group) Collect(metrics chan<- prometheus.Metric) {
+	oldest := map[string]time.Duration{}
+	g.mu.Lock()
+	for _, f := range g.hubs {
+		if f.host != "" {
+			oldest[f.host] = max(oldest[f.host], f.keeper.age())
+		}
+	}
+	g.mu.Unlock()
+	for host, age := range oldest {
+		metrics <- prometheus.MustNewConstMetric(ageMetric, prometheus.GaugeValue, age.Seconds(), host)
+	}
+}
