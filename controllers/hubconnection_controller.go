@@ -242,6 +242,7 @@ func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha
 		}
 	}
 	r.report.conditions(conn, out)
+	r.uses.age(conn)
 	conn.Status.Guard, released = r.guards.configure(conn, client.ObjectKeyFromObject(conn))
 	r.paused(conn)
 	return released, r.report.write(ctx, r.client, before, conn)

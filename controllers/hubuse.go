@@ -32,6 +32,8 @@ type uses struct {
 
 	mu   sync.Mutex
 	told map[types.NamespacedName]told
+	// odd are the unreadable twins that an event named last.
+	odd map[types.NamespacedName]string
 }
 
 // told is when the numbers of a HubConnection were written, and for which host the
@@ -42,13 +44,15 @@ type told struct {
 }
 
 func newUses(reader client.Reader, report reporter, every time.Duration, readBack *readback.Group) *uses {
-	return &uses{client: reader, report: report, clock: report.clock, every: every, readBack: readBack, told: map[types.NamespacedName]told{}}
+	return &uses{client: reader, report: report, clock: report.clock, every: every, readBack: readBack,
+		told: map[types.NamespacedName]told{}, odd: map[types.NamespacedName]string{}}
 }
 
 func (u *uses) forget(key types.NamespacedName) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.told, key)
+	delete(u.odd, key)
 }
 
 // describe brings the numbers of a status up to date, if it is time to. The first time

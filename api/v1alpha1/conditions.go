@@ -55,6 +55,11 @@ const (
 	// that is declared. The hub is read back less often for it; no write is held
 	// back. Absent otherwise.
 	ConditionQuotaPressure = "QuotaPressure"
+
+	// ConditionReadBackLate is True on a HubConnection while its hub was not read
+	// back for three of its effective intervals, whatever keeps it: what happens to
+	// twins there is not seen meanwhile. Absent otherwise.
+	ConditionReadBackLate = "ReadBackLate"
 )
 
 // Reasons of every kind.
@@ -211,6 +216,17 @@ const (
 	ReasonDailyMessagesUsed = "DailyMessagesUsed"
 )
 
+// Reasons of a HubConnection's ReadBackLate.
+const (
+	// ReasonReadBackFailing: questions to the hub fail, or their answers cannot be
+	// used; the message says how.
+	ReasonReadBackFailing = "ReadBackFailing"
+	// ReasonReadBackBlocked: a question to the hub has had no answer.
+	ReasonReadBackBlocked = "ReadBackBlocked"
+	// ReasonReadBackSlow: looking at the hub takes longer than it did.
+	ReasonReadBackSlow = "ReadBackSlow"
+)
+
 // Reasons of a TwinQuery.
 const (
 	// ReasonInvalidQuery: spec.where does not parse; the message says where and
@@ -235,4 +251,7 @@ const (
 	// EventDeviceRecreated: the device or module was deleted and registered anew by
 	// somebody else; its twin is brought into step again.
 	EventDeviceRecreated = "DeviceRecreated"
+	// EventUnreadableTwins: the hub's index shows twins in a way that cannot be used;
+	// they are left out.
+	EventUnreadableTwins = "UnreadableTwins"
 )

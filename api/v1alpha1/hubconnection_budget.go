@@ -141,6 +141,11 @@ type HubUse struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	StretchedBecause string `json:"stretchedBecause,omitempty"`
+
+	// readBackAsOf is when the hub was last read back completely; told only while
+	// the condition ReadBackLate holds.
+	// +optional
+	ReadBackAsOf *metav1.Time `json:"readBackAsOf,omitempty"`
 }
 
 // TwinCounts counts DeviceTwins by their conditions.

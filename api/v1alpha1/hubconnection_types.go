@@ -237,8 +237,8 @@ type HubConnectionStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Ready, and Reconciling, Stalled, Paused and QuotaPressure while
-	// they hold.
+	// conditions are Ready, and Reconciling, Stalled, Paused, QuotaPressure and
+	// ReadBackLate while they hold.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -73,36 +73,51 @@ func (k *keeper) manages(from hub.Source, twins int) {
 	}
 }
 
-// lateAfter is after how many intervals without an end a read-back is late.
-const lateAfter = 3
+const (
+	// lateAfter is after how many intervals without an end a read-back is late.
+	lateAfter = 3
+	// lateSoonest is the shortest time that counts as late: an interval of a second or two is for tries, and is not worth
+	// a condition that comes and goes.
+	lateSoonest = 15 * time.Second
+)
 
 // Lateness says that a read-back is older than it should be.
 type Lateness struct {
 	// Since is when it was complete last.
 	Since time.Time
-	// Why is its cause, in words that do not move with time.
-	Why string
+	Cause Cause
+	// Error is what the hub said last, with the cause Failing.
+	Error string
 }
 
-// The causes of a Lateness beside an error of the hub.
+// Cause is why a read-back is late.
+type Cause string
+
+// The causes of a Lateness.
 const (
-	whyBlocked = "a question to the hub has had no answer"
-	whySlow    = "looks at the hub take longer than they should"
+	// Failing: questions to the hub fail, or their answers cannot be used.
+	Failing Cause = "Failing"
+	// Blocked: a question to the hub has had no answer.
+	Blocked Cause = "Blocked"
+	// Slow: the looks take longer than they did.
+	Slow Cause = "Slow"
 )
 
 // late tells whether the read-back is older than three of its intervals, whatever keeps it; how long these really are
 // counts as far as a look that goes on has come. It has to be called with the lock held.
 func (k *keeper) late(planned Settings, now time.Time) *Lateness {
-	late := &Lateness{Why: whySlow}
-	note := func(last time.Time, every time.Duration, doing *duration) {
-		if now.Sub(last) <= lateAfter*every {
+	late := &Lateness{Cause: Slow}
+	note := func(last time.Time, every time.Duration, doing ...*duration) {
+		if now.Sub(last) <= max(lateAfter*every, k.soonest) {
 			return
 		}
 		if late.Since.IsZero() || last.Before(late.Since) {
 			late.Since = last
 		}
-		if doing.rests(now) > every {
-			late.Why = whyBlocked
+		for _, d := range doing {
+			if d.rests(now) > every {
+				late.Cause = Blocked
+			}
 		}
 	}
 	for _, from := range sources {
@@ -110,18 +125,18 @@ func (k *keeper) late(planned Settings, now time.Time) *Lateness {
 			continue
 		}
 		sweep, look := k.sweepTimes[from], &k.lookTime
-		every := max(planned.Interval, look.lasted())
+		every := max(planned.Interval, look.lasted(), k.readTime.lasted())
 		if k.ages.bySweep[from] {
 			every, look = max(every, sweep.lasted()), sweep
 		}
-		note(k.ages.looked[from], every, look)
+		note(k.ages.looked[from], every, look, &k.lookTime, &k.readTime)
 		note(k.ages.swept[from], max(planned.FullSweep, sweep.lasted()), sweep)
 	}
 	switch {
 	case late.Since.IsZero():
 		return nil
 	case k.err != nil:
-		late.Why = textOf(k.err)
+		late.Cause, late.Error = Failing, textOf(k.err)
 	}
 	return late
 }

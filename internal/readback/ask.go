@@ -98,8 +98,8 @@ func newestOf(page []hub.Sighting, newest time.Time) time.Time {
 }
 
 // read reads the twins that moved, as long as there is room for their documents. A batch whose answer cannot be used is
-// left to direct reads.
-func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source) error {
+// left to direct reads. of is brought on.
+func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source, of *duration) error {
 	wanted := k.book.wantedOf(from)
 	var errs []error
 	for _, batch := range hub.Batches(devicesOf(wanted), "") {
@@ -111,7 +111,7 @@ func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source)
 			return session.FindTwins(dispatch.Urgent(ctx), from, batch, func(twin *hub.Twin) {
 				page(func() { k.book.offer(twin, k.clock.Now()) })
 			}, k.unreadable(ctx))
-		}, &k.lookTime)
+		}, of)
 		asked := upTo(wanted, batch[len(batch)-1]) // what is wanted is sorted, and cut into batches in that order
 		wanted = wanted[len(asked):]
 		switch {

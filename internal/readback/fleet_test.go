@@ -77,6 +77,7 @@ func newFleetBy(t *testing.T, by clock.WithDelayedExecution, options hubemulator
 		defer f.mu.Unlock()
 		f.late++
 	}})
+	f.group.soonest = 0
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.group.Start(ctx) }()

@@ -3,6 +3,7 @@ package readback
 import (
 	"context"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -15,6 +16,8 @@ import (
 type Group struct {
 	clock clock.Clock
 	told  Told
+	// soonest is the shortest time that counts as late.
+	soonest time.Duration
 
 	mu    sync.Mutex
 	ctx   context.Context // of Start; nil before
@@ -53,7 +56,7 @@ type Told struct {
 // NewGroup returns a group that follows nothing yet.
 func NewGroup(c clock.Clock, told Told) *Group {
 	return &Group{
-		clock: c, told: told,
+		clock: c, told: told, soonest: lateSoonest,
 		hubs: map[types.NamespacedName]*followed{}, names: map[types.NamespacedName]place{},
 	}
 }
@@ -86,7 +89,7 @@ func (g *Group) at(key types.NamespacedName) *followed {
 	f := g.hubs[key]
 	if f == nil {
 		b := newBook(g.told.Moved, g.clock.Now())
-		f = &followed{book: b, keeper: newKeeper(g.clock, b, func() { g.told.Failing(key) })}
+		f = &followed{book: b, keeper: newKeeper(g.clock, b, g.soonest, func() { g.told.Failing(key) })}
 		g.hubs[key] = f
 	}
 	return f

@@ -17,13 +17,16 @@ type keeper struct {
 	clock   clock.Clock
 	book    *book
 	failing func()
+	soonest time.Duration // that counts as late
 
 	mu       sync.Mutex
 	session  hub.Session
 	settings Settings
 	err      error
-	// lookTime is how long it takes to find out what moved and to read it, sweepTimes how long to look at all twins.
+	// lookTime is how long it takes to find out what moved and to read it, readTime how long to read what was asked for
+	// between two looks, sweepTimes how long to look at all twins.
 	lookTime   duration
+	readTime   duration
 	sweepTimes map[hub.Source]*duration
 	ages       ages
 	odd        oddRows
@@ -40,9 +43,9 @@ type keeper struct {
 
 var sources = [...]hub.Source{hub.Devices, hub.Modules}
 
-func newKeeper(c clock.Clock, b *book, failing func()) *keeper {
+func newKeeper(c clock.Clock, b *book, soonest time.Duration, failing func()) *keeper {
 	return &keeper{
-		clock: c, book: b, failing: failing,
+		clock: c, book: b, soonest: soonest, failing: failing,
 		marks:      map[hub.Source]*mark{hub.Devices: {}, hub.Modules: {}},
 		sweptAt:    map[hub.Source]time.Time{},
 		sweepTimes: map[hub.Source]*duration{hub.Devices: {}, hub.Modules: {}},
@@ -137,12 +140,14 @@ func (k *keeper) readAgain(ctx context.Context, collect time.Duration) bool {
 		return true
 	}
 	k.more = false
-	var errs []error
-	for _, from := range sources { // what one source came to is not the other's
-		_, err := k.busy(from)
-		errs = append(errs, err, k.read(ctx, session, from))
-	}
-	k.note(ctx, errors.Join(errs...))
+	k.note(ctx, k.timed(&k.readTime, func() error {
+		var errs []error
+		for _, from := range sources { // what one source came to is not the other's
+			_, err := k.busy(from)
+			errs = append(errs, err, k.read(ctx, session, from, &k.readTime))
+		}
+		return errors.Join(errs...)
+	}))
 	return true
 }
 
@@ -186,7 +191,7 @@ func (k *keeper) cycle(ctx context.Context, session hub.Session, settings Settin
 	var errs []error
 	for _, from := range sources {
 		asked, err := k.ask(ctx, session, settings, from)
-		err = errors.Join(err, k.read(ctx, session, from))
+		err = errors.Join(err, k.read(ctx, session, from, &k.lookTime))
 		if asked && err == nil {
 			k.looked(from)
 		}

@@ -75,7 +75,7 @@ func TestABlockedReadBackIsTold(t *testing.T) {
 				f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultDelay, Delay: time.Millisecond, Count: passes})
 			}
 			held := f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHold})
-			f.Eventually(func() *Lateness { return f.group.State(f.key).Late }, patience, poll).Should(HaveField("Why", whyBlocked))
+			f.Eventually(func() *Lateness { return f.group.State(f.key).Late }, patience, poll).Should(HaveField("Cause", Blocked))
 			f.Eventually(func() int { f.mu.Lock(); defer f.mu.Unlock(); return f.late }, patience, poll).Should(Equal(1), "it is told")
 			f.Eventually(func() float64 { return ageOf(f.group, f.session.Host()) }, patience, poll).Should(BeNumerically(">", lateAfter*interval.Seconds()))
 			_, err := other.Report("elsewhere", []byte(`{"a":1}`))
@@ -93,10 +93,10 @@ func TestAReadBackIsLateAfterThreeIntervals(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault hubemulator.Fault
-		why   string
+		want  Lateness
 	}{
-		"no answer": {hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHold}, whyBlocked},
-		"an error":  {hubemulator.Fault{Operation: "query", Action: hubemulator.FaultStatus, Status: 503}, "503"},
+		"no answer": {hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHold}, Lateness{Cause: Blocked}},
+		"an error":  {hubemulator.Fault{Operation: "query", Action: hubemulator.FaultStatus, Status: 503}, Lateness{Cause: Failing, Error: "503"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,7 +127,8 @@ func TestAReadBackIsLateAfterThreeIntervals(t *testing.T) {
 			late := f.group.State(f.key).Late
 			f.Expect(late).NotTo(BeNil())
 			f.Expect(late.Since).To(Equal(began))
-			f.Expect(late.Why).To(ContainSubstring(tt.why))
+			f.Expect(late.Cause).To(Equal(tt.want.Cause))
+			f.Expect(late.Error).To(ContainSubstring(tt.want.Error))
 		})
 	}
 }
