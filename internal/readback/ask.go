@@ -102,6 +102,7 @@ func newestOf(page []hub.Sighting, newest time.Time) time.Time {
 func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source, of *duration) error {
 	wanted := k.book.wantedOf(from)
 	var errs []error
+	row := 0
 	for _, batch := range hub.Batches(devicesOf(wanted), "") {
 		if !k.book.hasRoom(k.clock.Now()) {
 			k.more = true
@@ -117,11 +118,14 @@ func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source,
 		switch {
 		case err == nil:
 			k.book.absent(asked, missing)
+			row = 0
+			continue
 		case spoilt(err):
 			k.book.absent(asked, unreadable)
-			errs = append(errs, err)
-		default:
-			return errors.Join(append(errs, err)...)
+			row++
+		}
+		if errs = append(errs, err); row == maxSpoilt || !spoilt(err) {
+			break
 		}
 	}
 	return errors.Join(errs...)

@@ -3,6 +3,7 @@ package readback
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,4 +62,64 @@ func TestLargeTwinsAreReadInSmallerPages(t *testing.T) {
 	}
 	f.Eventually(func() int { return f.total(f.handed) }, 3*patience, poll).Should(Equal(many))
 	f.Expect(f.total(f.read)).To(BeZero())
+}
+
+// spoiling is a session to which one device's batch is answered with what no IoT Hub gives.
+type spoiling struct {
+	hub.Session
+
+	device string
+}
+
+func (s spoiling) answer(batch []string) error {
+	if slices.Contains(batch, s.device) {
+		return &hub.Error{Reason: hub.ReasonUnexpectedAnswer}
+	}
+	return nil
+}
+
+func (s spoiling) Look(ctx context.Context, look hub.Look, seen func([]hub.Sighting) error) error {
+	if err := s.answer(look.Batch); err != nil {
+		return err
+	}
+	return s.Session.Look(ctx, look, seen)
+}
+
+func (s spoiling) FindTwins(ctx context.Context, from hub.Source, batch []string, found func(*hub.Twin), unreadable func(hub.Unreadable)) error {
+	if err := s.answer(batch); err != nil {
+		return err
+	}
+	return s.Session.FindTwins(ctx, from, batch, found, unreadable)
+}
+
+// TestABatchThatCannotBeReadHarmsNoOther: its twins are read one by one, others by their batches, and what is gone is
+// found; but the sweep is not complete.
+func TestABatchThatCannotBeReadHarmsNoOther(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, hubemulator.Options{Devices: devices(1000)}, Settings{Interval: time.Hour, FullSweep: time.Hour})
+	f.manage(devices(large)...)
+	f.look(devices(large)...)
+	keeper := f.group.hubs[f.key].keeper
+	bad := spoiling{f.session, "device-0001"}
+	moved := make([]hub.Sighting, large)
+	for i, device := range devices(large) {
+		moved[i] = hub.Sighting{ID: hub.ID{Device: device}, Version: 99}
+	}
+	keeper.book.look(moved, false, time.Time{}, time.Now())
+	f.report("device-0001", 1)
+	f.report("device-0201", 1)
+	f.Expect(keeper.read(t.Context(), bad, hub.Devices, &keeper.lookTime)).NotTo(Succeed())
+	f.Eventually(func() int { return f.total(f.read) }, patience, poll).Should(Equal(hub.PageRows))
+	f.Expect(f.reads("device-0001")).To(Equal(1))
+	f.Eventually(func() int { return f.documents("device-0201") }, patience, poll).Should(Equal(1))
+
+	f.Expect(f.hub.RemoveDevice("device-0200")).To(Succeed())
+	result := keeper.sweep(t.Context(), bad, hub.Devices, keeper.batches(hub.Devices), false)
+	f.Expect(result.err).NotTo(HaveOccurred())
+	f.Expect(result.spoilt).To(HaveOccurred())
+	f.Eventually(func() int { return f.reads("device-0200") }, patience, poll).Should(Equal(1))
+	f.Expect(f.total(f.read)).To(Equal(hub.PageRows+1), "what was not looked at is not missing")
+	before := keeper.ages.swept[hub.Devices]
+	f.Expect(keeper.finish(result)).NotTo(Succeed())
+	f.Expect(keeper.ages.swept[hub.Devices]).To(Equal(before))
 }
