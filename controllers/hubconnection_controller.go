@@ -128,7 +128,10 @@ func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.Hu
 	if err != nil {
 		return nil, err
 	}
-	config := hub.Config{CABundle: conn.Spec.CABundle, AllowedHostSuffixes: r.suffixes, Limits: limits}
+	config := hub.Config{
+		CABundle: conn.Spec.CABundle, AllowedHostSuffixes: r.suffixes, Limits: limits,
+		Age: hub.Age{Created: conn.CreationTimestamp.Time, UID: string(conn.UID)},
+	}
 	if conn.Spec.Auth.WorkloadIdentity != nil {
 		r.secrets.unfollow(key)
 		config.HostName, config.WorkloadIdentity = conn.Spec.HostName, r.identities.of(conn)
@@ -237,7 +240,7 @@ func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha
 	conn.Status.LastHandledReconcileAt = handled(conn)
 	if session != nil {
 		conn.Status.HostName = session.Host()
-		if err := r.uses.describe(ctx, conn, session); err != nil {
+		if err := r.uses.describe(ctx, conn, session, out); err != nil {
 			return false, err
 		}
 	}

@@ -57,9 +57,18 @@ func (u *uses) forget(key types.NamespacedName) {
 
 // describe brings the numbers of a status up to date, if it is time to. The first time
 // it takes over what an earlier process told of the day's messages, and leaves the rest
-// as it stands: a start writes nothing.
-func (u *uses) describe(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session) error {
+// as it stands: a start writes nothing. Who has not proved a credential of the hub is told
+// no numbers, and has none counted.
+func (u *uses) describe(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome) error {
 	key := client.ObjectKeyFromObject(conn)
+	if !session.Proved() {
+		if out.class == stalled {
+			u.forget(key)
+			conn.Status.HubUse = v1alpha1.HubUse{}
+			u.report.while(conn, v1alpha1.ConditionQuotaPressure, false, outcome{})
+		}
+		return nil // an outage leaves what stands from the time before it
+	}
 	turns, now := session.Dispatcher(), u.clock.Now()
 	u.mu.Lock()
 	last := u.told[key]

@@ -88,7 +88,7 @@ var errParked = &stop{outcome{class: parked}}
 func (t *turns) take(obj client.Object, session hub.Session, need dispatch.Need, priority int) (*dispatch.Grant, error) {
 	name := client.ObjectKeyFromObject(obj)
 	grant, ok := session.Dispatcher().Admit(dispatch.Request{
-		Key: t.key(name), Priority: t.marked(name, priority), Kind: t.of, Need: need,
+		Key: t.key(name), Namespace: name.Namespace, Priority: t.marked(name, priority), Kind: t.of, Need: need,
 		Wake: func(priority int) { t.come.ring(name, priority) },
 	})
 	if !ok {

@@ -18,18 +18,28 @@ type Answer struct {
 	// Failure says what went wrong, when there was no answer or one of a failing hub;
 	// nil when that is not told.
 	Failure error
+	// Own tells that the failure is at the asking party's own end, such as a certificate
+	// that it does not trust: it says nothing about the hub.
+	Own bool
 	// QuotaExceeded tells that the hub refused for its daily quota.
 	QuotaExceeded bool
 }
 
 // Answered takes into account how a request went. Of one that its caller called off,
 // CalledOff is to be told instead.
-func (d *Dispatcher) Answered(a Answer) {
-	d.locked(func(now time.Time) {
+func (s *Share) Answered(a Answer) {
+	s.locked(func(d *Dispatcher, now time.Time) {
+		if a.Own {
+			s.calledOff(d)
+			s.trouble.failed(now, a.Failure)
+			return
+		}
 		if a.Status == 0 || a.Status >= http.StatusInternalServerError {
+			s.calledOff(d)
 			d.breaker.failed(now, a.Failure)
 			return
 		}
+		s.trouble.answered()
 		d.breaker.answered()
 		bucket := d.buckets[a.Class]
 		if a.Status == http.StatusTooManyRequests {
@@ -37,32 +47,40 @@ func (d *Dispatcher) Answered(a Answer) {
 			return
 		}
 		bucket.answered(now, a.Took)
-		d.meterAnswer(now, a)
-	})
-}
-
-// CalledOff notes that a request ended without telling anything of the hub.
-func (d *Dispatcher) CalledOff() {
-	d.locked(func(time.Time) {
-		if caller, ok := d.breaker.trying.(*waiter); ok {
-			d.breaker.ended(caller)
+		for _, meter := range []*meter{&d.meter, &s.used} {
+			meter.answered(now, a)
 		}
 	})
 }
 
-// meterAnswer counts what the hub bills. It bills no operation on identities; whether
-// it bills one that it refuses is not documented, and taken for granted here.
-func (d *Dispatcher) meterAnswer(now time.Time, a Answer) {
+// CalledOff notes that a request ended without telling anything of the hub.
+func (s *Share) CalledOff() {
+	s.locked(func(d *Dispatcher, _ time.Time) { s.calledOff(d) })
+}
+
+// calledOff lets another caller try what one of this share's tried. A grant tries until
+// it is given back.
+func (s *Share) calledOff(d *Dispatcher) {
+	for _, b := range []*breaker{&d.breaker, &s.trouble} {
+		if caller, ok := b.trying.(*waiter); ok && caller.share == s {
+			b.ended(caller)
+		}
+	}
+}
+
+// answered counts what the hub bills. It bills no operation on identities; whether it
+// bills one that it refuses is not documented, and taken for granted here.
+func (m *meter) answered(now time.Time, a Answer) {
 	if a.Class == Registry {
 		return
 	}
 	if a.QuotaExceeded {
-		d.meter.turn(now)
-		d.meter.exceeded = true
+		m.turn(now)
+		m.exceeded = true
 		return
 	}
-	d.meter.add(now, a.Bytes)
+	m.add(now, a.Bytes)
 	if a.Status < http.StatusBadRequest {
-		d.meter.exceeded = false
+		m.exceeded = false
 	}
 }

@@ -30,10 +30,13 @@ func (b *breaker) wait(now time.Time) time.Duration { return max(0, b.until.Sub(
 
 // begun notes who tries a hub that did not answer.
 func (b *breaker) begun(who any) {
-	if b.pause > 0 {
+	if b.pause > 0 && b.trying == nil {
 		b.trying = who
 	}
 }
+
+// triedBy tells whether it is the holder of a grant that was let through.
+func (b *breaker) triedBy(holder *Grant) bool { return holder != nil && b.trying == holder }
 
 // ended lets another one try, when nothing was heard of this one.
 func (b *breaker) ended(who any) {

@@ -27,6 +27,7 @@ const (
 type yard struct {
 	*WithT
 	*Dispatcher
+	*Share
 	now   *clocktesting.FakeClock
 	woken chan string
 }
@@ -53,10 +54,10 @@ func newYardByItself(t *testing.T, limits Limits, most int) *yard {
 
 func newYardBy(t *testing.T, now *clocktesting.FakeClock, by clock.WithDelayedExecution, limits Limits, most int) *yard {
 	t.Helper()
-	return &yard{
-		WithT: NewWithT(t), now: now, woken: make(chan string, 1000),
-		Dispatcher: New(Options{Limits: limits, MaxInFlight: most, Clock: by}),
-	}
+	d := New(Options{Limits: limits, MaxInFlight: most, Clock: by})
+	y := &yard{WithT: NewWithT(t), now: now, woken: make(chan string, 1000), Dispatcher: d, Share: d.Share(limits)}
+	y.Rule(y.Share)
+	return y
 }
 
 // after lets time pass, and whatever is due happen.
@@ -64,6 +65,8 @@ func (y *yard) after(d time.Duration) {
 	y.now.Step(d)
 	y.tick()
 }
+
+func (y *yard) Forget(key string) { y.Dispatcher.Forget(key) }
 
 func (y *yard) ask(key string, priority int, need Need) *Grant {
 	granted, ok := y.Admit(Request{Key: key, Priority: priority, Need: need, Wake: func(p int) {

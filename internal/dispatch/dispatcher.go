@@ -3,6 +3,7 @@ package dispatch
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -16,10 +17,16 @@ const pickUp = 10 * time.Second
 type Request struct {
 	// Key tells who asks; each has one turn at a time.
 	Key string
-	// Priority orders those who wait, the highest first; the oldest first among equals.
+	// Priority orders those of one namespace who wait, the highest first; the oldest first
+	// among equals.
 	Priority int
 	Kind     Kind
 	Need     Need
+	// Namespace of the object that asks: namespaces take turns, however much each of them
+	// has to do.
+	Namespace string
+	// Share that it asks through; Admit fills it in.
+	Share *Share
 	// Wake is called once the turn of who was parked has come, with the priority it
 	// has. It is called without any lock held and must not block.
 	Wake func(priority int)
@@ -36,7 +43,8 @@ type Options struct {
 	Clock clock.WithDelayedExecution
 }
 
-// Dispatcher hands out turns at one hub. It is safe for concurrent use.
+// Dispatcher hands out turns at one hub, through the shares of those who use it. It is
+// safe for concurrent use.
 type Dispatcher struct {
 	clock clock.WithDelayedExecution
 
@@ -48,17 +56,22 @@ type Dispatcher struct {
 	breaker breaker
 	meter   meter
 	planner planner
-	lots    [kinds]lot
-	seq     uint64
+	// inUse counts who waits and the grants that are given, for a look without the lock.
+	inUse atomic.Int64
+	lots  [kinds]lot
+	seq   uint64
+	// ruler is the share whose limits hold for the hub; nil while no share has the say.
+	ruler *Share
 	// pending are the grants that were given and not picked up yet.
 	pending  map[string]*Grant
 	inFlight [kinds]int
 	// woken are those of them whose owners are to be told.
-	woken   []*Grant
-	waiting [classes]callers
-	timer   clock.Timer
-	due     time.Time // when the timer fires
-	count   Counts
+	woken []*Grant
+	// rings are the shares with callers that wait for a class, which take turns.
+	rings [classes][]*Share
+	timer clock.Timer
+	due   time.Time // when the timer fires
+	count Counts
 }
 
 // Counts are what happened since the start.
@@ -82,14 +95,6 @@ func New(options Options) *Dispatcher {
 	return d
 }
 
-// SetLimits changes how much of the hub may be used. What is used already counts.
-func (d *Dispatcher) SetLimits(limits Limits) {
-	d.locked(func(now time.Time) {
-		d.limits = limits.Or(S1())
-		d.apply(now)
-	})
-}
-
 func (d *Dispatcher) apply(now time.Time) {
 	rates, _ := d.limits.rates()
 	for class, b := range d.buckets {
@@ -108,10 +113,11 @@ func (d *Dispatcher) apply(now time.Time) {
 }
 
 // Admit returns a grant at once if there is room for what is needed and a place in
-// flight, and nobody comes before. Otherwise whoever asks is parked, once, and woken
-// when its turn has come, to ask again; that grant waits for it a while.
-func (d *Dispatcher) Admit(request Request) (granted *Grant, ok bool) {
-	d.locked(func(now time.Time) {
+// flight, and no other request comes before. Otherwise the request is parked, once, and
+// its caller woken when its turn has come, to ask again; that grant waits for it a while.
+func (s *Share) Admit(request Request) (granted *Grant, ok bool) {
+	request.Share = s
+	s.locked(func(d *Dispatcher, now time.Time) {
 		seq := d.seq
 		if g := d.pending[request.Key]; g != nil {
 			if g.left.covers(request.Need) {
@@ -135,19 +141,24 @@ func (d *Dispatcher) Admit(request Request) (granted *Grant, ok bool) {
 	return granted, granted != nil
 }
 
-// Forget drops whoever asked for a turn and is gone, and gives back what waits for it.
+// Forget drops a request whose caller is gone, and gives back what waits for it.
 func (d *Dispatcher) Forget(key string) {
-	d.locked(func(time.Time) {
-		if g := d.pending[key]; g != nil {
-			d.revoke(g)
-		}
-		for kind := range d.lots {
-			if p := d.lots[kind].byKey[key]; p != nil {
-				d.lots[kind].remove(p)
-			}
-		}
-	})
+	d.locked(func(time.Time) { d.forget(key) })
 }
+
+func (d *Dispatcher) forget(key string) {
+	if g := d.pending[key]; g != nil {
+		d.revoke(g)
+	}
+	for kind := range d.lots {
+		if p := d.lots[kind].byKey[key]; p != nil {
+			d.lots[kind].remove(p)
+		}
+	}
+}
+
+// InUse tells, without waiting for anything, whether requests wait or grants are given.
+func (d *Dispatcher) InUse() bool { return d.inUse.Load() > 0 }
 
 // Drain drops everybody who is parked, and the grants that wait for somebody: nobody
 // is to talk to the hub any more. Grants in use can still be given back.
@@ -172,11 +183,12 @@ func (d *Dispatcher) locked(do func(now time.Time)) {
 	do(now)
 	d.pump(now)
 	d.arm(now)
+	d.inUse.Store(int64(d.parked() + d.held()))
 	woken := d.woken
 	d.woken = nil
 	d.mu.Unlock()
 	for _, g := range woken {
-		g.wake(g.priority)
+		g.Wake(g.Priority)
 	}
 }
 
@@ -191,11 +203,11 @@ func (d *Dispatcher) pump(now time.Time) {
 
 func (d *Dispatcher) pumpKind(kind Kind, now time.Time) {
 	for d.inFlight[kind] < d.places[kind] && d.breaker.lets(now) {
-		best := d.lots[kind].best(func(need Need) bool { return d.room(need, now) })
+		best := d.lots[kind].best(func(of kin) bool { return d.room(of.need, now) && of.share.has(d, of.need, now) })
 		if best == nil {
 			return
 		}
-		d.lots[kind].remove(best)
+		d.lots[kind].served(best)
 		d.grant(best, now)
 	}
 }
@@ -210,18 +222,13 @@ func (d *Dispatcher) room(need Need, now time.Time) bool {
 }
 
 func (d *Dispatcher) grant(p *parked, now time.Time) {
-	for class, n := range p.Need {
-		d.buckets[class].take(n)
-	}
-	g := &Grant{
-		dispatcher: d, key: p.Key, kind: p.Kind, priority: p.Priority, wake: p.Wake,
-		seq: p.seq, left: p.Need, expires: now.Add(pickUp),
-	}
+	p.Share.take(d, p.Need)
+	g := &Grant{Request: p.Request, dispatcher: d, seq: p.seq, left: p.Need, expires: now.Add(pickUp)}
 	d.pending[p.Key] = g
 	d.woken = append(d.woken, g)
-	d.inFlight[g.kind]++
+	d.inFlight[g.Kind]++
 	d.count.Granted++
-	d.breaker.begun(g)
+	g.Share.begun(d, g)
 }
 
 // expire takes back the grants that nobody picked up.
@@ -241,18 +248,16 @@ func (d *Dispatcher) revoke(g *Grant) {
 	}
 	g.over = true
 	d.drop(g)
-	d.inFlight[g.kind]--
-	d.breaker.ended(g)
-	for class, n := range g.left {
-		d.buckets[class].refund(n)
-	}
+	d.inFlight[g.Kind]--
+	g.Share.ended(d, g)
+	g.Share.refund(d, g.left)
 	g.left = Need{}
 }
 
 // drop takes a grant off those that wait for somebody, who need not be woken then.
 func (d *Dispatcher) drop(g *Grant) {
-	if d.pending[g.key] == g {
-		delete(d.pending, g.key)
+	if d.pending[g.Key] == g {
+		delete(d.pending, g.Key)
 	}
 	d.woken = slices.DeleteFunc(d.woken, func(other *Grant) bool { return other == g })
 }
@@ -287,9 +292,10 @@ func (d *Dispatcher) next(now time.Time) time.Time {
 			due = at
 		}
 	}
-	for class := range d.waiting {
-		if d.waiting[class].len() > 0 {
-			consider(now.Add(d.buckets[class].wait(1, now)))
+	for class, ring := range d.rings {
+		one := one(Class(class))
+		for _, s := range ring {
+			consider(now.Add(max(d.buckets[class].wait(1, now), s.wait(d, one, now))))
 		}
 	}
 	for _, g := range d.pending {
@@ -297,11 +303,14 @@ func (d *Dispatcher) next(now time.Time) time.Time {
 	}
 	for kind := range d.lots {
 		if d.inFlight[kind] >= d.places[kind] || d.breaker.trying != nil {
-			continue // whoever ends lets the next one go on
+			continue // whichever ends lets the next one go on
 		}
-		for need := range d.lots[kind].lines {
-			wait := d.breaker.wait(now)
-			for class, n := range need {
+		for of := range d.lots[kind].lines {
+			if of.share.trouble.trying != nil {
+				continue
+			}
+			wait := max(d.breaker.wait(now), of.share.wait(d, of.need, now))
+			for class, n := range of.need {
 				wait = max(wait, d.buckets[class].wait(n, now))
 			}
 			consider(now.Add(wait))

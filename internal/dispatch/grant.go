@@ -4,11 +4,8 @@ import "time"
 
 // Grant is a turn at the hub: a place in flight, and operations that are paid for.
 type Grant struct {
+	Request
 	dispatcher *Dispatcher
-	key        string
-	kind       Kind
-	priority   int
-	wake       func(priority int)
 	seq        uint64
 	expires    time.Time
 

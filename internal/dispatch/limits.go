@@ -30,6 +30,12 @@ var (
 	LookAndWrite = Need{Reads: 1, Updates: 1}
 )
 
+// one is the need of a single operation.
+func one(class Class) (n Need) {
+	n[class] = 1
+	return n
+}
+
 // covers tells whether a need leaves nothing of another one open.
 func (n Need) covers(other Need) bool { return n.with(other) == n }
 

@@ -11,8 +11,10 @@ const day = 24 * time.Hour
 type meter struct {
 	limit, size int64
 
-	today    time.Time
-	used     int64
+	today time.Time
+	used  int64
+	// before this process, as far as it was told.
+	before   int64
 	exceeded bool // the hub itself has refused for its quota
 	low      bool // less than lowShare was left, and not yet enoughShare again
 }
@@ -20,9 +22,12 @@ type meter struct {
 // turn starts from zero on a new day.
 func (m *meter) turn(now time.Time) {
 	if today := now.UTC().Truncate(day); !today.Equal(m.today) {
-		m.today, m.used, m.exceeded, m.low = today, 0, false, false
+		m.today, m.used, m.before, m.exceeded, m.low = today, 0, 0, false, false
 	}
 }
+
+// total is all that was used of the day.
+func (m *meter) total() int64 { return m.used + m.before }
 
 // add counts a payload: one message at least.
 func (m *meter) add(now time.Time, bytes int) {
@@ -36,7 +41,7 @@ const step = 10
 
 // percent of the limit that is used, in steps, rounded up.
 func (m *meter) percent() int {
-	steps := math.Ceil(float64(m.used) * 100 / float64(max(1, m.limit)) / step)
+	steps := math.Ceil(float64(m.total()) * 100 / float64(max(1, m.limit)) / step)
 	return int(min(steps, 1000)) * step
 }
 
@@ -45,7 +50,7 @@ func (m *meter) percent() int {
 func (m *meter) restore(now time.Time, date string, percent int) {
 	m.turn(now)
 	if date == m.today.Format(time.DateOnly) {
-		m.used = max(m.used, m.limit*int64(percent-step/2)/100)
+		m.before = max(m.before, m.limit*int64(percent-step/2)/100-m.used)
 	}
 }
 
@@ -64,7 +69,7 @@ func (m *meter) perHour(now time.Time) float64 {
 		return 0
 	}
 	rest := max(shortestRest, m.today.Add(day).Sub(now))
-	return max(0, float64(m.limit-m.used)/rest.Hours())
+	return max(0, float64(m.limit-m.total())/rest.Hours())
 }
 
 // share is what may be used an hour, as a share of an even pace over the whole day.
@@ -93,7 +98,7 @@ func (m *meter) pressure(now time.Time) Pressure {
 	switch {
 	case m.exceeded:
 		return QuotaExceeded
-	case m.used >= m.limit:
+	case m.total() >= m.limit:
 		return MessagesUsed
 	case m.low:
 		return MessagesLow

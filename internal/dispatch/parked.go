@@ -1,8 +1,12 @@
 package dispatch
 
-import "container/heap"
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+)
 
-// parked is somebody who waits for a turn.
+// parked is a request that waits for a turn.
 type parked struct {
 	Request
 	seq   uint64 // of the first time it asked: its age
@@ -46,16 +50,36 @@ func (l *line) Pop() any {
 	return p
 }
 
-// lot is all who wait. Those who need the same stand in one line, so that one who
-// cannot go on does not block others who can; there are as many lines as there are
-// different needs, which are a handful.
-type lot struct {
-	lines map[Need]*line
-	byKey map[string]*parked
-	total Need // all needs together
+// kin is what those in one line have in common: all of them can go on, or none.
+type kin struct {
+	need      Need
+	share     *Share
+	namespace string
 }
 
-func newLot() lot { return lot{lines: map[Need]*line{}, byKey: map[string]*parked{}} }
+func (p *parked) kin() kin { return kin{need: p.Need, share: p.Share, namespace: p.Namespace} }
+
+// lot is all who wait. Those who need the same stand in one line, so that one who
+// cannot go on does not block others who can; for each namespace there are as many lines
+// as there are different needs, which are a handful.
+type lot struct {
+	lines map[kin]*line
+	byKey map[string]*parked
+	total Need // all needs together
+	// rounds are the namespaces that wait, and take turns.
+	rounds map[string]*round
+	now    uint64
+}
+
+// round is the place of a namespace among those that wait.
+type round struct {
+	since  uint64 // it came, or had its last turn
+	parked int
+}
+
+func newLot() lot {
+	return lot{lines: map[kin]*line{}, byKey: map[string]*parked{}, rounds: map[string]*round{}}
+}
 
 func newLots() (lots [kinds]lot) {
 	for kind := range lots {
@@ -67,44 +91,109 @@ func newLots() (lots [kinds]lot) {
 // add parks a request. One that is parked already keeps its age, and becomes as urgent
 // and as much as both ask for.
 func (l *lot) add(request Request, seq uint64) {
-	if known, ok := l.byKey[request.Key]; ok {
-		l.remove(known)
+	known := l.byKey[request.Key]
+	if known != nil {
 		request.Priority = max(request.Priority, known.Priority)
 		request.Need = request.Need.with(known.Need)
 		seq = known.seq
 	}
 	p := &parked{Request: request, seq: seq}
+	l.place(p)
+	if known != nil {
+		l.remove(known)
+	}
 	l.byKey[p.Key] = p
-	own := l.lines[p.Need]
+}
+
+// place puts a request in its line.
+func (l *lot) place(p *parked) {
+	own := l.lines[p.kin()]
 	if own == nil {
 		own = &line{}
-		l.lines[p.Need] = own
+		l.lines[p.kin()] = own
 	}
 	heap.Push(own, p)
+	r := l.rounds[p.Namespace]
+	if r == nil {
+		l.now++
+		r = &round{since: l.now}
+		l.rounds[p.Namespace] = r
+	}
+	r.parked++
 	for class, n := range p.Need {
 		l.total[class] += n
 	}
 }
 
 func (l *lot) remove(p *parked) {
-	own := l.lines[p.Need]
+	own := l.lines[p.kin()]
 	heap.Remove(own, p.index)
 	if own.Len() == 0 {
-		delete(l.lines, p.Need)
+		delete(l.lines, p.kin())
 	}
-	delete(l.byKey, p.Key)
+	if r := l.rounds[p.Namespace]; r.parked > 1 {
+		r.parked--
+	} else {
+		delete(l.rounds, p.Namespace)
+	}
+	if l.byKey[p.Key] == p {
+		delete(l.byKey, p.Key)
+	}
 	for class, n := range p.Need {
 		l.total[class] -= n
 	}
 }
 
-// best is the first of those who can go on.
-func (l *lot) best(can func(Need) bool) *parked {
+// leave takes off all that wait through a share, the oldest first.
+func (l *lot) leave(s *Share) []*parked {
+	var gone []*parked
+	for common, own := range l.lines {
+		if common.share == s {
+			gone = append(gone, *own...)
+		}
+	}
+	for _, p := range gone {
+		l.remove(p)
+	}
+	slices.SortFunc(gone, func(a, b *parked) int { return cmp.Compare(a.seq, b.seq) })
+	return gone
+}
+
+// best is the first of those who can go on: of the namespace whose turn it is the most
+// urgent, so that no namespace waits for all that another one has to do.
+func (l *lot) best(can func(kin) bool) *parked {
 	var best *parked
-	for need, own := range l.lines {
-		if head := (*own)[0]; can(need) && (best == nil || head.before(best)) {
+	for common, own := range l.lines {
+		if head := (*own)[0]; can(common) && (best == nil || l.first(head, best)) {
 			best = head
 		}
 	}
 	return best
+}
+
+func (l *lot) first(p, other *parked) bool {
+	if p.Namespace == other.Namespace {
+		return p.before(other)
+	}
+	return l.rounds[p.Namespace].since < l.rounds[other.Namespace].since
+}
+
+// served takes one off that goes on: its namespace comes behind all others that wait.
+func (l *lot) served(p *parked) {
+	l.now++
+	l.rounds[p.Namespace].since = l.now
+	l.remove(p)
+}
+
+// of is how many wait through a share, and what they need together.
+func (l *lot) of(s *Share) (parked int, total Need) {
+	for common, own := range l.lines {
+		if common.share == s {
+			parked += own.Len()
+			for class, n := range common.need {
+				total[class] += n * own.Len()
+			}
+		}
+	}
+	return parked, total
 }

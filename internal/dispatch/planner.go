@@ -51,10 +51,15 @@ func steps(left, first float64) int {
 
 // Stretch is how many times longer than declared to wait between two looks at the hub:
 // 1 unless the day's messages would not last, and 64 at most.
-func (d *Dispatcher) Stretch() (factor int) {
-	d.locked(func(now time.Time) {
+func (s *Share) Stretch() (factor int) {
+	s.locked(func(d *Dispatcher, now time.Time) {
 		d.meter.turn(now)
-		factor = 1 << d.planner.plan(&d.meter, now)
+		doublings := d.planner.plan(&d.meter, now)
+		if s.limited(d) {
+			s.used.turn(now)
+			doublings = max(doublings, s.planner.plan(&s.used, now))
+		}
+		factor = 1 << doublings
 	})
 	return factor
 }

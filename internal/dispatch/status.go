@@ -9,25 +9,30 @@ type Backlog struct {
 	EndsIn time.Duration
 }
 
-// Backlog tells how many wait, and for how long about.
-func (d *Dispatcher) Backlog() (b Backlog) {
-	d.locked(func(now time.Time) { b = d.backlog(now) })
+// Backlog tells how many wait through this share, and for how long about.
+func (s *Share) Backlog() (b Backlog) {
+	s.locked(func(d *Dispatcher, now time.Time) { b = s.backlog(d, now) })
 	return b
 }
 
-func (d *Dispatcher) backlog(now time.Time) Backlog {
-	parked := d.parked()
+func (s *Share) backlog(d *Dispatcher, now time.Time) Backlog {
+	var own, all Need
+	parked := 0
+	for kind := range d.lots {
+		n, need := d.lots[kind].of(s)
+		parked += n
+		for class := range need {
+			own[class] += need[class]
+			all[class] += d.lots[kind].total[class]
+		}
+	}
 	if parked == 0 {
 		return Backlog{}
 	}
-	ends := d.breaker.wait(now)
+	ends := max(d.breaker.wait(now), s.wait(d, own, now))
 	for class, bucket := range d.buckets {
-		n := 0
-		for kind := range d.lots {
-			n += d.lots[kind].total[class]
-		}
-		if n > 0 {
-			ends = max(ends, bucket.wait(n, now))
+		if all[class] > 0 {
+			ends = max(ends, bucket.wait(all[class], now))
 		}
 	}
 	return Backlog{Parked: parked, EndsIn: ends}
@@ -63,32 +68,48 @@ type Messages struct {
 	Pressure Pressure
 }
 
-// Messages tells how many messages are used and left.
-func (d *Dispatcher) Messages() (m Messages) {
-	d.locked(func(now time.Time) { m = d.messages(now) })
+// Messages tells how many messages are used and left: of the hub's for the share that
+// rules it, and of its own for another one.
+func (s *Share) Messages() (m Messages) {
+	s.locked(func(d *Dispatcher, now time.Time) {
+		if !s.limited(d) {
+			m = d.meter.messages(now)
+			return
+		}
+		if m = s.used.messages(now); d.meter.exceeded {
+			m.Pressure, m.PerHour = QuotaExceeded, 0
+		}
+	})
 	return m
 }
 
-func (d *Dispatcher) messages(now time.Time) Messages {
-	pressure := d.meter.pressure(now)
+func (m *meter) messages(now time.Time) Messages {
+	pressure := m.pressure(now)
 	return Messages{
-		Day: d.meter.today.Format(time.DateOnly), Used: d.meter.used, Limit: d.meter.limit,
-		UsedPercent: d.meter.percent(), PerHour: d.meter.perHour(now), Pressure: pressure,
+		Day: m.today.Format(time.DateOnly), Used: m.total(), Limit: m.limit,
+		UsedPercent: m.percent(), PerHour: m.perHour(now), Pressure: pressure,
 	}
 }
 
-// Restore takes over the percent of a day's messages that an earlier process told of.
-func (d *Dispatcher) Restore(day string, usedPercent int) {
-	d.locked(func(now time.Time) { d.meter.restore(now, day, usedPercent) })
+// Restore takes over the percent of a day's messages that an earlier process told of this
+// share. It counts for the hub while the share rules it.
+func (s *Share) Restore(day string, usedPercent int) {
+	s.locked(func(d *Dispatcher, now time.Time) {
+		s.used.restore(now, day, usedPercent)
+		if !s.limited(d) {
+			d.meter.turn(now)
+			d.meter.before = s.used.before
+		}
+	})
 }
 
 // Idle tells that forgetting the dispatcher loses nothing but the count of messages:
-// all it could hand out is there, and nobody waits.
+// all it could hand out is there, and no request waits.
 func (d *Dispatcher) Idle() (idle bool) {
 	d.locked(func(now time.Time) {
 		idle = d.held() == 0 && d.parked() == 0
 		for class, b := range d.buckets {
-			idle = idle && b.full(now) && d.waiting[class].len() == 0
+			idle = idle && b.full(now) && len(d.rings[class]) == 0
 		}
 	})
 	return idle
@@ -100,10 +121,13 @@ type Rate struct {
 }
 
 // Rate tells how fast a class may go now.
-func (d *Dispatcher) Rate(class Class) (rate Rate) {
-	d.locked(func(time.Time) {
+func (s *Share) Rate(class Class) (rate Rate) {
+	s.locked(func(d *Dispatcher, _ time.Time) {
 		b := d.buckets[class]
 		rate = Rate{PerSecond: b.effective(), Factor: b.factor}
+		if s.limited(d) {
+			rate.PerSecond = min(rate.PerSecond, s.own[class].effective())
+		}
 	})
 	return rate
 }
@@ -121,7 +145,7 @@ func (d *Dispatcher) snapshot() (s snapshot) {
 	d.locked(func(now time.Time) {
 		s = snapshot{
 			Counts: d.count, parked: d.parked(), inFlight: d.held(), cap: d.places[Visits] + d.places[Questions],
-			breaker: d.breaker.state(now), used: d.messages(now).Used,
+			breaker: d.breaker.state(now), used: d.meter.messages(now).Used,
 		}
 		for class, b := range d.buckets {
 			s.factors[class] = b.factor

@@ -20,6 +20,8 @@ func (e *NoRoomError) Error() string {
 
 // BrokenError says that the hub has not answered lately, and is tried by others.
 type BrokenError struct {
+	// Own tells that it is the caller's own end that fails, rather than the hub.
+	Own bool
 	// Last failure of the hub; nil when it was not told.
 	Last error
 	// RetryAfter is when the hub may be tried again.
@@ -33,6 +35,7 @@ func (e *BrokenError) Unwrap() error { return e.Last }
 
 // waiter is a caller that waits for one operation.
 type waiter struct {
+	share  *Share
 	served chan struct{}
 	urgent bool
 	// refused is why it may not go on after all, once served is closed.
@@ -83,32 +86,28 @@ func (c *callers) leave(w *waiter) bool {
 
 // Turn returns once one operation of a class may be made: at once when the context
 // carries a grant that pays for it. When the context would end before, it says so with
-// a NoRoomError instead of waiting in vain, and with a BrokenError when the circuit
-// breaker lets nobody through.
-func (d *Dispatcher) Turn(ctx context.Context, class Class) error {
+// a NoRoomError instead of waiting in vain, and with a BrokenError when a circuit
+// breaker lets no request through.
+func (s *Share) Turn(ctx context.Context, class Class) error {
 	own := grantOf(ctx)
-	if own != nil && own.dispatcher == d && own.use(class) {
+	if own != nil && own.dispatcher == s.at.Load() && own.use(class) {
 		return nil
 	}
-	w := &waiter{served: make(chan struct{}), urgent: isUrgent(ctx)}
+	w := &waiter{share: s, served: make(chan struct{}), urgent: isUrgent(ctx)}
 	var short error
-	d.locked(func(now time.Time) {
-		tries := own != nil && d.breaker.trying == own
-		if !tries && !d.breaker.lets(now) {
-			short = d.broken(now)
+	s.locked(func(d *Dispatcher, now time.Time) {
+		if short = s.lets(d, own, now); short != nil {
 			return
 		}
-		waiting := &d.waiting[class]
-		wait := d.buckets[class].wait(waiting.ahead(w.urgent)+1, now)
+		wait := d.expected(s, class, w.urgent, now)
 		if deadline, ok := ctx.Deadline(); ok && deadline.Sub(now) < wait {
 			short = &NoRoomError{Class: class, RetryAfter: wait}
 			return
 		}
-		line := waiting.line(w.urgent)
+		line := s.waiting[class].line(w.urgent)
 		*line = append(*line, w)
-		if !tries {
-			d.breaker.begun(w)
-		}
+		d.join(class, s)
+		s.begun(d, w)
 	})
 	if short != nil {
 		return short
@@ -117,53 +116,111 @@ func (d *Dispatcher) Turn(ctx context.Context, class Class) error {
 	case <-w.served:
 		return w.refused
 	case <-ctx.Done():
-		d.leave(class, w)
+		s.leave(class, w)
 		return ctx.Err()
 	}
 }
 
+// expected is how long a caller would wait that comes now.
+func (d *Dispatcher) expected(s *Share, class Class, urgent bool, now time.Time) time.Duration {
+	own := s.waiting[class].ahead(urgent) + 1
+	all := own
+	for _, other := range d.rings[class] {
+		if other != s {
+			all += min(other.waiting[class].len(), own)
+		}
+	}
+	need := Need{}
+	need[class] = own
+	return max(d.buckets[class].wait(all, now), s.wait(d, need, now))
+}
+
+// join has a share take turns with the others while it has callers that wait.
+func (d *Dispatcher) join(class Class, s *Share) {
+	if s.waiting[class].len() > 0 && !slices.Contains(d.rings[class], s) {
+		d.rings[class] = append(d.rings[class], s)
+	}
+}
+
+// part ends that.
+func (d *Dispatcher) part(class Class, s *Share) {
+	d.rings[class] = slices.DeleteFunc(d.rings[class], func(other *Share) bool { return other == s })
+}
+
 // serve lets those go on who wait for a single operation. They hold a worker, so that
-// they come before everybody who is parked, and must not wait for a hub that does not
+// they come before all that are parked, and must not wait for a hub that does not
 // answer.
 func (d *Dispatcher) serve(now time.Time) {
-	if d.breaker.state(now) == Open {
-		d.turnAway(now)
-	}
-	for class, b := range d.buckets {
-		for d.waiting[class].len() > 0 && b.has(1, now) {
-			b.take(1)
-			close(d.waiting[class].next().served)
+	for class := range d.rings {
+		for _, s := range slices.Clone(d.rings[class]) {
+			d.turnAway(Class(class), s, now)
+		}
+		for d.serveOne(Class(class), now) {
 		}
 	}
 }
 
-// turnAway lets everybody go who waits for a single operation.
-func (d *Dispatcher) turnAway(now time.Time) {
-	for class := range d.waiting {
-		for d.waiting[class].len() > 0 {
-			w := d.waiting[class].next()
-			w.refused = d.broken(now)
-			close(w.served)
-		}
+// serveOne lets one go on, of the share whose turn it is.
+func (d *Dispatcher) serveOne(class Class, now time.Time) bool {
+	if len(d.rings[class]) == 0 || !d.buckets[class].has(1, now) {
+		return false
 	}
+	for _, s := range d.rings[class] {
+		if !s.affords(d, class, now) {
+			continue
+		}
+		s.take(d, one(class))
+		close(s.waiting[class].next().served)
+		d.part(class, s)
+		d.join(class, s)
+		return true
+	}
+	return false
+}
+
+// turnAway ends the waits of a share's callers once a breaker has opened.
+func (d *Dispatcher) turnAway(class Class, s *Share, now time.Time) {
+	var refused error
+	switch {
+	case s.trouble.state(now) == Open:
+		refused = s.broken(now)
+	case d.breaker.state(now) == Open:
+		refused = d.broken(now)
+	default:
+		return
+	}
+	for s.waiting[class].len() > 0 {
+		w := s.waiting[class].next()
+		w.refused = refused
+		close(w.served)
+	}
+	d.part(class, s)
 }
 
 func (d *Dispatcher) broken(now time.Time) error {
 	return &BrokenError{Last: d.breaker.last, RetryAfter: d.breaker.retryIn(now)}
 }
 
-// Broken tells that the hub has not answered lately, and that nobody may ask it now.
-func (d *Dispatcher) Broken() (broken bool) {
-	d.locked(func(now time.Time) { broken = !d.breaker.lets(now) })
+func (s *Share) broken(now time.Time) error {
+	return &BrokenError{Own: true, Last: s.trouble.last, RetryAfter: s.trouble.retryIn(now)}
+}
+
+// Broken tells that the hub has not answered lately, and that it may not be asked now.
+func (s *Share) Broken() (broken bool) {
+	s.locked(func(d *Dispatcher, now time.Time) { broken = s.lets(d, nil, now) != nil })
 	return broken
 }
 
 // leave gives up a place in the line, or the operation if it was given meanwhile.
-func (d *Dispatcher) leave(class Class, w *waiter) {
-	d.locked(func(time.Time) {
-		d.breaker.ended(w)
-		if !d.waiting[class].leave(w) && w.refused == nil {
-			d.buckets[class].refund(1)
+func (s *Share) leave(class Class, w *waiter) {
+	s.locked(func(d *Dispatcher, _ time.Time) {
+		s.ended(d, w)
+		if s.waiting[class].leave(w) {
+			if s.waiting[class].len() == 0 {
+				d.part(class, s)
+			}
+		} else if w.refused == nil {
+			s.refund(d, one(class))
 		}
 	})
 }

@@ -38,7 +38,7 @@ func TestAWaitEndsByTheClockOrWithTheContext(t *testing.T) {
 	y.Expect(y.Idle()).To(BeTrue(), "who gave up waiting gives the token back")
 
 	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
-	y.leave(Queries, &waiter{}) // its turn came just as its context ended
+	y.leave(Queries, &waiter{share: y.Share}) // its turn came just as its context ended
 	y.Expect(y.Idle()).To(BeTrue())
 }
 

@@ -2,8 +2,6 @@ package hub
 
 import (
 	"net/http"
-
-	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 )
 
 // middleware wraps a RoundTripper with one rule.
@@ -15,14 +13,14 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // newChain puts every rule that a request and its answer go through in front of the transport, the outermost first.
-func newChain(transport http.RoundTripper, host string, cfg Config, d *dispatch.Dispatcher, signIn *tokens) http.RoundTripper {
+func newChain(transport http.RoundTripper, host string, cfg Config, with *standing, signIn *tokens) http.RoundTripper {
 	rules := []middleware{
 		capture(cfg.Clock),
 		guard(host),
-		bearer(signIn),
-		dispatched(d, cfg.Clock),
+		dispatched(with, cfg.Clock),
+		bearer(signIn, cfg.Clock),
 		fenced(cfg.Fence),
-		cfg.Metrics.middleware(host, cfg.Clock),
+		cfg.Metrics.middleware(with.named(host), cfg.Clock),
 		whole(callTimeout),
 		paging,
 		addressing,

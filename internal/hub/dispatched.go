@@ -24,33 +24,43 @@ func (o operation) class() dispatch.Class {
 
 // dispatched holds a request back until the dispatcher has room for it, which it has at once when the context carries a
 // grant, and tells it how the request went.
-func dispatched(d *dispatch.Dispatcher, c clock.PassiveClock) middleware {
+func dispatched(with *standing, c clock.PassiveClock) middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
-			class := exchangeOf(req).op.class()
-			if err := d.Turn(req.Context(), class); err != nil {
+			ex := exchangeOf(req)
+			class := ex.op.class()
+			if err := with.share.Turn(req.Context(), class); err != nil {
 				return nil, turnedAway(err)
 			}
 			started := c.Now()
 			res, err := next.RoundTrip(req)
+			if ex.signedIn.After(started) {
+				started = ex.signedIn
+			}
 			answer := dispatch.Answer{Class: class, Took: c.Since(started)}
 			switch {
 			case err == nil:
+				with.hear(verdictOf(ex.op, res))
 				answerOf(&answer, req, res, c)
-			case req.Context().Err() != nil || ReasonOf(err) != "":
-				// Called off, or an answer of its own kind: it says nothing about the hub's load.
-				d.CalledOff()
+			case req.Context().Err() != nil:
+				with.share.CalledOff()
+				return nil, err
+			case ofSession(err):
+				answer.Own, answer.Failure = true, err
+			case ReasonOf(err) != "":
+				// An answer of its own kind: it says nothing about the hub's load.
+				with.share.CalledOff()
 				return nil, err
 			default:
 				answer.Failure = err
 			}
-			d.Answered(answer)
+			with.share.Answered(answer)
 			return res, err
 		})
 	}
 }
 
-// turnedAway is the error of a request that was not made. Where the hub has not answered lately it says what the hub said
+// turnedAway is the error of a request that was not made. Where the hub has not answered lately it says what was met
 // last, in the same words.
 func turnedAway(err error) error {
 	if short, ok := errors.AsType[*dispatch.NoRoomError](err); ok {
@@ -63,11 +73,15 @@ func turnedAway(err error) error {
 	if !ok {
 		return err
 	}
-	e := &Error{RetryAfter: broken.RetryAfter, err: broken}
+	e := &Error{RetryAfter: broken.RetryAfter, SecondHand: true, ofSession: broken.Own, err: broken}
 	if last, ok := errors.AsType[*Error](broken.Last); ok {
 		e.Reason, e.Status, e.Code, e.detail = last.Reason, last.Status, last.Code, last.detail
 	} else {
 		e.Reason, e.detail = transportReason(broken.Last)
+	}
+	if !broken.Own && e.Reason != ReasonServerError {
+		// Another session may have met it, and what it means for that one says nothing of this one.
+		e.Reason = ReasonUnreachable
 	}
 	return e
 }

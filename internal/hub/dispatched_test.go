@@ -81,6 +81,7 @@ func TestAHubThatFailsIsKeptFrom(t *testing.T) {
 	g.Expect(err).To(MatchError(ContainSubstring("trying the credential: the host could not be reached: the connection broke")))
 	g.Expect(err).To(HaveField("RetryAfter", And(BeNumerically(">", 0), BeNumerically("<=", time.Second))))
 	g.Expect(err).To(HaveField("Sent", false))
+	g.Expect(err).To(HaveField("SecondHand", true))
 	*answer = refusal(http.StatusNotFound, "DeviceNotFound", "d1")
 	g.Eventually(func() error { return s.Probe(t.Context()) }, "5s").Should(Succeed(), "one tries again")
 	g.Expect(admit()).To(BeTrue())

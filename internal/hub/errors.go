@@ -68,6 +68,12 @@ type Error struct {
 	RetryAfter time.Duration
 	// Sent is true when the request may have reached the hub and nobody knows what came of it.
 	Sent bool
+	// SecondHand is true when no request was made, since the hub, or the session's own way to it, failed lately: the
+	// error repeats what an earlier request met, which may have been that of another session, and will pass.
+	SecondHand bool
+
+	// ofSession tells that the trouble is at the session's own end.
+	ofSession bool
 
 	detail string
 	err    error

@@ -47,6 +47,7 @@ type exchange struct {
 	// rows is how many a page of a query's answer may have; 0 is for as many as there can be.
 	rows int
 
+	signedIn   time.Time   // when the request had its access token, which may take longer than the hub; zero without one
 	started    bool        // the library got as far as sending a request
 	connected  atomic.Bool // the request was given a connection, so some of it may have been sent
 	signature  string      // the request's Authorization, only to keep it out of error texts
@@ -78,6 +79,7 @@ func capture(c clock.PassiveClock) middleware {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			ex := exchangeOf(req)
 			ex.started, ex.status, ex.header, ex.body, ex.retryAfter = true, 0, nil, nil, 0
+			ex.signedIn = time.Time{}
 			ex.signature = req.Header.Get("Authorization")
 			ex.connected.Store(false)
 			trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { ex.connected.Store(true) }}

@@ -53,7 +53,7 @@ func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
 func mustOpen(t *testing.T, cfg Config) *session {
 	t.Helper()
-	s, err := open(cfg, nil)
+	s, err := alone(cfg)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}

@@ -25,7 +25,8 @@ func NewMetrics() *Metrics {
 	return &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "devicetwin_hub_requests_total",
-			Help: "Requests to IoT Hub by host, operation and HTTP status; without an answer the code is the reason.",
+			Help: "Requests to IoT Hub by host, operation and HTTP status; without an answer the code is the reason. " +
+				"Those of sessions that have not proved their credential have the host \"unproved\".",
 		}, []string{"host", "operation", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "devicetwin_hub_request_duration_seconds",
@@ -57,6 +58,20 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.turns.Collect(metrics)
 }
 
+// unproved stands in place of the host in the series of sessions that have not proved their credential: anyone who may
+// create a HubConnection could have a series made for each name otherwise, and add to those of a hub in use.
+const unproved = "unproved"
+
+// named is the host that the requests of a session count for.
+func (s *standing) named(host string) func() string {
+	return func() string {
+		if s.proved() {
+			return host
+		}
+		return unproved
+	}
+}
+
 // add has the metrics tell of a host's dispatcher.
 func (m *Metrics) add(host string, turns *dispatch.Dispatcher) {
 	if m != nil {
@@ -83,14 +98,14 @@ func (m *Metrics) leftOut(host string) {
 }
 
 // middleware counts and times each request; nil metrics count nothing.
-func (m *Metrics) middleware(host string, c clock.PassiveClock) middleware {
+func (m *Metrics) middleware(host func() string, c clock.PassiveClock) middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
 		if m == nil {
 			return next
 		}
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			op := string(exchangeOf(req).op)
-			start := c.Now()
+			start, host := c.Now(), host()
 			res, err := next.RoundTrip(req)
 			m.duration.WithLabelValues(host, op).Observe(c.Since(start).Seconds())
 			m.requests.WithLabelValues(host, op, outcome(res, err)).Inc()

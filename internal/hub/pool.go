@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"maps"
-	"slices"
 	"sync"
 
 	"k8s.io/utils/clock"
@@ -27,24 +25,35 @@ type PoolOptions struct {
 	MaxInFlight int
 }
 
-// Pool keeps sessions by the content of their Config: the same content is the same session, with its open connections,
-// whoever asks for it. All sessions with one host share its dispatcher, which outlives a change of credential. It is
-// safe for concurrent use.
+// Pool keeps one session for each key that uses one, with its open connections, for as long as the content of its Config
+// stays the same. A session that has proved nothing has a dispatcher to itself. All that have proved their credential
+// to one host share its dispatcher, which outlives a change of credential. It is safe for concurrent use.
 type Pool struct {
 	options PoolOptions
 
-	mu       sync.Mutex
-	sessions map[string]*pooled
-	byKey    map[string]*pooled
-	limits   map[string]dispatch.Limits // by key
-	turns    map[string]*dispatch.Dispatcher
+	mu      sync.Mutex
+	members map[string]*member // by key
+	// turns are the dispatchers of the hosts that were proved to.
+	turns map[string]*dispatch.Dispatcher
 }
 
-// pooled is a session and the keys that use it.
-type pooled struct {
+// member is what a key uses.
+type member struct {
 	*session
 	content string
-	keys    map[string]struct{}
+	age     Age
+	limits  dispatch.Limits
+	// lane is where its sessions prove themselves.
+	lane *dispatch.Dispatcher
+	// joined is the session that shares the host's dispatcher: the current one, or the one before it until the hub
+	// has said something of the current one; nil for none.
+	joined *session
+}
+
+// proving is what a key may use of a host that has not accepted its credential: enough to try it again and again, and
+// too little to be of weight at the hub.
+func proving() dispatch.Limits {
+	return dispatch.Limits{ReadsPerSecond: 2, UpdatesPerSecond: 1, QueriesPerMinute: 6, RegistryPerMinute: 6}
 }
 
 // NewPool returns an empty pool.
@@ -52,50 +61,39 @@ func NewPool(options PoolOptions) *Pool {
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
 	}
-	return &Pool{
-		options:  options,
-		sessions: map[string]*pooled{},
-		byKey:    map[string]*pooled{},
-		limits:   map[string]dispatch.Limits{},
-		turns:    map[string]*dispatch.Dispatcher{},
-	}
+	return &Pool{options: options, members: map[string]*member{}, turns: map[string]*dispatch.Dispatcher{}}
 }
 
-// Session returns the session for a Config and notes that the key uses it. When the key used another one before, that
-// one is let go. Errors are those of Open; the key then uses none.
+// Session returns the session for a Config and notes that the key uses it, in place of any before. Errors are those of
+// Open; the key then uses none.
 func (p *Pool) Session(key string, cfg Config) (Session, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	previous := p.byKey[key]
 	cfg = p.complete(cfg)
 	content, err := contentOf(cfg)
 	if err != nil {
-		p.release(key, previous)
+		p.release(key)
 		return nil, err
 	}
-	p.limits[key] = p.options.Limits.Or(cfg.Limits)
-	if previous != nil && previous.content == content {
-		p.restrict(previous.host)
-		return previous.session, nil
+	m := p.members[key]
+	if m == nil || m.content != content {
+		if m, err = p.replace(key, content, cfg); err != nil {
+			p.release(key)
+			return nil, err
+		}
 	}
-	current, err := p.find(content, cfg)
-	if err != nil {
-		p.release(key, previous)
-		return nil, err
-	}
-	current.keys[key] = struct{}{}
-	p.byKey[key] = current
-	p.drop(key, previous)
-	p.prune()
-	p.restrict(current.host)
-	return current.session, nil
+	m.age, m.limits = cfg.Age, p.options.Limits.Or(cfg.Limits)
+	m.share.SetLimits(m.limits)
+	p.rule(m.host)
+	return m.session, nil
 }
 
-// Forget notes that the key uses no session any more. A session that no key uses loses its open connections.
+// Forget notes that the key uses no session any more.
 func (p *Pool) Forget(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.release(key, p.byKey[key])
+	p.release(key)
+	p.prune()
 }
 
 func (p *Pool) complete(cfg Config) Config {
@@ -114,97 +112,131 @@ func (p *Pool) complete(cfg Config) Config {
 	return cfg
 }
 
-// find returns the session for the content, a new one if need be.
-func (p *Pool) find(content string, cfg Config) (*pooled, error) {
-	if known, ok := p.sessions[content]; ok {
-		return known, nil
-	}
+// replace opens a session for a key. One with the same host before it goes on until something is heard of the new one:
+// those who use the hub notice nothing of a credential that is exchanged in time.
+func (p *Pool) replace(key, content string, cfg Config) (*member, error) {
 	target, err := cfg.target()
 	if err != nil {
 		return nil, err
 	}
-	host := target.host
-	turns, ok := p.turns[host]
-	if !ok {
-		turns = dispatch.New(dispatch.Options{
-			Limits: p.options.Limits.Or(cfg.Limits), MaxInFlight: p.options.MaxInFlight, Clock: p.options.Clock,
+	limits := p.options.Limits.Or(cfg.Limits)
+	before := p.members[key]
+	if before != nil && before.host != target.host {
+		p.release(key)
+		before = nil
+	}
+	added := &member{content: content}
+	if before != nil {
+		added.lane, added.joined = before.lane, before.joined
+	} else {
+		added.lane = dispatch.New(dispatch.Options{
+			Limits: proving().Stricter(limits.Or(dispatch.S1())), MaxInFlight: p.options.MaxInFlight, Clock: p.options.Clock,
 		})
 	}
-	opened, err := open(cfg, turns)
-	if err != nil {
+	with := &standing{share: added.lane.Share(limits)}
+	with.changed = func() { p.settle(key, with) }
+	if added.session, err = open(cfg, with); err != nil {
 		return nil, err
 	}
-	p.turns[host] = turns
-	p.options.Metrics.add(host, turns)
-	added := &pooled{session: opened, content: content, keys: map[string]struct{}{}}
-	p.sessions[content] = added
+	if before != nil {
+		before.closeIdle()
+	}
+	p.members[key] = added
+	p.prune()
 	return added, nil
 }
 
-// release makes a key use nothing.
-func (p *Pool) release(key string, previous *pooled) {
-	delete(p.byKey, key)
-	delete(p.limits, key)
-	p.drop(key, previous)
-	p.prune()
-	if previous != nil {
-		p.restrict(previous.host)
+// settle lets a session join the others with its host, or has it leave them, by what was heard last.
+func (p *Pool) settle(key string, with *standing) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.members[key]
+	if m == nil || m.standing != with {
+		return // it is not in use any more
 	}
-}
-
-// drop takes a key off a session, and the session out of the pool when that was its last.
-func (p *Pool) drop(key string, from *pooled) {
-	if from == nil {
+	if !with.proved() {
+		m.joined = nil
+		m.share.Move(m.lane)
+		p.rule(m.host)
+		p.prune()
 		return
 	}
-	delete(from.keys, key)
-	if len(from.keys) == 0 {
-		delete(p.sessions, from.content)
-		from.closeIdle()
+	d, ok := p.turns[m.host]
+	if !ok {
+		d = dispatch.New(dispatch.Options{Limits: m.limits, MaxInFlight: p.options.MaxInFlight, Clock: p.options.Clock})
+		p.turns[m.host] = d
+		p.options.Metrics.add(m.host, d)
 	}
+	m.share.Move(d)
+	if m.joined != nil {
+		m.share.Succeed(m.joined.share)
+	}
+	m.joined = m.session
+	p.rule(m.host)
 }
 
-// restrict holds a host to the smallest limits of those who use it.
-func (p *Pool) restrict(host string) {
-	turns, ok := p.turns[host]
+// release makes a key use nothing.
+func (p *Pool) release(key string) {
+	m := p.members[key]
+	if m == nil {
+		return
+	}
+	delete(p.members, key)
+	m.lane.Drain()
+	m.closeIdle()
+	p.prune()
+	p.rule(m.host)
+}
+
+// rule has the limits of the eldest hold for a host. Those of a later one hold for itself: who adds a HubConnection
+// takes nothing from those who use the hub.
+func (p *Pool) rule(host string) {
+	d, ok := p.turns[host]
 	if !ok {
 		return
 	}
-	var strictest *dispatch.Limits
-	for key, used := range p.byKey {
-		if used.host != host {
-			continue
+	var eldest *member
+	for _, m := range p.members {
+		if m.joined != nil && m.host == host && (eldest == nil || m.age.before(eldest.age)) {
+			eldest = m
 		}
-		limits := p.limits[key].Or(dispatch.S1())
-		if strictest != nil {
-			limits = strictest.Stricter(limits)
-		}
-		strictest = &limits
 	}
-	if strictest != nil {
-		turns.SetLimits(*strictest)
+	if eldest != nil {
+		d.Rule(eldest.joined.share)
 	}
 }
 
-// Withdraw drops whoever waits for a turn at any hub and is gone.
+// Withdraw drops the request of a caller that is gone, at whatever hub it waits.
 func (p *Pool) Withdraw(key string) {
 	for _, turns := range p.dispatchers() {
 		turns.Forget(key)
 	}
 }
 
+// dispatchers are those with which something waits.
 func (p *Pool) dispatchers() []*dispatch.Dispatcher {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Collect(maps.Values(p.turns))
+	var all []*dispatch.Dispatcher
+	for _, d := range p.turns {
+		all = append(all, d)
+	}
+	for _, m := range p.members {
+		if m.lane.InUse() {
+			all = append(all, m.lane)
+		}
+	}
+	return all
 }
 
-// prune forgets the hosts that have no session: nobody waits for them any more. A dispatcher that is in use or has
-// tokens missing stays until they are back, or letting go of a hub and coming back would double its rate.
+// prune forgets the hosts that no session has joined: no caller waits for them any more. A dispatcher that is in use or
+// has tokens missing stays until they are back, or releasing a hub and coming back would double its rate.
 func (p *Pool) prune() {
 	inUse := map[string]struct{}{}
-	for _, s := range p.sessions {
-		inUse[s.host] = struct{}{}
+	for _, m := range p.members {
+		if m.joined != nil {
+			inUse[m.host] = struct{}{}
+		}
 	}
 	for host, turns := range p.turns {
 		if _, used := inUse[host]; used {

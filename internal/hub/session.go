@@ -24,8 +24,13 @@ type Session interface {
 	// accepted the credential.
 	Probe(ctx context.Context) error
 
-	// Dispatcher hands out the turns at this hub. It is the same for all sessions of a pool with one host.
-	Dispatcher() *dispatch.Dispatcher
+	// Proved tells that the hub has accepted the credential, and has not refused it since.
+	Proved() bool
+
+	// Dispatcher hands out the turns at this hub, to this session: of what all sessions of a pool with one host share
+	// once the hub has accepted its credential, and of its own until then and after a refusal. Objects that wait for
+	// a turn go along.
+	Dispatcher() *dispatch.Share
 
 	Twins
 	Registry
@@ -68,8 +73,12 @@ type Config struct {
 	AllowedHostSuffixes []string
 
 	// Limits are how much of the hub may be used; those of a whole S1 hub where they are not set. When several
-	// configurations in a pool name one host, the smaller of each holds for all of them.
+	// sessions of a pool lead to one host, those of the eldest hold for all of them, and each of the others stays
+	// within its own as well.
 	Limits dispatch.Limits
+
+	// Age orders the sessions of a pool with one host.
+	Age Age
 
 	// Clock is what rate limits are measured by; nil means the real one.
 	Clock clock.WithDelayedExecution
@@ -85,6 +94,20 @@ type Config struct {
 	UserAgent string
 }
 
+// Age tells which of two declarations is the elder, in a way on which all managers agree.
+type Age struct {
+	Created time.Time
+	// UID decides between those that were created in the same second.
+	UID string
+}
+
+func (a Age) before(other Age) bool {
+	if !a.Created.Equal(other.Created) {
+		return a.Created.Before(other.Created)
+	}
+	return a.UID < other.UID
+}
+
 const defaultUserAgent = "devicetwin-operator"
 
 // probeDeviceID names the device whose twin Probe reads. Whether it exists makes no difference.
@@ -93,7 +116,16 @@ const probeDeviceID = "devicetwin-operator-probe"
 // Open prepares a session. It makes no request: a wrong key or an unreachable host shows at the first call, a malformed
 // connection string, a host that is not allowed and an unreadable CA bundle show here.
 func Open(cfg Config) (Session, error) {
-	return open(cfg, nil)
+	return alone(cfg)
+}
+
+// alone prepares a session with a dispatcher to itself.
+func alone(cfg Config) (*session, error) {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	d := dispatch.New(dispatch.Options{Limits: cfg.Limits, Clock: cfg.Clock})
+	return open(cfg, &standing{share: d.Share(cfg.Limits)})
 }
 
 // session is the Session of one connection string.
@@ -101,7 +133,7 @@ type session struct {
 	host   string
 	key    string // only to keep it out of error texts
 	client *iotservice.Client
-	turns  *dispatch.Dispatcher
+	*standing
 	// transport is kept to close its connections.
 	transport *http.Transport
 	metrics   *Metrics
@@ -109,8 +141,8 @@ type session struct {
 	documents pageRows
 }
 
-// open prepares a session that shares the given dispatcher, or has one of its own when that is nil.
-func open(cfg Config, turns *dispatch.Dispatcher) (*session, error) {
+// open prepares a session with a standing.
+func open(cfg Config, with *standing) (*session, error) {
 	cs, err := cfg.target()
 	if err != nil {
 		return nil, err
@@ -128,9 +160,6 @@ func open(cfg Config, turns *dispatch.Dispatcher) (*session, error) {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = defaultUserAgent
 	}
-	if turns == nil {
-		turns = dispatch.New(dispatch.Options{Limits: cfg.Limits, Clock: cfg.Clock})
-	}
 	var signIn *tokens
 	if cfg.WorkloadIdentity != nil {
 		if signIn, err = newTokens(*cfg.WorkloadIdentity, cfg.Clock); err != nil {
@@ -138,7 +167,7 @@ func open(cfg Config, turns *dispatch.Dispatcher) (*session, error) {
 		}
 	}
 	httpClient := &http.Client{
-		Transport:     newChain(transport, cs.host, cfg, turns, signIn),
+		Transport:     newChain(transport, cs.host, cfg, with, signIn),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	client, err := iotservice.New(
@@ -149,7 +178,7 @@ func open(cfg Config, turns *dispatch.Dispatcher) (*session, error) {
 	if err != nil {
 		return nil, &Error{Reason: ReasonMalformedConnectionString, Host: cs.host, detail: "the connection string was refused", err: err}
 	}
-	return &session{host: cs.host, key: cs.key, client: client, turns: turns, transport: transport, metrics: cfg.Metrics}, nil
+	return &session{host: cs.host, key: cs.key, client: client, standing: with, transport: transport, metrics: cfg.Metrics}, nil
 }
 
 // unusedKey stands where the library asks for a key, when no request goes out with a signature made from it.
@@ -170,8 +199,11 @@ func (cfg Config) target() (connectionString, error) {
 // Host implements Session.
 func (s *session) Host() string { return s.host }
 
+// Proved implements Session.
+func (s *session) Proved() bool { return s.proved() }
+
 // Dispatcher implements Session.
-func (s *session) Dispatcher() *dispatch.Dispatcher { return s.turns }
+func (s *session) Dispatcher() *dispatch.Share { return s.share }
 
 // closeIdle drops the connections that are kept for later requests. The session stays usable.
 func (s *session) closeIdle() { s.transport.CloseIdleConnections() }

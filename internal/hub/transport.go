@@ -51,7 +51,7 @@ func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, answer *http
 		return nil
 	}
 	return &Error{
-		Reason: ReasonUnreachable,
+		Reason: ReasonUnreachable, ofSession: true,
 		detail: fmt.Sprintf("the proxy that HTTPS_PROXY names refused to connect to it, with status %d", answer.StatusCode),
 	}
 }

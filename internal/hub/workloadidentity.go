@@ -191,19 +191,23 @@ func (e signInError) final(status int) bool {
 }
 
 // bearer puts an access token in place of the library's own signature.
-func bearer(t *tokens) middleware {
+func bearer(t *tokens, c clock.PassiveClock) middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
 		if t == nil {
 			return next
 		}
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			token, err := t.token(req.Context())
+			if own, ok := errors.AsType[*Error](err); ok {
+				own.ofSession = true
+			}
 			if err != nil {
 				return nil, err
 			}
 			req = req.Clone(req.Context())
 			req.Header.Set("Authorization", "Bearer "+token)
 			ex := exchangeOf(req)
+			ex.signedIn = c.Now()
 			ex.secrets = append(ex.secrets, token)
 			return next.RoundTrip(req)
 		})
