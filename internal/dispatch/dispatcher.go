@@ -13,6 +13,10 @@ import (
 // in milliseconds, and one who never comes must not keep it from others.
 const pickUp = 10 * time.Second
 
+// placesKept is the part of the places in flight, a quarter, that only the share that
+// rules a hub may hold.
+const placesKept = 4
+
 // Request asks for a turn at the hub.
 type Request struct {
 	// Key tells who asks; each has one turn at a time.
@@ -65,6 +69,8 @@ type Dispatcher struct {
 	// pending are the grants that were given and not picked up yet.
 	pending  map[string]*Grant
 	inFlight [kinds]int
+	// guests are those of them that shares hold which do not rule the hub.
+	guests [kinds]int
 	// woken are those of them whose owners are to be told.
 	woken []*Grant
 	// rings are the shares with callers that wait for a class, which take turns.
@@ -203,13 +209,22 @@ func (d *Dispatcher) pump(now time.Time) {
 
 func (d *Dispatcher) pumpKind(kind Kind, now time.Time) {
 	for d.inFlight[kind] < d.places[kind] && d.breaker.lets(now) {
-		best := d.lots[kind].best(func(of kin) bool { return d.room(of.need, now) && of.share.has(d, of.need, now) })
+		best := d.lots[kind].best(func(of kin) bool {
+			return d.room(of.need, now) && d.seats(kind, of.share) && of.share.has(d, of.need, now)
+		})
 		if best == nil {
 			return
 		}
 		d.lots[kind].served(best)
 		d.grant(best, now)
 	}
+}
+
+// seats tells whether a share may hold one more place. Some are kept for the share that
+// rules the hub: another one may have to wait by its own limits while it holds a place.
+func (d *Dispatcher) seats(kind Kind, s *Share) bool {
+	kept := (d.places[kind] + placesKept - 1) / placesKept
+	return !s.limited(d) || d.guests[kind] < max(1, d.places[kind]-kept)
 }
 
 func (d *Dispatcher) room(need Need, now time.Time) bool {
@@ -223,10 +238,13 @@ func (d *Dispatcher) room(need Need, now time.Time) bool {
 
 func (d *Dispatcher) grant(p *parked, now time.Time) {
 	p.Share.take(d, p.Need)
-	g := &Grant{Request: p.Request, dispatcher: d, seq: p.seq, left: p.Need, expires: now.Add(pickUp)}
+	g := &Grant{Request: p.Request, dispatcher: d, guest: p.Share.limited(d), seq: p.seq, left: p.Need, expires: now.Add(pickUp)}
 	d.pending[p.Key] = g
 	d.woken = append(d.woken, g)
 	d.inFlight[g.Kind]++
+	if g.guest {
+		d.guests[g.Kind]++
+	}
 	d.count.Granted++
 	g.Share.begun(d, g)
 }
@@ -249,6 +267,9 @@ func (d *Dispatcher) revoke(g *Grant) {
 	g.over = true
 	d.drop(g)
 	d.inFlight[g.Kind]--
+	if g.guest {
+		d.guests[g.Kind]--
+	}
 	g.Share.ended(d, g)
 	g.Share.refund(d, g.left)
 	g.left = Need{}
@@ -306,7 +327,7 @@ func (d *Dispatcher) next(now time.Time) time.Time {
 			continue // whichever ends lets the next one go on
 		}
 		for of := range d.lots[kind].lines {
-			if of.share.trouble.trying != nil {
+			if of.share.trouble.trying != nil || !d.seats(Kind(kind), of.share) {
 				continue
 			}
 			wait := max(d.breaker.wait(now), of.share.wait(d, of.need, now))

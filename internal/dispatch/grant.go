@@ -6,6 +6,7 @@ import "time"
 type Grant struct {
 	Request
 	dispatcher *Dispatcher
+	guest      bool // of a share that did not rule the hub
 	seq        uint64
 	expires    time.Time
 

@@ -147,6 +147,9 @@ func (c *crowd) checkOne(t *rapid.T, d *Dispatcher) (held int) {
 	if d.inFlight[Visits] > d.places[Visits] || d.inFlight[Questions] > d.places[Questions] {
 		t.Fatalf("%d in flight of %d", d.inFlight, d.places)
 	}
+	if d.guests[Visits] > d.inFlight[Visits] || d.guests[Visits] < 0 || d.guests[Questions] > d.inFlight[Questions] || d.guests[Questions] < 0 {
+		t.Fatalf("%d guests of %d", d.guests, d.inFlight)
+	}
 	for _, lot := range d.lots {
 		parked, inRounds := 0, 0
 		var total Need

@@ -65,7 +65,7 @@ func TestAShareIsHeldToItsOwnLimits(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), noon.Add(time.Second))
 	defer cancel()
 	y.Expect(small.Turn(ctx, Queries)).To(Equal(&NoRoomError{Class: Queries, RetryAfter: 30 * time.Second}))
-	y.Expect(y.Turn(ctx, Queries)).To(Succeed())
+	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
 	first.Done()
 	y.Expect(y.woken).To(Receive(Equal("second")), "what was not used is given back to the share too")
 	y.askOf(small, Visits, "small", "second", 0).use(Reads)
@@ -82,6 +82,27 @@ func TestAShareIsHeldToItsOwnLimits(t *testing.T) {
 	y.Expect(y.Rate(Reads).PerSecond).To(BeEquivalentTo(40))
 	small.SetLimits(Limits{ReadsPerSecond: 1000})
 	y.Expect(small.Rate(Reads).PerSecond).To(BeEquivalentTo(40))
+}
+
+// TestSomePlacesAreTheRulersOwn: those who wait by their own limits hold the others.
+func TestSomePlacesAreTheRulersOwn(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{}, 0) // ten places, and four for questions
+	other := y.Dispatcher.Share(Limits{RegistryPerMinute: 0.01})
+	for kind, want := range map[Kind]int{Visits: 7, Questions: 3} {
+		held := []*Grant{}
+		for i := range 20 {
+			if g := y.askOf(other, kind, "a", fmt.Sprint(kind, "-", i), 0); g != nil {
+				held = append(held, g)
+			}
+		}
+		y.Expect(held).To(HaveLen(want))
+		y.Expect(y.askOf(y.Share, kind, "b", fmt.Sprint(kind, " ours"), 0)).NotTo(BeNil())
+		held[0].Done()
+		y.Expect(y.woken).To(Receive(HavePrefix(fmt.Sprint(kind, "-"))))
+		y.Expect(y.woken).To(BeEmpty())
+	}
+	y.after(time.Second)
 }
 
 // TestAShareReadsBackAsItsOwnMessagesAllow, or less often when the hub's run out.
