@@ -44,6 +44,7 @@ func rows() []row {
 		{"reports-lag", "as reports, with the hub's query index 10 s late", measureReportsLag},
 		{"converge-S1", "2,000 twins at an S1 hub, 80 % of its rate", measureConvergeS1},
 		{"isolation", "one hub hangs, another converges", measureIsolation},
+		{"tenants", "300 twins are edited while another tenant attacks their hub", measureTenants},
 		{"sharding", "two managers with a shard each, beside one alone", measureSharding},
 		{"memory", "the manager's memory by number of twins", measureMemory},
 		{"peers", "1,000 twins beside Microsoft's SDK for Node", measurePeers},

@@ -35,7 +35,8 @@ bound was missed, naming row, measured and asked.
 Rows (--rows, in this order; those up to membership share a fleet that converged):
 %s
 The hub never throttles, and its HubConnection declares tier S3 x 10 with
-ratePercent 100, but for converge-S1, whose hub has an S1 unit's throttles.
+ratePercent 100, but for converge-S1 and tenants, whose hub has an S1 unit's
+throttles.
 Numbers come from the emulator's counters, the API server's audit log and the
 kernel; the manager is asked for its heap alone (--pprof-bind-address).
 
