@@ -104,7 +104,8 @@ type HubUse struct {
 	// +optional
 	Twins *TwinCounts `json:"twins,omitempty"`
 
-	// backlog counts the objects that wait for their turn at the hub.
+	// backlog counts the objects that wait for their turn at the hub through this
+	// HubConnection.
 	// +optional
 	Backlog int32 `json:"backlog,omitempty"`
 
