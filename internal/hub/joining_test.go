@@ -169,7 +169,10 @@ func TestWhatWaitsGoesAlong(t *testing.T) {
 	n.pool.Withdraw("c")
 	ask(s, "b").Done()
 	n.Expect(woken).To(BeEmpty())
+	d := n.pool.turns[s.host]
+	n.pool.Forget("two")
 	n.refuse(s)
+	n.Expect(n.pool.turns[s.host]).To(BeIdenticalTo(d), "it comes back to the rate that it left")
 	n.prove(s)
 	n.Expect(s.Dispatcher().Backlog()).To(Equal(dispatch.Backlog{}))
 }

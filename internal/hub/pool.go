@@ -48,6 +48,8 @@ type member struct {
 	// joined is the session that shares the host's dispatcher: the current one, or the one before it until the hub
 	// has said something of the current one; nil for none.
 	joined *session
+	// known tells that one of its sessions with this host has joined: objects may still use one that has left.
+	known bool
 }
 
 // proving is what a key may use of a host that has not accepted its credential: enough to try it again and again, and
@@ -127,7 +129,7 @@ func (p *Pool) replace(key, content string, cfg Config) (*member, error) {
 	}
 	added := &member{content: content}
 	if before != nil {
-		added.lane, added.joined = before.lane, before.joined
+		added.lane, added.joined, added.known = before.lane, before.joined, before.known
 	} else {
 		added.lane = dispatch.New(dispatch.Options{
 			Limits: proving().Stricter(limits.Or(dispatch.S1())), MaxInFlight: p.options.MaxInFlight, Clock: p.options.Clock,
@@ -158,7 +160,6 @@ func (p *Pool) settle(key string, with *standing) {
 		m.joined = nil
 		m.share.Move(m.lane)
 		p.rule(m.host)
-		p.prune()
 		return
 	}
 	d, ok := p.turns[m.host]
@@ -171,7 +172,7 @@ func (p *Pool) settle(key string, with *standing) {
 	if m.joined != nil {
 		m.share.Succeed(m.joined.share)
 	}
-	m.joined = m.session
+	m.joined, m.known = m.session, true
 	p.rule(m.host)
 }
 
@@ -229,12 +230,12 @@ func (p *Pool) dispatchers() []*dispatch.Dispatcher {
 	return all
 }
 
-// prune forgets the hosts that no session has joined: no caller waits for them any more. A dispatcher that is in use or
+// prune forgets the hosts whose users are gone: no caller waits for them any more. A dispatcher that is in use or
 // has tokens missing stays until they are back, or releasing a hub and coming back would double its rate.
 func (p *Pool) prune() {
 	inUse := map[string]struct{}{}
 	for _, m := range p.members {
-		if m.joined != nil {
+		if m.known {
 			inUse[m.host] = struct{}{}
 		}
 	}
