@@ -20,20 +20,24 @@ type Session interface {
 	// Host is the hub's host name in lower case, with the port unless that is 443.
 	Host() string
 
+	// Dispatcher hands out the turns at this hub, to this session: of what all sessions of a pool with one host share
+	// once the hub has accepted its credential, and of its own until then and after a refusal. Objects that wait for
+	// a turn go along.
+	Dispatcher() *dispatch.Share
+
+	Credential
+	Twins
+	Registry
+}
+
+// Credential tells whether the hub takes a session's credential.
+type Credential interface {
 	// Probe makes one authenticated read, of the twin of a device that need not exist. It returns nil when the hub
 	// accepted the credential.
 	Probe(ctx context.Context) error
 
 	// Proved tells that the hub has accepted the credential, and has not refused it since.
 	Proved() bool
-
-	// Dispatcher hands out the turns at this hub, to this session: of what all sessions of a pool with one host share
-	// once the hub has accepted its credential, and of its own until then and after a refusal. Objects that wait for
-	// a turn go along.
-	Dispatcher() *dispatch.Share
-
-	Twins
-	Registry
 }
 
 // Twins reads, changes and finds twins.

@@ -126,6 +126,7 @@ func untrusted(_ *testing.T, q *quarter) {
 // behindProxy has the other party's requests go through a proxy.
 func behindProxy(at func(*testing.T) string) func(*testing.T, *quarter) {
 	return func(t *testing.T, q *quarter) {
+		t.Helper()
 		proxy, err := url.Parse(at(t))
 		q.Expect(err).NotTo(HaveOccurred())
 		q.theirs.transport.Proxy = http.ProxyURL(proxy)
@@ -134,12 +135,13 @@ func behindProxy(at func(*testing.T) string) func(*testing.T, *quarter) {
 }
 
 func refusingProxy(t *testing.T) string {
+	t.Helper()
 	server := httptest.NewServer(page(http.StatusProxyAuthRequired, "no"))
 	t.Cleanup(server.Close)
 	return server.URL
 }
 
-func deadProxy(t *testing.T) string {
+func deadProxy(*testing.T) string {
 	server := httptest.NewServer(page(http.StatusOK, ""))
 	server.Close()
 	return server.URL

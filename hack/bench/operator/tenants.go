@@ -33,7 +33,7 @@ const (
 	// mostTimesBeside bounds the time under attack, and leastReadBacks how often the hub is
 	// read back then, by those without.
 	mostTimesBeside = 2
-	leastReadBacks = 0.8
+	leastReadBacks  = 0.8
 )
 
 // attack is what another tenant declares of the same hub.
