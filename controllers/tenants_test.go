@@ -147,7 +147,9 @@ func TestATenantIsNotSlowedDownByAnother(t *testing.T) {
 			defer stop()
 			i.awaitReadBacks(3)
 			attacked := i.editAll(devices, "attacked")
-			i.Expect(attacked).To(BeNumerically("<", 2*alone+3*time.Second))
+			// Tests beside this one take the machine too: what is ruled out is a wait for the
+			// other tenant's rate, or for its trouble to end.
+			i.Expect(attacked).To(BeNumerically("<", 4*alone+5*time.Second))
 			i.awaitReadBacks(1)
 			stop()
 			i.Expect(i.client.Get(i.ctx, client.ObjectKeyFromObject(conn), conn)).To(Succeed())
