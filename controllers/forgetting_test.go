@@ -77,7 +77,7 @@ func TestALookEndsWithWhatItIsFor(t *testing.T) {
 			t.Parallel()
 			g := NewWithT(t)
 			l := newLooks(t.Context(), clock.RealClock{}, clock.RealClock{}, oneTwin{}, func(context.Context, question, []string, time.Time) {})
-			s := endless{servedBy{hostOnly{host: "h"}, dispatch.New(dispatch.Options{})}, make(chan struct{}, 1), make(chan struct{}, 1)}
+			s := endless{servedBy{hostOnly{host: "h"}, dispatch.New(dispatch.Options{}).Share(dispatch.S1())}, make(chan struct{}, 1), make(chan struct{}, 1)}
 			l.look(finding{question: q, session: s, said: reply{large: true, count: 1}}, time.Minute, true)
 			g.Eventually(s.asked).Should(Receive())
 			end(l)

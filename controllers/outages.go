@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -43,12 +44,19 @@ func (r *hubConnectionReconciler) judge(conn *v1alpha1.HubConnection, session hu
 	switch {
 	case out.class == transient && out.reason == v1alpha1.ReasonUnknownHost && !had.worked:
 		out.class = stalled // most likely it is misspelt
-	case refuses(out) && had.worked && !r.probes.confirmed(client.ObjectKeyFromObject(conn), session, r.report.clock.Now()):
+	case refuses(out) && had.worked && (secondHand(out) || !r.probes.confirmed(client.ObjectKeyFromObject(conn), session, r.report.clock.Now())):
 		out.class, out.retryAfter = transient, confirmAfter
 		out.message = bounded(out.message + ". It was accepted before, so that it is tried once more before its DeviceTwins and TwinQueries are told")
 		return out, true
 	}
 	return out, false
+}
+
+// secondHand tells that nothing was met by the probe itself: the same trouble, told
+// again, bears nothing out.
+func secondHand(out outcome) bool {
+	refusal, ok := errors.AsType[*hub.Error](out.err)
+	return ok && refusal.SecondHand
 }
 
 // refuses tells whether a hub does not take the credential, or its host cannot be

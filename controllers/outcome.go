@@ -121,7 +121,7 @@ func outcomeOf(err error) outcome {
 		if !ok {
 			out = outcome{class: transient, reason: v1alpha1.ReasonHubError}
 		}
-		if _, heard := errors.AsType[*dispatch.BrokenError](err); heard && out.class != transient && out.class != unseen {
+		if broken, heard := errors.AsType[*dispatch.BrokenError](err); heard && !broken.Own && out.class != transient && out.class != unseen {
 			// What another one met is no fact about this one's credential.
 			out = outcome{class: transient, reason: v1alpha1.ReasonHubUnreachable}
 		}

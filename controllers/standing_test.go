@@ -24,10 +24,10 @@ import (
 // servedBy is a session with a dispatcher.
 type servedBy struct {
 	hostOnly
-	dispatcher *dispatch.Dispatcher
+	dispatcher *dispatch.Share
 }
 
-func (s servedBy) Dispatcher() *dispatch.Dispatcher { return s.dispatcher }
+func (s servedBy) Dispatcher() *dispatch.Share { return s.dispatcher }
 
 // The words of the table of failures.
 const (
@@ -84,7 +84,7 @@ func newProbed(t *testing.T) *probed {
 	return &probed{
 		WithT: NewWithT(t), clock: now,
 		conn:    &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "hub", Generation: 1}},
-		session: servedBy{hostOnly{host: "h"}, dispatch.New(dispatch.Options{})},
+		session: servedBy{hostOnly{host: "h"}, dispatch.New(dispatch.Options{}).Share(dispatch.S1())},
 		r: &hubConnectionReconciler{
 			connections: newConnections(nil, nil), probes: newProbes(),
 			readBack: readback.NewGroup(clock.RealClock{}, readback.Told{}),
@@ -194,7 +194,7 @@ func TestARefusalIsConfirmed(t *testing.T) {
 // refused, it does not.
 func TestAnotherCredentialInAnOutage(t *testing.T) {
 	t.Parallel()
-	turns := dispatch.New(dispatch.Options{})
+	turns := dispatch.New(dispatch.Options{}).Share(dispatch.S1())
 	another, elsewhere := servedBy{hostOnly{host: "h"}, turns}, servedBy{hostOnly{host: "elsewhere"}, turns}
 	p := newProbed(t)
 	p.look(p.session, nil)

@@ -44,13 +44,13 @@ func TestReasonsOfNoAnswer(t *testing.T) {
 		"TCP: ended within":             {io.ErrUnexpectedEOF, ReasonUnreachable, "broke"},
 		"TLS: not TLS":                  {tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, ReasonUnexpectedAnswer, "not TLS"},
 		"TLS: alert":                    {tls.AlertError(40), ReasonUnreachable, "broke off the TLS handshake"},
-		"TLS: unknown authority":        {untrusted(x509.UnknownAuthorityError{}), ReasonUntrustedCertificate, "caBundle"},
-		"TLS: another name":             {untrusted(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), ReasonUntrustedCertificate, "another name"},
-		"TLS: expired":                  {untrusted(x509.CertificateInvalidError{Reason: x509.Expired}), ReasonUntrustedCertificate, "expired"},
-		"TLS: not for servers":          {untrusted(x509.CertificateInvalidError{Reason: x509.IncompatibleUsage}), ReasonUntrustedCertificate, "may not be used"},
+		"TLS: unknown authority":        {unverified(x509.UnknownAuthorityError{}), ReasonUntrustedCertificate, "caBundle"},
+		"TLS: another name":             {unverified(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), ReasonUntrustedCertificate, "another name"},
+		"TLS: expired":                  {unverified(x509.CertificateInvalidError{Reason: x509.Expired}), ReasonUntrustedCertificate, "expired"},
+		"TLS: not for servers":          {unverified(x509.CertificateInvalidError{Reason: x509.IncompatibleUsage}), ReasonUntrustedCertificate, "may not be used"},
 		"proxy: not there":              {&net.OpError{Op: "proxyconnect", Err: system(syscall.ECONNREFUSED)}, ReasonUnreachable, "proxy"},
 		"proxy: its name is not known":  {&net.OpError{Op: "proxyconnect", Err: dns(net.DNSError{IsNotFound: true})}, ReasonUnreachable, "proxy"},
-		"proxy: its certificate is bad": {&net.OpError{Op: "proxyconnect", Err: untrusted(x509.UnknownAuthorityError{})}, ReasonUnreachable, "proxy"},
+		"proxy: its certificate is bad": {&net.OpError{Op: "proxyconnect", Err: unverified(x509.UnknownAuthorityError{})}, ReasonUnreachable, "proxy"},
 		"the call's time ran out":       {context.DeadlineExceeded, ReasonUnreachable, "in time"},
 		"the call was given up":         {context.Canceled, ReasonUnreachable, "given up"},
 		"anything else":                 {fmt.Errorf("http: malformed answer"), ReasonUnreachable, "failed"},
@@ -65,4 +65,4 @@ func TestReasonsOfNoAnswer(t *testing.T) {
 	}
 }
 
-func untrusted(err error) error { return &tls.CertificateVerificationError{Err: err} }
+func unverified(err error) error { return &tls.CertificateVerificationError{Err: err} }

@@ -154,7 +154,7 @@ func withoutToken(t *testing.T, q *quarter) {
 		TenantID: "8c4b0a1e-0000-4000-8000-000000000001", ClientID: "8c4b0a1e-0000-4000-8000-000000000002",
 		Assertion:     func(context.Context) (string, error) { return "", errors.New("no token is made") },
 		AuthorityHost: "https://127.0.0.1:1/", // where nothing listens
-	})
+	}, clock.RealClock{})
 	q.Expect(err).NotTo(HaveOccurred())
 	chain := newChain(q.theirs.transport, q.theirs.host, Config{Clock: clock.RealClock{}}, q.theirs.standing, signIn)
 	q.theirs.client, err = iotservice.New(common.NewSharedAccessKey(q.theirs.host, theirPolicy, testKey),
