@@ -166,6 +166,13 @@ func newClient(t *testing.T) client.Client {
 // have been stopped.
 func (w *world) startManager() {
 	w.Helper()
+	w.standBy()()
+}
+
+// standBy makes another manager, under the same account, that begins to act when the
+// function is called that it returns: as one that is elected then.
+func (w *world) standBy() (elect func()) {
+	w.Helper()
 	account, err := w.env.ServiceAccountConfig(managersNamespace, w.account)
 	w.Expect(err).NotTo(HaveOccurred())
 	mgr := w.newManager(account)
@@ -179,14 +186,23 @@ func (w *world) startManager() {
 		err = controllers.Setup(ctx, mgr, options)
 	}
 	w.Expect(err).NotTo(HaveOccurred())
-	ended := make(chan error, 1)
-	go func() { ended <- mgr.Start(ctx) }()
-	w.stop = func() {
-		cancel()
-		if ended != nil {
-			w.Expect(<-ended).To(Succeed())
+	elected := false
+	w.Cleanup(func() {
+		if !elected {
+			cancel()
 		}
-		ended = nil
+	})
+	return func() {
+		elected = true
+		ended := make(chan error, 1)
+		go func() { ended <- mgr.Start(ctx) }()
+		w.stop = func() {
+			cancel()
+			if ended != nil {
+				w.Expect(<-ended).To(Succeed())
+			}
+			ended = nil
+		}
 	}
 }
 
