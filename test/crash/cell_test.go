@@ -37,6 +37,8 @@ const (
 	// patience bounds every wait; nothing takes a tenth of it on an idle machine.
 	patience = 60 * time.Second
 	poll     = "20ms"
+	// pollInterval is the same, of what polls by itself.
+	pollInterval = 20 * time.Millisecond
 	// readBack is the shortest interval that is allowed.
 	readBack = time.Second
 	// flight is longer than a manager waits for a write on its way.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -68,6 +69,10 @@ func (c *cell) check(s scenario) {
 		return
 	}
 	obj := c.object()
+	if s.reason != "" {
+		c.checkStands(s)
+		return
+	}
 	c.awaitReady(obj)
 	c.settle(obj)
 	c.Eventually(func() string { return c.object().Status.ETag }, patience, poll).Should(Equal(c.etag(s.device)))
@@ -79,4 +84,26 @@ func (c *cell) check(s scenario) {
 	if obj.Spec.ConnectionSecretName != "" {
 		c.checkConnection(s.device)
 	}
+}
+
+// checkStands waits for an object that cannot be in step, and wants it to stay like that
+// after a visit that the user asks for.
+func (c *cell) checkStands(s scenario) {
+	c.Helper()
+	c.Eventually(c.reason, patience, poll).Should(Equal(s.reason))
+	c.edit(func(obj *v1alpha1.DeviceTwin) {
+		metav1.SetMetaDataAnnotation(&obj.ObjectMeta, v1alpha1.ReconcileAtAnnotation, s.name)
+	})
+	c.Eventually(func() string { return c.object().Status.LastHandledReconcileAt }, patience, poll).Should(Equal(s.name))
+	c.Expect(c.reason()).To(Equal(s.reason))
+	c.Expect(c.twinOnHub(s.device)).To(Equal(s.twin))
+}
+
+// reason is why the object is, or is not, Ready; "" when that is not said yet.
+func (c *cell) reason() string {
+	c.Helper()
+	if ready := meta.FindStatusCondition(c.object().Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		return ready.Reason
+	}
+	return ""
 }

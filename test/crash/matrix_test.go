@@ -104,6 +104,9 @@ func run(t *testing.T, s scenario, stopAt int, where boundary) outcome {
 	switch {
 	case stopAt > 0:
 		c.crash(where, s.meanwhile)
+	case s.reason != "":
+		c.Eventually(c.reason, patience, poll).Should(Equal(s.reason))
+		points = len(c.gate.written())
 	case s.meanwhile != nil:
 		c.Eventually(func() string { return c.twinOnHub(s.device) }, patience, poll).Should(Equal(s.between))
 		c.awaitReady(c.object())
