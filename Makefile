@@ -140,6 +140,15 @@ crash-matrix: ## Kill the manager at each of its writes, in some five minutes, a
 	CRASH_SCENARIOS=all CRASH_MATRIX=$(CURDIR)/bin/crash-matrix.md ../../bin/crash.test -test.timeout 30m && status=0 || status=$$?; \
 	cat ../../bin/crash-matrix.md; exit $$status
 
+# RUNS is how often the leader is stopped, for some 40 seconds with 300 twins.
+RUNS ?= 5
+
+.PHONY: leader-check
+leader-check: ## Stop the leading manager for longer than its Lease lasts, RUNS times, and see that it brings nothing back.
+	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
+	$(GO) test -count=1 -timeout 0 -v ./cmd/manager -run '^TestAPausedLeader' -paused-runs=$(RUNS) -paused-twins=300 \
+		-paused-lease=15s -paused-for=40s $(TESTFLAGS)
+
 # SEQUENCES and SEED are for `make model-test`; seed 0 takes one from the clock.
 SEQUENCES ?= 50
 SEED ?= 0
