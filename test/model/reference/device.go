@@ -89,6 +89,28 @@ func (d *Device) RestoreRecord(id string) {
 	d.happen(func(s *state) []*state { return []*state{s.with(id, s.saved[id].clone())} })
 }
 
+// WipeStatus says that an object's status was emptied, as by a restore of the cluster:
+// its record is lost, and with it that the object keeps the twin. What a tool puts in the
+// place of the rest of an object, or takes away from its metadata, is no event: nothing
+// that counts is there.
+func (d *Device) WipeStatus(id string) {
+	if d.confirmed == id {
+		d.confirmed = ""
+	}
+	d.LoseRecord(id)
+}
+
+// RestoreHub says that the hub has the twin again as it was, with the etag and the
+// versions of then, or does not know the device as it did not then. Nothing was on its way.
+func (d *Device) RestoreHub(registered bool, leaves Leaves) {
+	d.foreign++
+	d.happen(func(s *state) []*state {
+		out := s.wrote(leaves)
+		out.registered = registered
+		return []*state{out}
+	})
+}
+
 // Write says that somebody else changed the twin.
 func (d *Device) Write(patch Patch) {
 	d.foreign++

@@ -9,4 +9,9 @@
 // or may not have taken place, in part or as a whole. When everything has come to
 // rest, only states remain in which no visit has anything left to do; what the hub
 // really holds has to be one of them.
+//
+// What other tools do to an object has no rules of its own. An object that is replaced by
+// what is in Git was edited, or was not; annotations that are pruned say nothing; a
+// finalizer that is pruned is back when things are at rest. Only a status that is wiped
+// takes the record with it.
 package reference

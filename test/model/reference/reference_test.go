@@ -64,6 +64,10 @@ func TestAFormerLeafGoesUnlessItIsSomebodyElses(t *testing.T) {
 		{"somebody else wrote", func(d *Device) { d.Write(Patch{Set: Leaves{tagA: "2"}}) }, Leaves{tagA: "2"}},
 		{"somebody else wrote beside it", func(d *Device) { d.Write(Patch{Set: Leaves{tagB: "2"}}) }, Leaves{tagB: "2"}},
 		{"the record was lost", func(d *Device) { d.LoseRecord("o") }, Leaves{tagA: "1"}},
+		{"the status was wiped", func(d *Device) { d.WipeStatus("o") }, Leaves{tagA: "1"}},
+		{"the hub was restored", func(d *Device) { d.RestoreHub(true, Leaves{tagA: "1", tagB: "2"}) }, Leaves{tagB: "2"}},
+		{"the hub was restored to before it", func(d *Device) { d.RestoreHub(true, Leaves{}) }, Leaves{}},
+		{"the hub has another value again", func(d *Device) { d.RestoreHub(true, Leaves{tagA: "2"}) }, Leaves{tagA: "2"}},
 		{"the device was registered anew", func(d *Device) { d.Reregister() }, Leaves{}},
 	} {
 		t.Run(event.name, func(t *testing.T) {
@@ -77,6 +81,53 @@ func TestAFormerLeafGoesUnlessItIsSomebodyElses(t *testing.T) {
 			g.Expect(d.Rest(seen(event.left, false))).To(Succeed())
 		})
 	}
+}
+
+func TestARestoredHubIsBroughtIntoStep(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		policy  Policy
+		want    Leaves
+		drifted bool
+	}{
+		"enforced": {Enforce, Leaves{tagA: "1"}, false},
+		"yielded":  {Yield, Leaves{tagA: "2"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, g := started(t, Spec{Leaves: Leaves{tagA: "1"}, Policy: tt.policy})
+			d.RestoreHub(true, Leaves{tagA: "2"})
+			g.Expect(d.Fits(seen(Leaves{tagA: "3"}, false))).To(BeFalse())
+			g.Expect(d.Fits(seen(tt.want, tt.drifted))).To(BeTrue())
+			g.Expect(d.Rest(seen(tt.want, tt.drifted))).To(Succeed())
+		})
+	}
+}
+
+func TestAnObjectIsKeptWhileThereIsSomethingToCleanUp(t *testing.T) {
+	t.Parallel()
+	d, g := started(t, Spec{Leaves: Leaves{tagA: "1"}})
+	d.Edit("o", Spec{Leaves: Leaves{tagA: "1"}, Clear: true})
+	pruned := seen(Leaves{tagA: "1"}, false)
+	g.Expect(d.Rest(pruned)).NotTo(Succeed())
+	pruned.Kept = map[string]bool{"o": true}
+	g.Expect(d.Rest(pruned)).To(Succeed())
+}
+
+// TestAWipedStatusMayPassTheTwinOn: nothing says any more who keeps it.
+func TestAWipedStatusMayPassTheTwinOn(t *testing.T) {
+	t.Parallel()
+	d, g := started(t, Spec{Leaves: Leaves{tagA: "1"}})
+	d.Create("p", Spec{Leaves: Leaves{tagA: "2"}})
+	second := seen(Leaves{tagA: "2"}, false)
+	second.Holder, second.Reasons = "p", map[string]string{"o": DeviceClaimed, "p": Succeeded}
+	d.Stop()
+	d.Start()
+	g.Expect(d.Rest(second)).NotTo(Succeed())
+	d.Stop()
+	d.WipeStatus("o")
+	d.Start()
+	g.Expect(d.Rest(second)).To(Succeed())
 }
 
 func TestAQueuedWriteLeavesNoOrphan(t *testing.T) {

@@ -27,19 +27,21 @@ type Seen struct {
 	// Reasons of Ready, and Drifted, by object.
 	Reasons map[string]string
 	Drifted map[string]bool
+	// Kept are the objects that a finalizer keeps when they are deleted.
+	Kept map[string]bool
 }
 
 func (s Seen) String() string {
 	var reasons []string
 	for _, id := range slices.Sorted(maps.Keys(s.Reasons)) {
-		reasons = append(reasons, fmt.Sprintf("%s %s drifted=%t", id, s.Reasons[id], s.Drifted[id]))
+		reasons = append(reasons, fmt.Sprintf("%s %s drifted=%t kept=%t", id, s.Reasons[id], s.Drifted[id], s.Kept[id]))
 	}
 	return fmt.Sprintf("registered=%t hub=%s holder=%s [%s]", s.Registered, s.Hub, s.Holder, strings.Join(reasons, "; "))
 }
 
 func (s Seen) equal(other Seen) bool {
 	return s.Registered == other.Registered && s.Hub.Equal(other.Hub) && s.Holder == other.Holder &&
-		maps.Equal(s.Reasons, other.Reasons) && maps.Equal(s.Drifted, other.Drifted)
+		maps.Equal(s.Reasons, other.Reasons) && maps.Equal(s.Drifted, other.Drifted) && maps.Equal(s.Kept, other.Kept)
 }
 
 // Rest holds what is seen against what may be when no visit has anything left to
@@ -51,7 +53,24 @@ func (d *Device) Rest(seen Seen) error {
 	}
 	d.overlapped = false // whatever another one saw, this one goes on from what it sees itself
 	d.close()
-	fitting, possible := states{}, map[string]struct{}{}
+	fitting, possible := d.fitting(seen)
+	if len(fitting) == 0 {
+		return fmt.Errorf("the rules do not allow what is seen:\n    %s\nbut one of %d:\n    %s",
+			seen, len(possible), strings.Join(slices.Sorted(maps.Keys(possible)), "\n    "))
+	}
+	d.settle(fitting, seen)
+	return nil
+}
+
+// Fits tells whether what is seen may be what things come to rest at. It changes nothing.
+func (d *Device) Fits(seen Seen) bool {
+	fitting, _ := d.fitting(seen)
+	return len(fitting) > 0
+}
+
+// fitting are the states of rest that look like what is seen, and how all of them look.
+func (d *Device) fitting(seen Seen) (fitting states, possible map[string]struct{}) {
+	fitting, possible = states{}, map[string]struct{}{}
 	for _, s := range d.states {
 		expected, atRest := d.expect(s)
 		if !atRest {
@@ -62,24 +81,26 @@ func (d *Device) Rest(seen Seen) error {
 			fitting.add(s)
 		}
 	}
-	if len(fitting) == 0 {
-		return fmt.Errorf("the rules do not allow what is seen:\n    %s\nbut one of %d:\n    %s",
-			seen, len(possible), strings.Join(slices.Sorted(maps.Keys(possible)), "\n    "))
-	}
-	d.settle(fitting, seen)
-	return nil
+	return fitting, possible
 }
 
 // expect says what a state looks like, if it is one of rest.
 func (d *Device) expect(s *state) (Seen, bool) {
-	seen := Seen{Registered: s.registered, Hub: s.hub, Holder: s.holder, Reasons: map[string]string{}, Drifted: map[string]bool{}}
+	seen := Seen{
+		Registered: s.registered, Hub: s.hub, Holder: s.holder,
+		Reasons: map[string]string{}, Drifted: map[string]bool{}, Kept: map[string]bool{},
+	}
 	if len(s.queued) > 0 || (s.holder != "" && d.left(s, s.holder)) {
 		return seen, false
 	}
 	for id, o := range d.objects {
-		switch {
-		case d.left(s, id):
+		if d.left(s, id) {
 			continue
+		}
+		if o.current().Clear {
+			seen.Kept[id] = true
+		}
+		switch {
 		case o.leaving:
 			return seen, false
 		case o.current().Suspend:
