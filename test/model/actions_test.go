@@ -53,6 +53,12 @@ func (w *world) run() {
 	add(1, "restart", w.actRestart)
 	add(1, "overlap", w.actOverlap)
 	add(1, "tamper", w.actTamper)
+	add(3, "replace", w.actReplace)
+	add(1, "prune", w.actPrune)
+	add(1, "wipe the status", w.actWipe)
+	add(2, "pause", w.actPause)
+	add(1, "restore the hub", w.actRestoreHub)
+	add(2, "the other tenant", w.actTenant)
 	add(2, "rest", func(*rapid.T) { w.rest() })
 	for range rapid.IntRange(minActions, maxActions).Draw(w.t, "actions") {
 		if w.events >= maxEvents || w.states() > maxStates {
@@ -150,7 +156,7 @@ func (w *world) createOn(t *rapid.T, d *device) *declared {
 		DeletionPolicy: rapid.SampledFrom([]v1alpha1.DeletionPolicy{
 			v1alpha1.DeletionRetain, v1alpha1.DeletionRetain, v1alpha1.DeletionClear, v1alpha1.DeletionDelete,
 		}).Draw(t, "deletion"),
-	}, someLeaves(0, 4).Draw(t, "declaration"), nil)
+	}, someLeaves(0, 4).Draw(t, "declaration"))
 }
 
 func unchanged(*v1alpha1.DeviceTwinSpec) {}
@@ -186,13 +192,26 @@ func (w *world) actDelete(t *rapid.T) {
 }
 
 // actRename deletes an object and creates it anew by another name, with or without
-// what the managers wrote on it, as a backup or a commit would have it.
+// its record, as a backup or a commit would have it.
 func (w *world) actRename(t *rapid.T) {
 	d, o := w.someObject(t)
-	annotations := map[string]string{}
+	record := ""
+	if rapid.Bool().Draw(t, "with its record") {
+		record = w.record(o)
+	}
 	w.delete(d, o)
 	spec := o.spec
-	w.create(d, &spec, o.leaves, annotations)
+	renamed := w.create(d, &spec, o.leaves)
+	if record != "" {
+		w.copyRecord(d, o, renamed, record)
+	}
+}
+
+// copyRecord gives an object the record of another one, where it counts for nothing.
+func (w *world) copyRecord(d *device, from, to *declared, record string) {
+	w.setRecord(to, record)
+	d.reference.LoseRecord(to.uid)
+	w.note("the record of %s is copied to %s", from.name, to.name)
 }
 
 func (w *world) actWrite(t *rapid.T) {
@@ -348,19 +367,17 @@ func (w *world) actTamper(t *rapid.T) {
 	_, from := w.someObject(t)
 	switch rapid.SampledFrom([]string{"lose", "lose", "copy", "restore"}).Draw(t, "how") {
 	case "copy":
-		if text, ok := w.annotation(from); ok && from != o {
-			w.setAnnotation(o, text, true)
-			d.reference.LoseRecord(o.uid)
-			w.note("the record of %s is copied to %s", from.name, o.name)
+		if text := w.record(from); text != "" && from != o {
+			w.copyRecord(d, from, o, text)
 		}
 	case "restore":
-		if o.saved != nil {
-			w.setAnnotation(o, *o.saved, true)
+		if o.saved != "" {
+			w.setRecord(o, o.saved)
 			d.reference.RestoreRecord(o.uid)
 			w.note("the record of %s is restored as it was at the last rest", o.name)
 		}
 	default:
-		w.setAnnotation(o, "", false)
+		w.setRecord(o, "")
 		d.reference.LoseRecord(o.uid)
 		w.note("the record of %s is removed", o.name)
 	}

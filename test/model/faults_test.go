@@ -109,8 +109,11 @@ func (w *world) awaitHit(id string) (hit bool) {
 	return hit
 }
 
-func (w *world) giveMoment(reached func() bool) {
-	err := wait.PollUntilContextTimeout(w.ctx, poll, moment, true, func(context.Context) (bool, error) { return reached(), nil })
+func (w *world) giveMoment(reached func() bool) { w.give(moment, reached) }
+
+// give waits for something that may as well not come about.
+func (w *world) give(atMost time.Duration, reached func() bool) {
+	err := wait.PollUntilContextTimeout(w.ctx, poll, atMost, true, func(context.Context) (bool, error) { return reached(), nil })
 	if err != nil && !wait.Interrupted(err) {
 		w.fail(err)
 	}

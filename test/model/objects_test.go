@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -23,11 +22,10 @@ func (w *world) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: w.ns, Name: name}
 }
 
-// create applies a new DeviceTwin; annotations are what a copy brings with it.
-func (w *world) create(d *device, spec *v1alpha1.DeviceTwinSpec, leaves reference.Leaves, annotations map[string]string) *declared {
+// create applies a new DeviceTwin.
+func (w *world) create(d *device, spec *v1alpha1.DeviceTwinSpec, leaves reference.Leaves) *declared {
 	d.made++
 	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(fmt.Sprintf("%s-%d", d.id, d.made)), Spec: *spec.DeepCopy()}
-	obj.Annotations = annotations
 	obj.Spec.HubRef.Name, obj.Spec.DeviceID = "hub", d.id
 	obj.Spec.Tags, obj.Spec.Desired = rawSection(leaves, "tags"), rawSection(leaves, "desired")
 	w.Expect(w.client.Create(w.ctx, obj)).To(Succeed())
@@ -40,9 +38,7 @@ func (w *world) create(d *device, spec *v1alpha1.DeviceTwinSpec, leaves referenc
 
 // edit replaces what an object declares.
 func (w *world) edit(d *device, o *declared, leaves reference.Leaves, change func(*v1alpha1.DeviceTwinSpec)) {
-	change(&o.spec)
-	o.spec.Tags, o.spec.Desired = rawSection(leaves, "tags"), rawSection(leaves, "desired")
-	o.leaves = leaves
+	o.declare(leaves, change)
 	patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/spec", "value": o.spec}})
 	w.Expect(err).NotTo(HaveOccurred())
 	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}
@@ -51,16 +47,37 @@ func (w *world) edit(d *device, o *declared, leaves reference.Leaves, change fun
 	w.note("edit %s: %s", o.name, describe(o))
 }
 
-// update changes an object as a person would, again if a manager wrote in between.
-func (w *world) update(o *declared, change func(*v1alpha1.DeviceTwin)) {
-	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}
-	w.Expect(retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		if err := w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj); err != nil {
-			return err
-		}
-		change(obj)
-		return w.client.Update(w.ctx, obj)
-	})).To(Succeed())
+func (o *declared) declare(leaves reference.Leaves, change func(*v1alpha1.DeviceTwinSpec)) {
+	change(&o.spec)
+	o.spec.Tags, o.spec.Desired = rawSection(leaves, "tags"), rawSection(leaves, "desired")
+	o.leaves = leaves
+}
+
+// replace puts what is in Git in the place of an object, as kubectl replace does: what the
+// managers and the API server added to its metadata is not there any more.
+func (w *world) replace(d *device, o *declared, leaves reference.Leaves) {
+	edited := !leaves.Equal(o.leaves)
+	if edited {
+		o.declare(leaves, unchanged)
+	}
+	w.Eventually(func() error {
+		var held v1alpha1.DeviceTwin
+		w.Expect(w.client.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: o.name}, &held)).To(Succeed())
+		fresh := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name), Spec: o.spec}
+		fresh.ResourceVersion = held.ResourceVersion
+		return w.client.Update(w.ctx, fresh)
+	}, patience, poll).Should(Succeed()) // a manager may write in between
+	if edited {
+		d.reference.Edit(o.uid, specOf(&o.spec, leaves))
+	}
+	w.note("replace %s (edited: %t): %s", o.name, edited, describe(o))
+}
+
+// prune takes a part of its metadata from an object.
+func (w *world) prune(o *declared, part string) {
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{%q:null}}`, part))
+	w.Expect(w.client.Patch(w.ctx, &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}, patch)).To(Succeed())
+	w.note("the %s of %s are pruned", part, o.name)
 }
 
 // delete deletes an object, which its finalizer may keep for now.
@@ -113,29 +130,33 @@ func (w *world) requestDeletion(o *declared) (kept bool) {
 	return answer.Kind != "Status"
 }
 
-// annotation is the ownership record of an object.
-func (w *world) annotation(o *declared) (string, bool) {
+// record is the ownership record of an object; "" when it has none.
+func (w *world) record(o *declared) string {
 	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}
 	err := w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)
 	if apierrors.IsNotFound(err) {
-		return "", false
+		return ""
 	}
 	w.Expect(err).NotTo(HaveOccurred())
-	return obj.Status.Record, obj.Status.Record != ""
+	return obj.Status.Record
 }
 
-func (w *world) setAnnotation(o *declared, text string, present bool) {
-	if !present {
-		text = ""
+// setRecord puts another record in the place of an object's own; "" removes it.
+func (w *world) setRecord(o *declared, text string) {
+	w.patchStatus(o, map[string]any{"record": text})
+}
+
+// patchStatus is what an administrator may do to a status; nil wipes it.
+func (w *world) patchStatus(o *declared, status map[string]any) {
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": map[string]any{}}})
+	kind := types.JSONPatchType
+	if status != nil {
+		patch, err = json.Marshal(map[string]any{"status": status})
+		kind = types.MergePatchType
 	}
+	w.Expect(err).NotTo(HaveOccurred())
 	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}
-	w.Expect(retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		if err := w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj); err != nil {
-			return err
-		}
-		obj.Status.Record = text
-		return w.client.Status().Update(w.ctx, obj)
-	})).To(Succeed())
+	w.Expect(w.client.Status().Patch(w.ctx, obj, client.RawPatch(kind, patch))).To(Succeed())
 }
 
 func describe(o *declared) string {

@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
@@ -30,6 +32,9 @@ var suite struct {
 	client client.Client
 	cache  cache.Cache
 	mapper meta.RESTMapper
+	// certificate is that of the hubs, as the managers see them.
+	certificate    tls.Certificate
+	certificatePEM []byte
 }
 
 func TestMain(m *testing.M) {
@@ -65,6 +70,14 @@ func prepare(admin *rest.Config) error {
 			return err
 		}
 	}
+	certificate, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)
+	if err != nil {
+		return err
+	}
+	if suite.certificate, err = tls.X509KeyPair(certificate, key); err != nil {
+		return err
+	}
+	suite.certificatePEM = certificate
 	transport, err := rest.HTTPClientFor(admin)
 	if err != nil {
 		return err

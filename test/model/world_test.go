@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +27,6 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
-	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/test/model/reference"
 )
@@ -41,8 +39,6 @@ const (
 	readBack = time.Second
 	// pace is that of a manager that waits for something.
 	pace = 100 * time.Millisecond
-	// plenty of requests per second: no sequence is to wait for the hub's limits.
-	plenty = 1e6
 )
 
 // world is one sequence's own: a hub with two devices, a namespace, the managers
@@ -53,17 +49,22 @@ type world struct {
 	ctx    context.Context
 	client client.Client
 	hub    *hubemulator.Server
+	front  *front // of the hub, where the managers reach it
 	ns     string
+	tenant *tenant
 	clock  *clocktesting.FakePassiveClock
 	// managers that run, the oldest first.
 	managers []*manager
+	started  int // managers so far
 	devices  []*device
 	readOnly bool
 	gone     []string // objects that went without a finalizer since the last rest
 	events   int      // since the last rest
-	nonce    int
-	began    time.Time
-	trace    []string // what happened, for people
+	// snapshots of the hub, one of each rest.
+	snapshots []snapshot
+	nonce     int
+	began     time.Time
+	trace     []string // what happened, for people
 }
 
 // device is one device, and what is declared about it.
@@ -84,14 +85,15 @@ type declared struct {
 	leaves    reference.Leaves
 	// leaving objects are deleted, and wait for the hub to be cleaned up.
 	leaving bool
-	// saved is the ownership record at the last rest.
-	saved *string
+	// saved is the ownership record at the last rest; "" for none.
+	saved string
 }
 
 type manager struct {
 	cancel context.CancelFunc
 	ended  chan error
 	writes *writes
+	gate   *gate
 }
 
 // writes are those of one manager to the API server that it accepted.
@@ -100,10 +102,15 @@ type writes struct {
 	made []string
 }
 
-func (w *writes) add(req *http.Request) {
+// add notes a write to an object of a namespace.
+func (w *writes) add(req *http.Request, ns string) {
+	_, name, ours := strings.Cut(req.URL.Path, "/namespaces/"+ns+"/")
+	if !ours {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.made = append(w.made, req.Method+" "+path.Join(strings.Split(req.URL.Path, "/")[6:]...))
+	w.made = append(w.made, req.Method+" "+name)
 }
 
 // after are the writes that came after so many.
@@ -124,37 +131,49 @@ func newWorld(t *rapid.T) *world {
 		w.devices = append(w.devices, &device{id: id, reference: reference.NewDevice(), objects: map[string]*declared{}})
 	}
 	var err error
-	w.hub, err = hubemulator.Start(w.ctx, hubemulator.Options{Devices: ids})
+	w.hub, err = hubemulator.Start(w.ctx, hubemulator.Options{Devices: append(ids, tenantDevice)})
 	w.Expect(err).NotTo(HaveOccurred())
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "model-"}}
-	w.Expect(w.client.Create(w.ctx, ns)).To(Succeed())
-	w.ns = ns.Name
+	w.front = w.frontHub()
+	w.ns = w.newNamespace()
+	w.tenant = &tenant{ns: w.newNamespace(), kind: rapid.SampledFrom(tenantKinds).Draw(t, "the other tenant")}
 	w.connect()
 	w.startManager()
 	w.note("a hub with two devices, and a manager")
 	return w
 }
 
+func (w *world) newNamespace() string {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "model-"}}
+	w.Expect(w.client.Create(w.ctx, ns)).To(Succeed())
+	return ns.Name
+}
+
 func (w *world) connect() {
-	text, err := w.hub.ServiceConnectionString("service")
-	w.Expect(err).NotTo(HaveOccurred())
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "hub"}, StringData: map[string]string{"connectionString": text}}
+	secret := &corev1.Secret{ObjectMeta: w.meta("hub"), StringData: map[string]string{"connectionString": w.front.credential(w)}}
 	w.Expect(w.client.Create(w.ctx, secret)).To(Succeed())
-	conn := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "hub"}}
+	w.Expect(w.client.Create(w.ctx, w.connection(w.ns))).To(Succeed())
+}
+
+// connection is a HubConnection that is not created yet, with more of a share than a
+// sequence needs.
+func (w *world) connection(ns string) *v1alpha1.HubConnection {
+	conn := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "hub"}}
 	conn.Spec.Auth.ConnectionStringSecretRef = &v1alpha1.SecretKeyReference{Name: "hub"}
-	conn.Spec.CABundle = w.hub.CACertificatePEM()
-	conn.Spec.ReadBack.Interval.Duration = readBack
+	conn.Spec.CABundle = suite.certificatePEM
+	conn.Spec.ReadBack.Interval.Duration, conn.Spec.ReadBack.FullSweepInterval.Duration = readBack, readBack
 	conn.Spec.Tier = v1alpha1.Tier{SKU: v1alpha1.SKUS3, Units: 10}
 	conn.Spec.Budget.RatePercent = 100
-	w.Expect(w.client.Create(w.ctx, conn)).To(Succeed())
+	return conn
 }
 
 // close stops everything, whatever happened before.
 func (w *world) close() {
+	w.tenant.stop()
 	for _, m := range w.managers {
 		m.cancel()
+		m.gate.open()
 	}
-	if err := w.hub.Close(); err != nil { // lets go what it holds
+	if err := w.hub.Close(); err != nil { // releases what it holds
 		w.t.Errorf("closing the hub: %v", err)
 	}
 	for _, m := range w.managers {
@@ -162,22 +181,25 @@ func (w *world) close() {
 			w.t.Errorf("a manager ended: %v", err)
 		}
 	}
+	w.front.close()
 }
 
 func (w *world) startManager() {
-	made := &writes{}
+	w.started++
+	made, through, agent := &writes{}, &gate{}, fmt.Sprintf("manager-%d", w.started)
+	w.front.add(agent, through)
 	account := suite.env.Config()
-	account.Wrap(func(next http.RoundTripper) http.RoundTripper { return noteWrites(next, made) })
+	account.Wrap(func(next http.RoundTripper) http.RoundTripper { return through.guard(noteWrites(next, made, w.ns)) })
 	mgr := w.newManager(account)
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.Expect(controllers.Setup(ctx, mgr, controllers.Options{
-		Sessions:            hub.NewPool(hub.PoolOptions{Limits: dispatch.Limits{ReadsPerSecond: plenty, UpdatesPerSecond: plenty, QueriesPerMinute: 60 * plenty}}),
+		Sessions:            hub.NewPool(hub.PoolOptions{UserAgent: agent, Fence: through.fence}),
 		AllowedHostSuffixes: []string{"localhost"},
 		RetryInterval:       pace, MaxBackoff: pace,
 		DeletionTimeout: 10000 * time.Hour, // by a clock that is put forward by hours
 		Clock:           w.clock,
 	})).To(Succeed())
-	m := &manager{cancel: cancel, ended: make(chan error, 1), writes: made}
+	m := &manager{cancel: cancel, ended: make(chan error, 1), writes: made, gate: through}
 	go func() { m.ended <- mgr.Start(ctx) }()
 	w.managers = append(w.managers, m)
 	for _, d := range w.devices {
@@ -189,7 +211,7 @@ func (w *world) newManager(account *rest.Config) ctrl.Manager {
 	mgr, err := ctrl.NewManager(account, ctrl.Options{
 		Scheme:  suite.scheme,
 		Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{w.ns: {}}},
+		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{w.ns: {}, w.tenant.ns: {}}},
 		// A panic is the end of the test, not a retry that hides it.
 		Controller:     config.Controller{SkipNameValidation: ptr.To(true), RecoverPanic: ptr.To(false)},
 		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return suite.mapper, nil },
@@ -202,11 +224,11 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return r(req) }
 
-func noteWrites(next http.RoundTripper, made *writes) http.RoundTripper {
+func noteWrites(next http.RoundTripper, made *writes, ns string) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
 		if req.Method != http.MethodGet && err == nil && resp.StatusCode < http.StatusBadRequest {
-			made.add(req) // one made from an old copy is refused, and changes nothing
+			made.add(req, ns) // one made from an old copy is refused, and changes nothing
 		}
 		return resp, err
 	})
@@ -217,6 +239,7 @@ func (w *world) stopManager() {
 	m := w.managers[0]
 	w.managers = w.managers[1:]
 	m.cancel()
+	m.gate.open()
 	w.Expect(<-m.ended).To(Succeed())
 	for _, d := range w.devices {
 		d.reference.Stop()
