@@ -246,7 +246,7 @@ func (d *Device) sent(s *state) []*state {
 			continue
 		}
 		claimed, ok := d.claim(s, v.id)
-		if !ok || !s.registered {
+		if !ok || !s.registered || !s.claims(v.id, v.spec) {
 			continue
 		}
 		before := s.records[v.id].clone()
@@ -312,12 +312,17 @@ func (d *Device) close() {
 	}
 }
 
+// onlyLooks tells whether an object may be seen as one that claims nothing.
+func (d *Device) onlyLooks(s *state, id string) bool {
+	return slices.ContainsFunc(d.objects[id].versions, func(version Spec) bool { return !s.claims(id, version) })
+}
+
 func (d *Device) successors(s *state) []*state {
 	var out []*state
 	for v := range d.visitors() {
 		out = append(out, d.visits(s, v)...)
 	}
-	if s.holder != "" && d.left(s, s.holder) {
+	if s.holder != "" && (d.left(s, s.holder) || d.onlyLooks(s, s.holder)) {
 		out = append(out, s.heldBy(""))
 	}
 	if len(s.queued) > 0 {

@@ -43,6 +43,16 @@ func (s Spec) policy(leaf Path) Policy {
 	return found
 }
 
+// writes tells whether any declared leaf may ever be written.
+func (s Spec) writes() bool {
+	for leaf := range s.Leaves {
+		if s.policy(leaf) != Observe {
+			return true
+		}
+	}
+	return false
+}
+
 // strongest is the policy of the declared leaves within a path that wants their
 // values there the most.
 func (s Spec) strongest(at Path) Policy {

@@ -30,6 +30,8 @@ func (r record) clone() record {
 	return out
 }
 
+func (r record) empty() bool { return len(r.ours) == 0 && len(r.yielded) == 0 && len(r.replaces) == 0 }
+
 func (r record) holds(at Path, value string) bool { return slices.Contains(r.ours[at], value) }
 
 // knows tells whether a declared value was written before, or gave way.

@@ -20,6 +20,13 @@ func seen(hub Leaves, drifted bool) Seen {
 	return out
 }
 
+// unkept is what is seen of a twin that the object looks at and does not keep.
+func unkept(hub Leaves) Seen {
+	out := seen(hub, false)
+	out.Holder = ""
+	return out
+}
+
 // started is a device with one object, and a manager that has acted.
 func started(t *testing.T, spec Spec) (*Device, *WithT) {
 	t.Helper()
@@ -27,7 +34,11 @@ func started(t *testing.T, spec Spec) (*Device, *WithT) {
 	d := NewDevice()
 	d.Start()
 	d.Create("o", spec)
-	g.Expect(d.Rest(seen(spec.Leaves, false))).To(Succeed())
+	want := seen(spec.Leaves, false)
+	if !spec.writes() {
+		want = unkept(spec.Leaves)
+	}
+	g.Expect(d.Rest(want)).To(Succeed())
 	return d, g
 }
 
@@ -77,8 +88,8 @@ func TestAFormerLeafGoesUnlessItIsSomebodyElses(t *testing.T) {
 			event.happen(d)
 			d.Edit("o", Spec{})
 			d.Start()
-			g.Expect(d.Rest(seen(Leaves{tagA: "3"}, false))).NotTo(Succeed())
-			g.Expect(d.Rest(seen(event.left, false))).To(Succeed())
+			g.Expect(d.Rest(unkept(Leaves{tagA: "3"}))).NotTo(Succeed())
+			g.Expect(d.Rest(unkept(event.left))).To(Succeed())
 		})
 	}
 }
@@ -139,8 +150,25 @@ func TestAQueuedWriteLeavesNoOrphan(t *testing.T) {
 	d.Edit("o", Spec{})
 	d.Start()
 	d.SetQueues(false)
-	g.Expect(d.Rest(seen(Leaves{tagA: "1"}, false))).NotTo(Succeed())
-	g.Expect(d.Rest(seen(Leaves{}, false))).To(Succeed())
+	g.Expect(d.Rest(unkept(Leaves{tagA: "1"}))).NotTo(Succeed())
+	g.Expect(d.Rest(unkept(Leaves{}))).To(Succeed())
+}
+
+// TestOneThatOnlyLooksKeepsTheTwinFromNoOther, as soon as nothing is there that it wrote.
+func TestOneThatOnlyLooksKeepsTheTwinFromNoOther(t *testing.T) {
+	t.Parallel()
+	d, g := started(t, Spec{Leaves: Leaves{tagA: "1"}})
+	d.Create("p", Spec{Leaves: Leaves{tagA: "2"}})
+	first, second := seen(Leaves{tagA: "1"}, false), seen(Leaves{tagA: "2"}, false)
+	first.Reasons["p"] = DeviceClaimed
+	g.Expect(d.Rest(first)).To(Succeed())
+	d.Edit("o", Spec{Leaves: Leaves{tagA: "1"}, Policy: Observe})
+	g.Expect(d.Rest(first)).To(Succeed(), "the hub holds what it wrote")
+	d.Edit("o", Spec{Policy: Observe})
+	second.Holder, second.Reasons = "p", map[string]string{"o": Succeeded, "p": Succeeded}
+	g.Expect(d.Rest(second)).NotTo(Succeed(), "the policy keeps what it wrote")
+	d.Edit("o", Spec{})
+	g.Expect(d.Rest(second)).To(Succeed())
 }
 
 var (

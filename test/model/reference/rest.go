@@ -90,7 +90,7 @@ func (d *Device) expect(s *state) (Seen, bool) {
 		Registered: s.registered, Hub: s.hub, Holder: s.holder,
 		Reasons: map[string]string{}, Drifted: map[string]bool{}, Kept: map[string]bool{},
 	}
-	if len(s.queued) > 0 || (s.holder != "" && d.left(s, s.holder)) {
+	if len(s.queued) > 0 || s.holder != "" && (d.left(s, s.holder) || !d.keeps(s)) {
 		return seen, false
 	}
 	for id, o := range d.objects {
@@ -106,6 +106,7 @@ func (d *Device) expect(s *state) (Seen, bool) {
 		case o.current().Suspend:
 			seen.Reasons[id] = Suspended
 			continue
+		case !s.claims(id, o.current()): // it only looks
 		case s.holder == "":
 			return seen, false
 		case s.holder != id:
@@ -120,6 +121,21 @@ func (d *Device) expect(s *state) (Seen, bool) {
 	}
 	maps.DeleteFunc(seen.Drifted, func(_ string, drifted bool) bool { return !drifted })
 	return seen, true
+}
+
+// keeps tells whether the holder goes on to keep the twin. One that is suspended is not
+// looked at: if it claims nothing any more, it keeps the twin until another one wants it.
+func (d *Device) keeps(s *state) bool {
+	holder := d.objects[s.holder].current()
+	if s.claims(s.holder, holder) {
+		return true
+	}
+	for id, o := range d.objects {
+		if !d.left(s, id) && !o.current().Suspend && s.claims(id, o.current()) {
+			return false
+		}
+	}
+	return holder.Suspend
 }
 
 func (d *Device) expectHolder(s *state, spec Spec, r record) (reason string, drifted, atRest bool) {

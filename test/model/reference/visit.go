@@ -1,5 +1,10 @@
 package reference
 
+import (
+	"maps"
+	"slices"
+)
+
 // visitor is one object as a visit may see it: in its newest version, or in one
 // that was replaced a moment ago.
 type visitor struct {
@@ -24,6 +29,9 @@ func (d *Device) visits(s *state, v visitor) []*state {
 	if v.spec.Suspend {
 		return nil
 	}
+	if !s.claims(v.id, v.spec) {
+		return s.released(v.id)
+	}
 	s, claimed := d.claim(s, v.id)
 	if !claimed {
 		return nil
@@ -36,6 +44,18 @@ func (d *Device) visits(s *state, v visitor) []*state {
 		out = append(out, d.pushes(s, v, postponed)...)
 	}
 	return out
+}
+
+// claims tells whether an object writes to the twin, or has something there that it
+// wrote: one that only looks keeps the twin from no other one.
+func (s *state) claims(id string, spec Spec) bool { return spec.writes() || !s.records[id].empty() }
+
+// released are the states in which an object does not keep the twin any more that kept it.
+func (s *state) released(id string) []*state {
+	if s.holder != id {
+		return nil
+	}
+	return []*state{s.heldBy("")}
 }
 
 // claim tells whether an object keeps the twin, or may take it.
@@ -113,6 +133,9 @@ func (d *Device) cleanUps(s *state, v visitor) []*state {
 	if !v.spec.Clear || v.spec.Suspend {
 		return []*state{s.letGo(v.id)}
 	}
+	if !s.claims(v.id, v.spec) {
+		return append(s.released(v.id), s.letGo(v.id))
+	}
 	s, claimed := d.claim(s, v.id)
 	if !claimed || !s.registered {
 		return []*state{s, s.letGo(v.id)}
@@ -143,21 +166,25 @@ func (s *state) letGo(id string) *state {
 }
 
 // successions are what the object declares that takes the twin over: the one with
-// the smallest id, in any version that may be seen.
+// the smallest id of those that claim it, in any version that may be seen.
 func (d *Device) successions(s *state, leaving string) []Leaves {
-	var first string
-	for id, o := range d.objects {
-		waits := id != leaving && !o.deleted && !o.leaving && (!o.current().Suspend || id == s.holder)
-		if waits && (first == "" || id < first) {
-			first = id
+	var out []Leaves
+	for _, id := range slices.Sorted(maps.Keys(d.objects)) {
+		o := d.objects[id]
+		if id == leaving || o.deleted || o.leaving || o.current().Suspend && id != s.holder {
+			continue
+		}
+		certain := true
+		for _, version := range o.versions {
+			if s.claims(id, version) {
+				out = append(out, version.Leaves)
+			} else {
+				certain = false
+			}
+		}
+		if certain {
+			return out
 		}
 	}
-	if first == "" {
-		return []Leaves{nil}
-	}
-	var out []Leaves
-	for _, version := range d.objects[first].versions {
-		out = append(out, version.Leaves)
-	}
-	return out
+	return append(out, nil)
 }
