@@ -19,11 +19,14 @@ func TestADeltaThatCostsMoreThanASweepIsGivenUp(t *testing.T) {
 	f := newFleet(t, hubemulator.Options{Devices: devices(many)}, Settings{Interval: time.Hour, FullSweep: time.Hour})
 	f.manage(devices(managed)...)
 	f.look(devices(managed)...)
-	keeper := f.group.hubs[f.key].keeper
+	keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
 	cycle := func() int64 {
 		before := f.queries()
 		f.Expect(keeper.cycle(t.Context(), f.session, keeper.settings)).To(Succeed())
-		f.awaitSweepsEnd(keeper)
+		for len(keeper.sweeping) > 0 {
+			<-keeper.ended
+			f.Expect(keeper.readAgain(t.Context(), 0)).To(BeTrue())
+		}
 		return f.queries() - before
 	}
 	cycle()         // the first look at all
@@ -51,21 +54,6 @@ func TestADeltaThatCostsMoreThanASweepIsGivenUp(t *testing.T) {
 	f.Expect(f.queries() - before).To(BeNumerically(">", 0))
 }
 
-// awaitSweepsEnd waits for the sweeps beside a keeper whose loop rests, and has it take over what they came to.
-func (f *fleet) awaitSweepsEnd(k *keeper) {
-	f.Helper()
-	f.Eventually(func() bool {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		for _, from := range sources {
-			if !k.sweepTimes[from].began.IsZero() {
-				return false
-			}
-		}
-		return true
-	}, patience, poll).Should(BeTrue())
-}
-
 // TestModulesAreLookedAtBesideDevices, however long a look at all devices takes, and also when the module that wrote
 // last was deleted.
 func TestModulesAreLookedAtBesideDevices(t *testing.T) {
@@ -79,7 +67,7 @@ func TestModulesAreLookedAtBesideDevices(t *testing.T) {
 			for i := range 3 {
 				f.manageModule(fmt.Sprintf("device-%04d", i))
 			}
-			keeper := f.group.hubs[f.key].keeper
+			keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
 			held := f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHold, Count: 1})
 			keeper.startSweep(t.Context(), f.session, hub.Devices, keeper.batches(hub.Devices), true)
 			f.Eventually(func() int { return f.hits(held) }, patience, poll).Should(Equal(1))

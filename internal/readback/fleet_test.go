@@ -175,6 +175,13 @@ func (f *fleet) total(of map[string]int) int {
 	return total
 }
 
+// keeper returns one over what is known that does nothing by itself.
+func (f *fleet) keeper(settings Settings) *keeper {
+	k := newKeeper(f.group.clock, f.group.hubs[f.key].book, 0, func() {})
+	k.serve(f.session, settings)
+	return k
+}
+
 func (f *fleet) queries() int64 { return f.hub.Counters().Operations["query"].Calls }
 
 // awaitQueries waits until the hub was asked n more times.

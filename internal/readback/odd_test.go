@@ -99,7 +99,7 @@ func TestABatchThatCannotBeReadHarmsNoOther(t *testing.T) {
 	f := newFleet(t, hubemulator.Options{Devices: devices(1000)}, Settings{Interval: time.Hour, FullSweep: time.Hour})
 	f.manage(devices(large)...)
 	f.look(devices(large)...)
-	keeper := f.group.hubs[f.key].keeper
+	keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
 	bad := spoiling{f.session, "device-0001"}
 	moved := make([]hub.Sighting, large)
 	for i, device := range devices(large) {

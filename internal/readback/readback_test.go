@@ -100,7 +100,7 @@ func TestAFewOnALargeHubAreAskedForById(t *testing.T) {
 	f := newFleet(t, hubemulator.Options{Devices: devices(1000)}, Settings{Interval: time.Hour, FullSweep: time.Hour})
 	f.manage(devices(3)...)
 	f.look(devices(3)...)
-	keeper := f.group.hubs[f.key].keeper
+	keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
 	for i := range 3 {
 		f.tag("device-0002", i) // which no time tells of
 		before := f.queries()
@@ -203,7 +203,7 @@ func TestAnIndexThatLostEverything(t *testing.T) {
 	}
 	f.manage(devices(large)...)
 	f.look(devices(large)...)
-	keeper := f.group.hubs[f.key].keeper
+	keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
 	f.Expect(keeper.cycle(t.Context(), f.session, often())).To(Succeed())
 	f.Eventually(func() int { return f.total(f.read) }, patience, poll).Should(Equal(maxRefuted))
 	f.Expect(f.hits(stall)).To(BeNumerically(">", 0))
@@ -216,7 +216,7 @@ func TestPagesThatChangeWhileTheyAreRead(t *testing.T) {
 	f := newFleet(t, hubemulator.Options{Devices: devices(large)}, Settings{Interval: time.Hour, FullSweep: time.Hour})
 	f.manage(devices(large)...)
 	f.look(devices(large)...)
-	keeper := f.group.hubs[f.key].keeper
+	keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
 	batches := [][]string{devices(large)[:100], devices(large)[100:200], devices(large)[200:]}
 	// The first question counts the twins; the second page is held back.
 	f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultDelay, Delay: time.Millisecond, Count: 2})
