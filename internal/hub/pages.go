@@ -69,7 +69,7 @@ func (s *session) pagesOf(ctx context.Context, ex *exchange, text string, show f
 const onePage = "[{}]"
 
 // pageRows is how many rows a page of some query may have. The zero value is as many as IoT Hub serves.
-type pageRows struct{ fewer atomic.Int32 }
+type pageRows struct{ fewer atomic.Int64 }
 
 func (p *pageRows) get() int {
 	if fewer := p.fewer.Load(); fewer > 0 {
@@ -83,7 +83,7 @@ func (p *pageRows) shrink(from int) bool {
 	if from <= 1 {
 		return false
 	}
-	p.fewer.Store(int32(max(1, from/4)))
+	p.fewer.Store(int64(max(1, from/4)))
 	return true
 }
 
@@ -91,7 +91,7 @@ func (p *pageRows) shrink(from int) bool {
 // billed for nothing.
 func (p *pageRows) grow(from int) {
 	if from < PageRows {
-		p.fewer.Store(int32(min(PageRows, from+from/4+1)))
+		p.fewer.Store(int64(min(PageRows, from+from/4+1)))
 	}
 }
 

@@ -132,7 +132,7 @@ func (k *keeper) lookOnce(ctx context.Context, session hub.Session, look hub.Loo
 				k.book.look(rows, true, time.Time{}, k.clock.Now())
 				result.newest = newestOf(rows, result.newest)
 				if result.gently {
-					rested = k.pause(ctx, pagePause(session.Dispatcher().Rate(dispatch.Queries).PerSecond)*k.sweepsNow())
+					rested = k.pause(ctx, pagePause(session.Dispatcher().Rate(dispatch.Queries).PerSecond/float64(k.sweepsNow())))
 				}
 			})
 			if !rested {
@@ -173,10 +173,10 @@ func byID(from hub.Source, batches [][]string) []hub.Look {
 }
 
 // sweepsNow is how many sweeps go on at this moment: they share what all of them may take.
-func (k *keeper) sweepsNow() time.Duration {
+func (k *keeper) sweepsNow() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	n := time.Duration(0)
+	n := 0
 	for _, sweep := range k.sweepTimes {
 		if !sweep.began.IsZero() {
 			n++
