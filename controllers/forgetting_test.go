@@ -84,7 +84,28 @@ func TestALookEndsWithWhatItIsFor(t *testing.T) {
 			g.Eventually(s.ended).Should(Receive())
 			l.wait.Wait()
 			g.Expect(l.known).To(BeEmpty())
-			g.Expect(l.hosts).To(BeEmpty())
+			g.Expect(l.hubs).To(BeEmpty())
 		})
 	}
+}
+
+// TestALookThatHangsHoldsUpNoOtherHubConnection, though both lead to one hub.
+func TestALookThatHangsHoldsUpNoOtherHubConnection(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	l := newLooks(t.Context(), clock.RealClock{}, clock.RealClock{}, oneTwin{}, func(context.Context, question, []string, time.Time) {})
+	start := func(name string) (question, endless) {
+		q := question{hub: types.NamespacedName{Namespace: "plant", Name: name}, from: hub.Devices, text: "true"}
+		s := endless{servedBy{hostOnly{host: "h"}, dispatch.New(dispatch.Options{}).Share(dispatch.S1())}, make(chan struct{}, 1), make(chan struct{}, 1)}
+		l.look(finding{question: q, session: s, said: reply{large: true, count: 1}}, time.Minute, true)
+		return q, s
+	}
+	first, hangs := start("first")
+	g.Eventually(hangs.asked).Should(Receive())
+	second, goesOn := start("second")
+	g.Eventually(goesOn.asked).Should(Receive())
+	l.forget(first)
+	l.forget(second)
+	l.wait.Wait()
+	g.Expect(l.hubs).To(BeEmpty())
 }

@@ -37,8 +37,9 @@ type looks struct {
 	wait  sync.WaitGroup
 	mu    sync.Mutex
 	known map[question]*look
-	// hosts let one look at a time pass for each hub.
-	hosts map[string]*gate
+	// hubs let one look at a time pass for each HubConnection: one with a small share of a
+	// hub must not have another one's looks wait for it.
+	hubs map[types.NamespacedName]*gate
 }
 
 // look is the last one for a question.
@@ -64,7 +65,7 @@ func newLooks(
 ) *looks {
 	return &looks{
 		ctx: ctx, timers: timers, clock: c, reader: reader, found: found,
-		known: map[question]*look{}, hosts: map[string]*gate{},
+		known: map[question]*look{}, hubs: map[types.NamespacedName]*gate{},
 	}
 }
 
@@ -93,30 +94,30 @@ func (l *looks) look(asked finding, interval time.Duration, wanted bool) {
 		return
 	}
 	one.running = true
-	through := l.enter(asked.session.Host())
+	through := l.enter(asked.question.hub)
 	l.wait.Go(func() {
-		defer l.exit(asked.session.Host())
+		defer l.exit(asked.question.hub)
 		l.inTurn(asked, one, through.turn)
 	})
 }
 
-// enter returns the gate of a host. It has to be called with the lock held.
-func (l *looks) enter(host string) *gate {
-	through := l.hosts[host]
+// enter returns the gate of a HubConnection. It has to be called with the lock held.
+func (l *looks) enter(key types.NamespacedName) *gate {
+	through := l.hubs[key]
 	if through == nil {
 		through = &gate{turn: make(chan struct{}, 1)}
-		l.hosts[host] = through
+		l.hubs[key] = through
 	}
 	through.users++
 	return through
 }
 
-func (l *looks) exit(host string) {
+func (l *looks) exit(key types.NamespacedName) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	through := l.hosts[host]
+	through := l.hubs[key]
 	if through.users--; through.users == 0 {
-		delete(l.hosts, host)
+		delete(l.hubs, key)
 	}
 }
 
