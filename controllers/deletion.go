@@ -41,14 +41,15 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		return r.removeFinalizer(ctx, obj, left)
 	}
 	out := outcomeOf(err)
-	remaining := r.deletions.remaining(obj, r.waitsForItsTurn(obj, out))
+	turn := r.waitsForItsTurn(obj, out)
+	remaining := r.deletions.remaining(obj, turn)
 	if out.class == parked {
-		out.message = "its turn at the hub did not come in time"
+		out.message = "the hub has not answered lately"
 	}
 	if remaining <= 0 || nothingToWaitFor(out) {
 		return r.removeFinalizer(ctx, obj, "the hub was not cleaned up: "+out.message)
 	}
-	if out.class == parked {
+	if turn {
 		return ctrl.Result{RequeueAfter: remaining, Priority: ptr.To(priorityEdit)}, nil
 	}
 	if out.class != unseen {
@@ -59,6 +60,9 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		if err := r.report.write(ctx, r.client, stored.held, obj); err != nil {
 			return r.report.next(ctx, outcomeOf(err), 0)
 		}
+	}
+	if out.class == parked { // it keeps its place
+		return ctrl.Result{RequeueAfter: remaining, Priority: ptr.To(priorityEdit)}, nil
 	}
 	r.turns.withdraw(name)
 	result, err := r.report.next(ctx, out, 0)

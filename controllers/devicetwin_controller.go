@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -118,7 +117,7 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 		return r.next(ctx, obj, outcomeOf(err), 0)
 	}
 	if seen.recordLost {
-		r.report.event(obj, corev1.EventTypeWarning, v1alpha1.ReasonRecordLost, recordLostMessage)
+		r.tellRecordLost(before, obj)
 	}
 	return r.next(ctx, obj, out, r.remember(obj, found, seen, out))
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -61,6 +62,15 @@ const recordLostMessage = "the record of what was written before is gone (status
 func (r *deviceTwinReconciler) recordLost(obj *v1alpha1.DeviceTwin) bool {
 	_, err := twin.DecodeRecord(obj.Status.Record)
 	return err != nil || r.settled.lostRecord(obj)
+}
+
+// tellRecordLost records the event, once: the condition tells it from then on, also
+// while there is no record to be written anew.
+func (r *deviceTwinReconciler) tellRecordLost(before, obj *v1alpha1.DeviceTwin) {
+	r.settled.recordTold(obj)
+	if !meta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionRecordLost) {
+		r.report.event(obj, corev1.EventTypeWarning, v1alpha1.ReasonRecordLost, recordLostMessage)
+	}
 }
 
 // describeRecord says that the record is gone, until the user has done something.

@@ -5,8 +5,10 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -150,6 +152,40 @@ func TestARecordThatIsGoneIsTold(t *testing.T) {
 			w.Expect(w.tags("d1")).To(Equal(`{"a":2}`))
 		})
 	}
+}
+
+// TestARecordThatIsGoneIsToldOnce, also where none can be written anew.
+func TestARecordThatIsGoneIsToldOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	conn := w.connect()
+	obj := w.twin("t1", "d1", `{"a":1}`, "")
+	w.create(obj)
+	w.awaitReady(obj)
+	w.edit(conn, func() { conn.Spec.Mode = v1alpha1.ModeReadOnly })
+	w.awaitReady(conn)
+	w.somebodyElse("d1", map[string]any{"a": 2})
+	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubReadOnly)
+	w.setStatus(obj, func() { obj.Status.Record = "" })
+	w.awaitCondition(obj, v1alpha1.ConditionRecordLost, v1alpha1.ReasonRecordLost)
+	told := func() (n int) {
+		for _, event := range w.events(w.ns) {
+			if event.Reason == v1alpha1.ReasonRecordLost {
+				n += int(ptr.Deref(event.Series, eventsv1.EventSeries{Count: 1}).Count)
+			}
+		}
+		return n
+	}
+	w.Eventually(told, patience).Should(Equal(1))
+	w.Eventually(func() error { return w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj) }).Should(Succeed())
+	version := obj.ResourceVersion
+	reads := w.calls("getTwin")
+	w.Eventually(func() int { return w.calls("getTwin") - reads }, patience).Should(BeNumerically(">", 3))
+	w.Expect(told()).To(Equal(1))
+	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	w.Expect(obj.ResourceVersion).To(Equal(version), "visits that find nothing new write nothing")
+	w.visitTwin(obj)
+	w.awaitCondition(obj, v1alpha1.ConditionRecordLost, "")
 }
 
 // TestWithoutARecordNothingIsSaidToBeCleanedUp: what an object declares may have been

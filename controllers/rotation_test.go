@@ -139,9 +139,12 @@ func TestACredentialIsRolledOver(t *testing.T) {
 	w.edit(secret, func() { secret.Data["connectionString"] = []byte(with(ring.secondary)) })
 	w.readyWithin(soon, obj)
 	w.readyWithin(soon, conn)
-	before := ring.count()
-	w.awaitReadBacks(3)
-	w.Expect(ring.used(before)).To(Equal([]string{ring.secondary}), "the session of the old key is gone")
+	before := 0
+	w.Eventually(func() []string {
+		before = ring.count()
+		w.awaitReadBacks(3)
+		return ring.used(before)
+	}, patience).Should(Equal([]string{ring.secondary}), "the session of the old key is gone, with what waited for its rate")
 
 	w.delete(secret)
 	gone := w.await(conn, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)

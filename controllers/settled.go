@@ -160,6 +160,17 @@ func (s *settled) of(name types.NamespacedName) types.UID {
 	return s.marks[name].uid
 }
 
+// recordTold notes that it was told of an object that its record is gone.
+func (s *settled) recordTold(obj *v1alpha1.DeviceTwin) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := client.ObjectKeyFromObject(obj)
+	if mark, ok := s.marks[name]; ok && mark.uid == obj.UID {
+		mark.recorded = obj.Status.Record != ""
+		s.marks[name] = mark
+	}
+}
+
 // lostRecord tells whether an object that had an ownership record has none.
 func (s *settled) lostRecord(obj *v1alpha1.DeviceTwin) bool {
 	mark, _ := s.mark(obj)

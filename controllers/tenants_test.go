@@ -189,7 +189,7 @@ func TestWhoIsRefusedIsToldNoNumbers(t *testing.T) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "hub"}}
 	w.edit(secret, func() { secret.Data["connectionString"] = []byte(i.wrongKey()) })
 	w.await(conn, metav1.ConditionFalse, v1alpha1.ReasonUnauthorized)
-	w.Expect(conn.Status.HubUse).To(Equal(v1alpha1.HubUse{}))
+	w.Eventually(w.use(conn), patience).Should(Equal(v1alpha1.HubUse{}), "once the refusal is borne out")
 	w.edit(secret, func() { secret.Data["connectionString"] = []byte(w.credential("service")) })
 	w.Eventually(w.use(conn), patience).Should(HaveField("QuotaUsedPercent", BeEquivalentTo(10)))
 }
