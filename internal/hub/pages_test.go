@@ -73,12 +73,12 @@ func TestRowsThatWereLeftOutAreCounted(t *testing.T) {
 	g.Expect(testutil.ToFloat64(metrics.unreadable.WithLabelValues(s.Host()))).To(Equal(2.0))
 }
 
-// TestPagesThatAreTooLargeAreAskedForInSmallerOnes: a hundred of the largest twins are read, and then larger pages are
+// TestPagesThatAreTooLargeAreAskedForInSmallerOnes: a hundred of more than the largest twins are read, and then larger pages are
 // asked for again.
 func TestPagesThatAreTooLargeAreAskedForInSmallerOnes(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	const twins, size = 100, maxTwinBytes
+	const twins, size = 100, 400 << 10
 	var asked []int
 	large := strings.Repeat("v", size-1024)
 	cfg := pretend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -93,11 +93,11 @@ func TestPagesThatAreTooLargeAreAskedForInSmallerOnes(t *testing.T) {
 		if last := first + rows; last < twins {
 			w.Header().Set(continuationHeader, strconv.Itoa(last))
 		}
-		var page []string
-		for i := first; i < min(first+rows, twins); i++ {
-			page = append(page, fmt.Sprintf(`{"deviceId":"%d","etag":"AAAAAAAAAAE=","version":2,"tags":{"t":%q}}`, i, large))
+		page := "["
+		for i := first; i < min(first+rows, twins) && len(page) <= maxPageBytes; i++ { // more is not read
+			page += fmt.Sprintf(`{"deviceId":"%d","etag":"AAAAAAAAAAE=","version":2,"tags":{"t":"%s"}},`, i, large)
 		}
-		fmt.Fprint(w, "["+strings.Join(page, ",")+"]")
+		fmt.Fprint(w, strings.TrimSuffix(page, ",")+"]")
 	})
 	cfg.Limits = dispatch.Limits{QueriesPerMinute: 1e6, ReadsPerSecond: 1e6, UpdatesPerSecond: 1e6}
 	s := mustOpen(t, cfg)
