@@ -300,7 +300,7 @@ func TestASuspendedTwinKeepsWhatItWroteJustBefore(t *testing.T) {
 	w.await(second, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
 }
 
-// TestAScopeOfItsOwnBeatsASquatter: whoever came first, and after a restart.
+// TestAScopeOfItsOwnBeatsASquatter: whichever came first, and after a restart.
 func TestAScopeOfItsOwnBeatsASquatter(t *testing.T) {
 	t.Parallel()
 	tenant := testenv.Namespace(t, newClient(t), nil)

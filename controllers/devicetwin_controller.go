@@ -7,8 +7,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -358,37 +356,6 @@ func idOf(obj *v1alpha1.DeviceTwin) hub.ID {
 
 func targetOf(obj *v1alpha1.DeviceTwin, host string) twin.Target {
 	return twin.Target{Host: host, DeviceID: obj.Spec.DeviceID, ModuleID: obj.Spec.ModuleID, Owner: string(obj.UID)}
-}
-
-// tell records events about what was done to somebody else's values.
-func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done done) {
-	if restored := restored(before, done.changed); len(restored) > 0 {
-		r.report.event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+restored.String())
-	}
-	if done.recreated {
-		r.report.event(obj, "Normal", v1alpha1.EventDeviceRecreated,
-			idOf(obj).String()+" was deleted and registered anew by somebody else; its twin is brought into step again")
-	}
-	if len(done.leftBehind) > 0 {
-		r.report.event(obj, "Normal", v1alpha1.EventLeftBehind,
-			"no longer declared, but the hub holds somebody else's value: "+done.leftBehind.String())
-	}
-}
-
-// restored are the leaves that were written because somebody else had changed them:
-// all of them where the hub was last seen to hold just this declaration, and those
-// that the record knows where it held all but what is in conflict.
-func restored(before *v1alpha1.DeviceTwin, changed twin.Differences) twin.Differences {
-	synced := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionSynced)
-	switch {
-	case synced == nil || synced.ObservedGeneration != before.Generation:
-		return nil
-	case synced.Status == metav1.ConditionTrue:
-		return changed
-	case synced.Reason == v1alpha1.ReasonConflict:
-		return changed.Drifted()
-	}
-	return nil
 }
 
 // declaredBy reads the declaration and holds it against the rules.

@@ -155,7 +155,7 @@ func TestElections(t *testing.T) {
 		"nothing declared, and registered": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", silent(func(o *v1alpha1.DeviceTwin) {
 			o.Spec.Registration = v1alpha1.RegistrationCreate
 		})), "rival"},
-		"going, held by somebody else's finalizer": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", going("example.com/hold")), "own"},
+		"going, held by another finalizer": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", going("example.com/hold")), "own"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -215,7 +215,7 @@ func TestALostSecretComesBackByItself(t *testing.T) {
 	w.Expect(string(w.connectionSecret().Data["connectionString"])).To(Equal(want))
 }
 
-// TestAValueThatTheHubRespells is nobody's fight: it is said what the hub makes of it,
+// TestAValueThatTheHubRespells is no other writer's: it is said what the hub makes of it,
 // and not written again and again.
 func TestAValueThatTheHubRespells(t *testing.T) {
 	t.Parallel()

@@ -160,8 +160,9 @@ func (r *registrar) registered(note *v1alpha1.RegistrationRecord, identity *hub.
 }
 
 // authenticate replaces the keys that a device or module was registered with by what is
-// declared. Thumbprints and certificate authorities are no secrets: whoever registers
-// the same ones would be taken for us, and the device be deleted with our object.
+// declared. Thumbprints and certificate authorities are no secrets: another client
+// that registers the same ones would be taken for us, and the device be deleted with our
+// object.
 func (r *registrar) authenticate(ctx context.Context, note *v1alpha1.RegistrationRecord, identity *hub.Identity) error {
 	if err := r.stored.writeAhead(ctx); err != nil {
 		return err

@@ -33,8 +33,8 @@ func (w *world) takeSnapshot() {
 	w.snapshots = w.snapshots[max(0, len(w.snapshots)-maxSnapshots):]
 }
 
-// actRestoreHub restores the hub, or one device, from what it was at an earlier rest. Nobody
-// asks for a visit then: the read-back has to find out.
+// actRestoreHub restores the hub, or one device, from what it was at an earlier rest. No visit is
+// asked for then: the read-back has to find out.
 func (w *world) actRestoreHub(t *rapid.T) {
 	w.rest()
 	if len(w.snapshots) < 2 {

@@ -1,0 +1,40 @@
+package controllers
+
+import (
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+)
+
+// tell records events about what was done to somebody else's values.
+func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done done) {
+	if restored := restored(before, done.changed); len(restored) > 0 {
+		r.report.event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+restored.String())
+	}
+	if done.recreated {
+		r.report.event(obj, "Normal", v1alpha1.EventDeviceRecreated,
+			idOf(obj).String()+" was deleted and registered anew by somebody else; its twin is brought into step again")
+	}
+	if len(done.leftBehind) > 0 {
+		r.report.event(obj, "Normal", v1alpha1.EventLeftBehind,
+			"no longer declared, but the hub holds somebody else's value: "+done.leftBehind.String())
+	}
+}
+
+// restored are the leaves that were written because somebody else had changed them:
+// all of them where the hub was last seen to hold just this declaration, and those
+// that the record knows where it held all but what is in conflict.
+func restored(before *v1alpha1.DeviceTwin, changed twin.Differences) twin.Differences {
+	synced := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionSynced)
+	switch {
+	case synced == nil || synced.ObservedGeneration != before.Generation:
+		return nil
+	case synced.Status == metav1.ConditionTrue:
+		return changed
+	case synced.Reason == v1alpha1.ReasonConflict:
+		return changed.Drifted()
+	}
+	return nil
+}
