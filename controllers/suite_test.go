@@ -151,6 +151,11 @@ func newWorld(t *testing.T, settings ...setting) *world {
 		}
 		w.checkConditions()
 		w.checkNoCredentials()
+		// A later test's hub may get the port of this one's: managers of shards look at the
+		// HubConnections of all namespaces.
+		for _, namespace := range append([]string{w.ns}, w.also...) {
+			w.Expect(w.client.DeleteAllOf(w.ctx, &v1alpha1.HubConnection{}, client.InNamespace(namespace))).To(Succeed())
+		}
 	})
 	return w
 }
