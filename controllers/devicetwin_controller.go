@@ -201,14 +201,7 @@ type sight struct {
 func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct bool) (resolved, sight, error) {
 	obj := stored.obj
 	if obj.Spec.Suspend {
-		if err := r.keepWritten(ctx, obj); err != nil {
-			return resolved{}, sight{}, err
-		}
-		r.readBack.Untrack(client.ObjectKeyFromObject(obj))
-		return resolved{}, sight{}, &stop{outcome{
-			class: suspended, reason: v1alpha1.ReasonSuspended,
-			message: "spec.suspend is true: the twin is neither read nor written",
-		}}
+		return resolved{}, sight{}, r.suspend(ctx, obj)
 	}
 	declared, err := declaredBy(obj)
 	if err != nil {
@@ -225,20 +218,14 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct
 	}
 	push := r.push(stored, found, declared)
 	seen := sight{declared: declared, recordLost: r.recordLost(obj)}
-	drifts := false
-	if !direct && r.settled.holds(obj, found) {
-		if direct, err = r.secretGone(ctx, stored, found); err != nil {
-			return found, seen, err
+	inStep := !direct && r.settled.holds(obj, found)
+	if inStep {
+		hinted, done, err := r.hinted(ctx, &push, found, seen)
+		if done || err != nil {
+			return found, hinted, err
 		}
 	}
-	if !direct && r.settled.holds(obj, found) {
-		hinted, done := r.hinted(ctx, &push, seen)
-		if done {
-			return found, hinted, nil
-		}
-		drifts = true
-	}
-	if push.turn, err = r.turns.begin(obj, found.session, drifts); err != nil {
+	if push.turn, err = r.turns.begin(obj, found.session, inStep); err != nil {
 		return found, seen, err
 	}
 	defer push.turn.end()
@@ -252,26 +239,41 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct
 	return found, seen, err
 }
 
+// suspend leaves the twin of an object alone.
+func (r *deviceTwinReconciler) suspend(ctx context.Context, obj *v1alpha1.DeviceTwin) error {
+	if err := r.keepWritten(ctx, obj); err != nil {
+		return err
+	}
+	r.readBack.Untrack(client.ObjectKeyFromObject(obj))
+	return &stop{outcome{
+		class: suspended, reason: v1alpha1.ReasonSuspended,
+		message: "spec.suspend is true: the twin is neither read nor written",
+	}}
+}
+
 // hinted makes do with what the hub's index told of the twin of an object that is in
 // step; done is false when the hub itself has to be asked.
-func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, seen sight) (_ sight, done bool) {
+func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, found resolved, seen sight) (_ sight, done bool, err error) {
+	if gone, err := r.secretGone(ctx, push.stored, found); gone || err != nil {
+		return seen, false, err
+	}
 	known := r.known(push.obj)
 	evidence := known.Evidence()
 	switch {
 	case evidence.Doubt:
-		return seen, false
+		return seen, false, nil
 	case evidence.Twin != nil:
 		seen.hint, seen.twin, seen.known = evidence.Twin, evidence.Twin, evidence.Known
 		done = push.holds(ctx, evidence.Twin)
 		seen.done = push.done
-		return seen, done
+		return seen, done, nil
 	case !evidence.Known:
 		known.Want()
 	case r.settled.stale(push.obj):
 		known.Reread()
 	}
 	seen.idle = true
-	return seen, true
+	return seen, true, nil
 }
 
 func (r *deviceTwinReconciler) push(stored *stored, found resolved, declared validation.Declaration) push {

@@ -55,11 +55,11 @@ func (w *walker) fields(path string, value reflect.Value) {
 	if !value.CanAddr() || !strings.HasPrefix(value.Type().PkgPath()+"/", module) {
 		return
 	}
-	if at := unsafe.Pointer(value.UnsafeAddr()); w.seen[at] && value.NumField() > 0 {
+	at := unsafe.Pointer(value.UnsafeAddr())
+	if w.seen[at] && value.NumField() > 0 {
 		return
-	} else {
-		w.seen[at] = true
 	}
+	w.seen[at] = true
 	defer locked(value)()
 	for i := range value.NumField() {
 		w.walk(path+"."+value.Type().Field(i).Name, value.Field(i))

@@ -119,6 +119,7 @@ func TestATenantIsNotSlowedDownByAnother(t *testing.T) {
 	}{
 		"certificates that do not match": {
 			declare: func(t *testing.T, i *intruders) {
+				t.Helper()
 				other, err := hubemulator.Start(context.Background(), hubemulator.Options{})
 				i.Expect(err).NotTo(HaveOccurred())
 				t.Cleanup(func() { i.Expect(other.Close()).To(Succeed()) })

@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -61,27 +62,38 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	var obj v1alpha1.TwinQuery
 	err := r.client.Get(ctx, req.NamespacedName, &obj)
 	if apierrors.IsNotFound(err) || (err == nil && !obj.DeletionTimestamp.IsZero()) {
-		r.askings.forget(req.NamespacedName)
-		r.memberships.forget(ctx, req.NamespacedName)
-		r.turns.withdraw(req.NamespacedName)
-		r.turns.served(req.NamespacedName)
+		r.forget(ctx, req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	found, err := r.ask(ctx, &obj)
+	return r.visit(ctx, &obj)
+}
+
+// forget drops all that is remembered of a query that is gone.
+func (r *twinQueryReconciler) forget(ctx context.Context, name types.NamespacedName) {
+	r.askings.forget(name)
+	r.memberships.forget(ctx, name)
+	r.turns.withdraw(name)
+	r.turns.served(name)
+}
+
+// visit asks the hub, and reports what came of it.
+func (r *twinQueryReconciler) visit(ctx context.Context, obj *v1alpha1.TwinQuery) (ctrl.Result, error) {
+	name := client.ObjectKeyFromObject(obj)
+	found, err := r.ask(ctx, obj)
 	out := outcomeOf(err)
 	interval := obj.Spec.Interval.Duration
 	if !found.asked.IsZero() {
 		interval = max(interval-r.report.clock.Since(found.asked), soonest)
 	}
 	if out.class == unseen || out.class == parked {
-		return r.next(ctx, &obj, out, interval)
+		return r.next(ctx, obj, out, interval)
 	}
 	before := obj.DeepCopy()
 	obj.Status.ObservedGeneration = obj.Generation
-	obj.Status.LastHandledReconcileAt = handled(&obj)
+	obj.Status.LastHandledReconcileAt = handled(obj)
 	switch {
 	case out.class == succeeded:
 		out.message = "the hub answered"
@@ -89,20 +101,20 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	case void(out):
 		obj.Status.Count, obj.Status.Devices, obj.Status.ObservedAt = nil, nil, nil
 	}
-	r.report.conditions(&obj, out)
-	if err := r.report.write(ctx, r.client, before, &obj); err != nil {
-		return r.next(ctx, &obj, outcomeOf(err), interval)
+	r.report.conditions(obj, out)
+	if err := r.report.write(ctx, r.client, before, obj); err != nil {
+		return r.next(ctx, obj, outcomeOf(err), interval)
 	}
 	if void(out) || out.reason == v1alpha1.ReasonHubNotFound {
-		r.askings.forget(req.NamespacedName)
+		r.askings.forget(name)
 	}
 	if out.class == succeeded || void(out) {
-		r.memberships.set(ctx, req.NamespacedName, found)
+		r.memberships.set(ctx, name, found)
 	}
 	if out.class == succeeded {
-		r.look(before, &obj, found)
+		r.look(before, obj, found)
 	}
-	return r.next(ctx, &obj, out, interval)
+	return r.next(ctx, obj, out, interval)
 }
 
 // look finds out who belongs to an answer that is too large to list: at once for who

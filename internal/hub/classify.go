@@ -92,8 +92,6 @@ func unexpectedStatus(status int) string {
 // IoT Hub's: something on the way gave it, and it says nothing about the credential, the device or the change.
 func statusReason(status int, code string) Reason {
 	switch {
-	case status == http.StatusUnauthorized && code != "":
-		return ReasonUnauthorized
 	case status == http.StatusTooManyRequests:
 		return ReasonThrottled
 	case status == http.StatusPreconditionFailed:
@@ -102,14 +100,16 @@ func statusReason(status int, code string) Reason {
 		return ReasonUnreachable
 	case status >= 500:
 		return ReasonServerError
+	case code == "":
+		return ReasonUnexpectedAnswer
+	case status == http.StatusUnauthorized:
+		return ReasonUnauthorized
 	case status == http.StatusForbidden:
 		return forbiddenReason(code)
 	case status == http.StatusNotFound && (code == "DeviceNotFound" || code == "ModuleNotFound"):
 		return ReasonDeviceNotFound
 	case status == http.StatusConflict && (code == "DeviceAlreadyExists" || code == "ModuleAlreadyExistsOnDevice"):
 		return ReasonAlreadyExists
-	case code == "":
-		return ReasonUnexpectedAnswer
 	case status == http.StatusBadRequest, status == http.StatusConflict, status == http.StatusRequestEntityTooLarge:
 		return ReasonRefused
 	}
@@ -122,8 +122,6 @@ func forbiddenReason(code string) Reason {
 		return ReasonQuotaExceeded
 	case "DeviceModelMaxPropertiesExceeded":
 		return ReasonRefused
-	case "":
-		return ReasonUnexpectedAnswer
 	}
 	return ReasonForbidden
 }
