@@ -12,7 +12,7 @@ import (
 const (
 	// hashBytes of a value's SHA-256 are kept. The hash only answers whether a
 	// value on the hub is one of ours: by chance, one in four thousand million.
-	// Four bytes keep the record of the largest legal twin inside an annotation.
+	// Four bytes keep the record of the largest legal twin below 128 KiB.
 	hashBytes = 4
 	// hashLength is hashBytes in unpadded base64.
 	hashLength = 6

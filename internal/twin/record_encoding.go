@@ -19,15 +19,15 @@ const (
 	// yieldedMark and replacesMark stand before the hash of a value that gave way
 	// or is replaced. No hash contains them.
 	yieldedMark, replacesMark = "~", "!"
-	// packAbove is the length from which a record is packed. Kubernetes allows
-	// 256 KiB for all annotations of an object together.
+	// packAbove is the length from which a record is packed: an object has 1.5 MiB in
+	// etcd, and is in the memory of each of its watchers.
 	packAbove = 32 << 10
 	// maxUnpacked bounds what a packed record may grow to when it is read: far
 	// above what the largest legal twin needs.
 	maxUnpacked = 4 << 20
 )
 
-// encodedRecord is the annotation. A section is a string of hashes for a leaf and
+// encodedRecord is what is stored. A section is a string of hashes for a leaf and
 // an object for its members.
 type encodedRecord struct {
 	Format   int    `json:"v"`
@@ -44,7 +44,7 @@ type encodedSections struct {
 	Desired any `json:"desired,omitempty"`
 }
 
-// Encode spells the record for an annotation: as JSON that a person can read, or
+// Encode spells the record to be stored: as JSON that a person can read, or
 // packed when it is long. Equal records have one spelling.
 func (r Record) Encode() (string, error) {
 	encoded := encodedRecord{
