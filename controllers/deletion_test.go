@@ -85,34 +85,34 @@ func TestAnOutageIsNoDeparture(t *testing.T) {
 func TestDeletionNeverHangs(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		breakIt func(w *world, conn *v1alpha1.HubConnection)
+		breakIt func(w *world, conn *v1alpha1.HubConnection, obj *v1alpha1.DeviceTwin)
 		// atOnce: nothing can be waited for.
 		atOnce bool
 		tags   string
 		event  string
 	}{
-		"the hub does not answer": {func(w *world, _ *v1alpha1.HubConnection) {
+		"the hub does not answer": {func(w *world, _ *v1alpha1.HubConnection, _ *v1alpha1.DeviceTwin) {
 			_, err := w.hub.AddFault(hubemulator.Fault{Operation: "*", Action: hubemulator.FaultReset})
 			w.Expect(err).NotTo(HaveOccurred())
 		}, false, `{"a":1}`, "LeftBehind the hub was not cleaned up"},
-		"the credential is refused": {func(w *world, _ *v1alpha1.HubConnection) {
+		"the credential is refused": {func(w *world, _ *v1alpha1.HubConnection, _ *v1alpha1.DeviceTwin) {
 			_, err := w.hub.AddFault(hubemulator.Fault{Operation: "*", Action: hubemulator.FaultStatus, Status: 401})
 			w.Expect(err).NotTo(HaveOccurred())
 		}, false, `{"a":1}`, "LeftBehind the hub was not cleaned up"},
-		"the Secret is gone": {func(w *world, conn *v1alpha1.HubConnection) {
+		"the Secret is gone": {func(w *world, _ *v1alpha1.HubConnection, obj *v1alpha1.DeviceTwin) {
 			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "hub"}}
 			w.delete(secret)
-			w.await(conn, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+			w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubNotReady) // the session is gone too
 		}, false, `{"a":1}`, "LeftBehind the hub was not cleaned up"},
-		"the HubConnection is gone": {func(w *world, conn *v1alpha1.HubConnection) {
+		"the HubConnection is gone": {func(w *world, conn *v1alpha1.HubConnection, _ *v1alpha1.DeviceTwin) {
 			w.delete(conn)
 			w.awaitGone(conn)
 		}, true, `{"a":1}`, "LeftBehind the hub was not cleaned up"},
-		"the hub is read-only": {func(w *world, conn *v1alpha1.HubConnection) {
+		"the hub is read-only": {func(w *world, conn *v1alpha1.HubConnection, _ *v1alpha1.DeviceTwin) {
 			w.edit(conn, func() { conn.Spec.Mode = v1alpha1.ModeReadOnly })
 			w.awaitReady(conn)
 		}, false, `{"a":1}`, "LeftBehind the hub was not cleaned up"},
-		"the device is gone": {func(w *world, _ *v1alpha1.HubConnection) {
+		"the device is gone": {func(w *world, _ *v1alpha1.HubConnection, _ *v1alpha1.DeviceTwin) {
 			w.Expect(w.hub.RemoveDevice("d1")).To(Succeed())
 		}, true, "", "CleanedUp"},
 	}
@@ -123,7 +123,7 @@ func TestDeletionNeverHangs(t *testing.T) {
 			w := newWorld(t, withClock(fake))
 			conn := w.connect()
 			obj := w.clearing(`{"a":1}`, "")
-			tt.breakIt(w, conn)
+			tt.breakIt(w, conn, obj)
 			w.delete(obj)
 			if !tt.atOnce {
 				w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonDeleting)
