@@ -84,6 +84,9 @@ func (c *cell) check(s scenario) {
 	if obj.Spec.ConnectionSecretName != "" {
 		c.checkConnection(s.device)
 	}
+	if obj.Spec.Authentication != nil {
+		c.checkAuthentication(obj)
+	}
 }
 
 // checkStands waits for an object that cannot be in step, and wants it to stay like that

@@ -184,6 +184,9 @@ func hubWrite(r *http.Request) string {
 	case http.MethodPatch:
 		return "twin by PatchTwin"
 	case http.MethodPut:
+		if r.Header.Get("If-Match") != "" {
+			return "identity by UpdateIdentity"
+		}
 		return "identity by CreateIdentity"
 	case http.MethodDelete:
 		return "identity by DeleteIdentity"

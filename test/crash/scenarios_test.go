@@ -1,7 +1,9 @@
 package crash_test
 
 import (
+	"crypto/sha256"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 // scenario is something that a person or another back end does, and what must
@@ -101,6 +104,11 @@ var edits = []scenario{
 		twin: `[{"plant":"Redmond43"},{"power_level":1}]`,
 	},
 	{
+		name: "register with a certificate", device: "new-1", policy: "iothubowner",
+		act:  func(c *cell) { c.create(c.twin(registering, selfSigned)) },
+		twin: `[{"plant":"Redmond43"},{"power_level":1}]`,
+	},
+	{
 		name: "deregister", device: "new-1", policy: "iothubowner",
 		prepare: func(c *cell) { c.settledRegistration() },
 		act:     func(c *cell) { c.delete() }, twin: "", gone: true,
@@ -172,6 +180,12 @@ func (c *cell) settledRegistration() {
 	c.settle(obj)
 }
 
+// selfSigned has the device prove who it is by a certificate.
+func selfSigned(obj *v1alpha1.DeviceTwin) {
+	obj.Spec.ConnectionSecretName = ""
+	obj.Spec.Authentication = &v1alpha1.DeviceAuthentication{Type: string(hub.AuthSelfSigned), PrimaryThumbprint: strings.Repeat("AB", sha256.Size)}
+}
+
 func clears(obj *v1alpha1.DeviceTwin)  { obj.Spec.DeletionPolicy = v1alpha1.DeletionClear }
 func deletes(obj *v1alpha1.DeviceTwin) { obj.Spec.DeletionPolicy = v1alpha1.DeletionDelete }
 
@@ -185,6 +199,18 @@ func (c *cell) object() *v1alpha1.DeviceTwin {
 	}
 	c.Expect(err).NotTo(HaveOccurred())
 	return obj
+}
+
+// checkAuthentication wants a device to prove who it is as the object declares, and by
+// nothing that it was registered with.
+func (c *cell) checkAuthentication(obj *v1alpha1.DeviceTwin) {
+	c.Helper()
+	identity, err := c.session("iothubowner").GetIdentity(c.ctx, hub.ID{Device: obj.Spec.DeviceID})
+	c.Expect(err).NotTo(HaveOccurred())
+	given := obj.Spec.Authentication
+	c.Expect(identity.Credentials).To(Equal(hub.Credentials{
+		Type: hub.AuthenticationType(given.Type), PrimaryThumbprint: given.PrimaryThumbprint, SecondaryThumbprint: given.SecondaryThumbprint,
+	}))
 }
 
 // edit changes the object as a person does, again if somebody wrote in between.

@@ -20,7 +20,7 @@ var elsewhere = map[string]string{
 
 // senders are the calls that write, by the functions whose names the matrix has
 // for them: to the API server the caller, to the hub the call itself.
-var senders = []string{"Create", "Update", "Patch", "Delete", "DeleteAllOf", "Apply", "CreateToken", "PatchTwin", "CreateIdentity", "DeleteIdentity"}
+var senders = []string{"Create", "Update", "Patch", "Delete", "DeleteAllOf", "Apply", "CreateToken", "PatchTwin", "CreateIdentity", "UpdateIdentity", "DeleteIdentity"}
 
 // writeSites are the names of all writes that the controllers' sources have.
 func writeSites(t *testing.T) []string {
@@ -57,7 +57,7 @@ func sitesIn(function *ast.FuncDecl) []string {
 			return true
 		}
 		switch name := selected.Sel.Name; name {
-		case "PatchTwin", "CreateIdentity", "DeleteIdentity":
+		case "PatchTwin", "CreateIdentity", "UpdateIdentity", "DeleteIdentity":
 			sites = append(sites, name)
 		default:
 			sites = append(sites, function.Name.Name)
