@@ -51,12 +51,18 @@ type look struct {
 	wanted  bool      // again, by another one who asked while it was running
 	began   time.Time // of one that succeeded, zero for none
 	pages   int
+	// failed is why the last one was not answered, and failing when the first of those
+	// that failed in a row began.
+	failed  error
+	failing time.Time
 }
 
 // gate lets one look at a time pass.
 type gate struct {
 	turn  chan struct{}
 	users int // looks that go on or wait
+	// moved is when the look that has its turn got on last.
+	moved time.Time
 }
 
 func newLooks(
@@ -105,7 +111,7 @@ func (l *looks) look(asked finding, interval time.Duration, wanted bool) {
 func (l *looks) enter(key types.NamespacedName) *gate {
 	through := l.hubs[key]
 	if through == nil {
-		through = &gate{turn: make(chan struct{}, 1)}
+		through = &gate{turn: make(chan struct{}, 1), moved: l.clock.Now()}
 		l.hubs[key] = through
 	}
 	through.users++
@@ -157,6 +163,7 @@ func (l *looks) inTurn(asked finding, one *look, turn chan struct{}) {
 	case <-one.ctx.Done():
 		return
 	}
+	l.goesOn(asked)
 	began := l.clock.Now()
 	pages, err := l.members(one.ctx, asked, began)
 	if one.ctx.Err() != nil {
@@ -169,7 +176,10 @@ func (l *looks) inTurn(asked finding, one *look, turn chan struct{}) {
 	l.mu.Lock()
 	if one.running = false; err == nil {
 		one.began, one.pages = began, pages
+	} else if one.failed == nil {
+		one.failing = began
 	}
+	one.failed = err
 	if one.wanted {
 		one.began, one.wanted = time.Time{}, false // by another one who came too late for this one
 	}
@@ -209,6 +219,7 @@ func (l *looks) pages(ctx context.Context, asked finding, managed []hub.ID, seen
 		}
 		err := asked.session.FindIDs(ctx, selection, func(page []hub.ID) error {
 			pages++
+			l.goesOn(asked)
 			for _, id := range page {
 				seen(id)
 			}
@@ -265,9 +276,7 @@ func selections(asked finding, managed []hub.ID) []hub.Selection {
 // rest waits as long as a page has to last. It is longer on a day whose messages have to
 // last too.
 func (l *looks) rest(ctx context.Context, session hub.Session) error {
-	d := session.Dispatcher()
-	pause := time.Duration(float64(time.Second) / (d.Rate(dispatch.Queries).PerSecond * lookShare))
-	timer := l.timers.NewTimer(pause * time.Duration(d.Stretch()))
+	timer := l.timers.NewTimer(pause(session))
 	defer timer.Stop()
 	select {
 	case <-timer.C():
@@ -275,4 +284,9 @@ func (l *looks) rest(ctx context.Context, session hub.Session) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func pause(session hub.Session) time.Duration {
+	d := session.Dispatcher()
+	return time.Duration(float64(time.Second)/(d.Rate(dispatch.Queries).PerSecond*lookShare)) * time.Duration(d.Stretch())
 }

@@ -78,3 +78,18 @@ func TestAnAnswerThatWasNotListedSaysNothing(t *testing.T) {
 		g.Expect((*answer)(nil).has(unread, was)).To(BeFalse(), "nothing can be asked")
 	}
 }
+
+// TestADisputeEnds, also about a device that is gone and is never read again.
+func TestADisputeEnds(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	now := time.Now()
+	gone := hub.ID{Device: "gone"}
+	a := &answer{judged: map[hub.ID]verdict{gone: {member: true, at: now.Add(-time.Minute)}}, disputed: map[hub.ID]verdict{}}
+	a.take(nil, now)
+	g.Expect(a.disputed).To(HaveKey(gone))
+	a.take(nil, now.Add(longestDispute))
+	g.Expect(a.disputed).To(HaveKey(gone))
+	a.take(nil, now.Add(longestDispute+time.Second))
+	g.Expect(a.disputed).To(BeEmpty())
+}

@@ -48,8 +48,9 @@ type answer struct {
 	listed time.Time
 	// judged are the twins that were read since.
 	judged map[hub.ID]verdict
-	// disputed are what twins were judged that the hub's answer contradicted for long.
-	disputed map[hub.ID]bool
+	// disputed are what twins were judged that the hub's answer contradicted for long, and
+	// since when.
+	disputed map[hub.ID]verdict
 	// users are how many TwinQueries of each namespace ask for it.
 	users map[string]int
 }
@@ -63,6 +64,10 @@ type verdict struct {
 // indexLag is how late a hub's answer may be: it counts for less than a twin that was
 // read so long before it. IoT Hub's index was seen to be late by one to six seconds.
 const indexLag = 30 * time.Second
+
+// longestDispute is how long it is remembered that the hub's answer contradicts a twin
+// that was read: one that is not read again within it may be gone.
+const longestDispute = time.Hour
 
 func newMemberships(c clock.PassiveClock, reader client.Reader, metrics *Metrics) *memberships {
 	return &memberships{
@@ -114,7 +119,7 @@ func (m *memberships) join(name types.NamespacedName, found finding) []string {
 	m.asks[name] = found.question
 	a := m.answers[found.question]
 	if a == nil {
-		a = &answer{condition: found.condition, judged: map[hub.ID]verdict{}, disputed: map[hub.ID]bool{}, users: map[string]int{}}
+		a = &answer{condition: found.condition, judged: map[hub.ID]verdict{}, disputed: map[hub.ID]verdict{}, users: map[string]int{}}
 		m.answers[found.question] = a
 	}
 	a.users[name.Namespace]++
@@ -196,12 +201,14 @@ func (a *answer) take(devices []string, asked time.Time) []string {
 		if judged.member == listed {
 			delete(a.disputed, id)
 		} else if judged.at.Before(old) {
-			a.disputed[id] = judged.member
+			a.disputed[id] = verdict{member: judged.member, at: asked}
 			changed = append(changed, id.String())
 		}
 	}
 	changed = append(changed, difference(a.devices, devices)...)
 	maps.DeleteFunc(a.judged, func(_ hub.ID, v verdict) bool { return v.at.Before(old) })
+	over := asked.Add(-longestDispute)
+	maps.DeleteFunc(a.disputed, func(_ hub.ID, v verdict) bool { return v.at.Before(over) })
 	a.devices, a.listed = devices, asked
 	return changed
 }
@@ -237,7 +244,7 @@ func (m *memberships) judge(namespace string, at types.NamespacedName, twin *hub
 		known.judged[twin.ID] = verdict{member: member, at: m.clock.Now()}
 		if before, disputed := known.disputed[twin.ID]; disputed {
 			delete(known.disputed, twin.ID)
-			if before == member {
+			if before.member == member {
 				m.metrics.disagreed()
 			}
 		}

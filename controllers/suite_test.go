@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -104,6 +105,8 @@ type world struct {
 	env        *testenv.Env
 	// remembered lists what the manager remembers, for a test that sets it.
 	remembered *func() []string
+	// wire is put before the manager's way to the API server, for a test that sets it.
+	wire func(http.RoundTripper) http.RoundTripper
 	// uninstalled tells that the kinds are gone, and the objects with them.
 	uninstalled bool
 }
@@ -180,6 +183,9 @@ func (w *world) standBy() (elect func()) {
 	w.Helper()
 	account, err := w.env.ServiceAccountConfig(managersNamespace, w.account)
 	w.Expect(err).NotTo(HaveOccurred())
+	if w.wire != nil {
+		account.Wrap(w.wire)
+	}
 	mgr := w.newManager(account)
 	options := w.options
 	options.AllowedHostSuffixes = []string{"localhost", "127.0.0.1", ".azure-devices.net", ".invalid"}

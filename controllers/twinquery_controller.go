@@ -102,6 +102,8 @@ func (r *twinQueryReconciler) visit(ctx context.Context, obj *v1alpha1.TwinQuery
 		obj.Status.Count, obj.Status.Devices, obj.Status.ObservedAt = nil, nil, nil
 	}
 	r.report.conditions(obj, out)
+	why, late := r.looks.late(found, interval)
+	r.report.while(obj, v1alpha1.ConditionMembershipsLate, late && found.said.large, why)
 	if err := r.report.write(ctx, r.client, before, obj); err != nil {
 		return r.next(ctx, obj, outcomeOf(err), interval)
 	}

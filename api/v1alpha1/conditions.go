@@ -60,6 +60,11 @@ const (
 	// back for three of its effective intervals, whatever keeps it: what happens to
 	// twins there is not seen meanwhile. Absent otherwise.
 	ConditionReadBackLate = "ReadBackLate"
+
+	// ConditionMembershipsLate is True on a TwinQuery with an answer too large to list
+	// while, for three of its intervals, the hub did not tell which DeviceTwins are
+	// members. Absent otherwise.
+	ConditionMembershipsLate = "MembershipsLate"
 )
 
 // Reasons of every kind.
@@ -225,6 +230,14 @@ const (
 	ReasonReadBackBlocked = "ReadBackBlocked"
 	// ReasonReadBackSlow: looking at the hub takes longer than it did.
 	ReasonReadBackSlow = "ReadBackSlow"
+)
+
+// Reasons of a TwinQuery's MembershipsLate.
+const (
+	// ReasonMembershipsFailing: the questions who is a member fail; the message says how.
+	ReasonMembershipsFailing = "MembershipsFailing"
+	// ReasonMembershipsBlocked: a question who is a member has had no answer.
+	ReasonMembershipsBlocked = "MembershipsBlocked"
 )
 
 // Reasons of a TwinQuery.

@@ -42,7 +42,7 @@ type TwinQueryStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Ready, and Reconciling or Stalled while they hold.
+	// conditions are Ready, and Reconciling, Stalled or MembershipsLate while they hold.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -296,3 +296,16 @@ func TestTimePassesByTheClockAlone(t *testing.T) {
 	y.Eventually(func() int64 { return y.snapshot().Expired }).Should(BeEquivalentTo(2))
 	y.Expect(y.now.HasWaiters()).To(BeFalse(), "nothing is due any more")
 }
+
+// TestACallBackThatNeverComesStopsNothing: the next one who does anything makes up for it.
+func TestACallBackThatNeverComesStopsNothing(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{ReadsPerSecond: 1}, 1) // its clock calls nothing back
+	y.spend(Reads)
+	y.Expect(y.ask("a", 0, Look)).To(BeNil())
+	y.now.Step(time.Second)
+	y.Expect(y.woken).To(BeEmpty())
+	y.snapshot()
+	y.Expect(y.ask("b", 0, Look)).To(BeNil())
+	y.Expect(y.woken).To(Receive(Equal("a 0")))
+}
