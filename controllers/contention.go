@@ -3,6 +3,7 @@ package controllers
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,9 @@ type fight struct {
 	respelled bool      // by the hub, in its very answer
 	last      time.Time // when we did so last
 	shown     string    // both values as last seen
+	// by is the configuration or deployment that wrote the other value; "" when the hub
+	// does not tell who did.
+	by string
 }
 
 func newContention(c clock.PassiveClock) *contention {
@@ -63,8 +67,9 @@ func (f *fight) over(now time.Time) bool {
 	return now.Sub(f.last) > max(contendedWithin, 2*f.backoff())
 }
 
-// restored notes leaves that were restored after somebody else changed them.
-func (c *contention) restored(uid types.UID, drifted twin.Differences) {
+// restored notes leaves that were restored after another writer changed them; held says
+// what is known of that writer.
+func (c *contention) restored(uid types.UID, drifted twin.Differences, held twin.Stamps) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
@@ -81,17 +86,17 @@ func (c *contention) restored(uid types.UID, drifted twin.Differences) {
 		}
 		f.restored++
 		f.war = f.war || f.restored >= contendedAfter && !f.respelled
-		f.last, f.shown = now, d.String()
+		f.last, f.shown, f.by = now, d.String(), held.Writer(d.Path)
 	}
 }
 
-// waits notes leaves that somebody else changed again and that are not restored yet.
-func (c *contention) waits(uid types.UID, postponed twin.Differences) {
+// waits notes leaves that another writer changed again and that are not restored yet.
+func (c *contention) waits(uid types.UID, postponed twin.Differences, held twin.Stamps) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range postponed {
 		if f := c.fights[uid][d.Path.String()]; f != nil && !f.respelled {
-			f.war, f.shown = true, d.String()
+			f.war, f.shown, f.by = true, d.String(), held.Writer(d.Path)
 		}
 	}
 }
@@ -134,9 +139,27 @@ func (c *contention) postponed(uid types.UID) func(twin.Path) bool {
 	return func(leaf twin.Path) bool { return waiting[leaf.String()] }
 }
 
-// contended says which leaves of an object are being fought over, with both
-// values, and how long the next restoration waits at most; "" when none are.
-func (c *contention) contended(uid types.UID) (message string, wait time.Duration) {
+// war is what is being fought over of one object.
+type war struct {
+	// shown are the leaves with both values, and with the configuration that writes them
+	// where the hub tells; "" when there is no war.
+	shown string
+	// wait is how long the next restoration waits at most.
+	wait time.Duration
+	// by are the configurations and deployments that are known to write them, sorted.
+	by []string
+}
+
+// advice says what to do about a war.
+func (w war) advice() string {
+	if len(w.by) == 0 {
+		return "Find the other writer, or set a policy"
+	}
+	return "Change configuration " + strings.Join(w.by, ", ") + " at the hub (its content, or its target condition), or set a policy"
+}
+
+// contended says which leaves of an object are being fought over.
+func (c *contention) contended(uid types.UID) (found war) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
@@ -147,12 +170,21 @@ func (c *contention) contended(uid types.UID) (message string, wait time.Duratio
 	}
 	var shown []string
 	for _, leaf := range slices.Sorted(maps.Keys(leaves)) {
-		if f := leaves[leaf]; f.war {
-			shown = append(shown, f.shown)
-			wait = max(wait, f.last.Add(f.backoff()).Sub(now))
+		f := leaves[leaf]
+		if !f.war {
+			continue
 		}
+		text := f.shown
+		if f.by != "" {
+			text += ", by configuration " + strconv.Quote(f.by)
+			found.by = append(found.by, strconv.Quote(f.by))
+		}
+		shown = append(shown, text)
+		found.wait = max(found.wait, f.last.Add(f.backoff()).Sub(now))
 	}
-	return strings.Join(shown, ", "), wait
+	slices.Sort(found.by)
+	found.shown, found.by = strings.Join(shown, ", "), slices.Compact(found.by)
+	return found
 }
 
 // forget drops an object that is gone.

@@ -30,13 +30,14 @@ func TestTheWaitBetweenRestorations(t *testing.T) {
 		minutes = append(minutes, 60)
 	}
 	for i, want := range minutes {
-		c.restored("uid", leaf)
+		c.restored("uid", leaf, twin.Stamps{})
 		wait := time.Duration(want) * time.Minute
-		message, got := c.contended("uid")
+		fought := c.contended("uid")
+		message, got := fought.shown, fought.wait
 		if i+1 < contendedAfter {
 			g.Expect(message).To(BeEmpty(), "no war yet")
-			c.waits("uid", other)
-			message, _ = c.contended("uid")
+			c.waits("uid", other, twin.Stamps{})
+			message = c.contended("uid").shown
 			g.Expect(message).To(BeEmpty(), "what is not fought over does not wait")
 		} else {
 			g.Expect(message).To(Equal(`tags.a (declared "ours", held "theirs")`))
@@ -61,12 +62,13 @@ func TestTheThirdReversalIsAWar(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Now())
 	c := newContention(clock)
 	leaf := reversal(t, "tags.a")
-	c.restored("uid", leaf)
-	c.restored("uid", leaf)
+	c.restored("uid", leaf, twin.Stamps{})
+	c.restored("uid", leaf, twin.Stamps{})
 	clock.SetTime(clock.Now().Add(10 * time.Second))
 	leaf[0].Held = "theirs again"
-	c.waits("uid", leaf)
-	message, wait := c.contended("uid")
+	c.waits("uid", leaf, twin.Stamps{})
+	fought := c.contended("uid")
+	message, wait := fought.shown, fought.wait
 	g.Expect(message).To(Equal(`tags.a (declared "ours", held "theirs again")`))
 	g.Expect(wait).To(Equal(50 * time.Second))
 }
@@ -79,13 +81,13 @@ func TestAWarIsOver(t *testing.T) {
 		clock := clocktesting.NewFakePassiveClock(time.Now())
 		c := newContention(clock)
 		for range reversals {
-			c.restored("uid", reversal(t, "tags.a"))
+			c.restored("uid", reversal(t, "tags.a"), twin.Stamps{})
 		}
 		clock.SetTime(clock.Now().Add(peace))
-		message, _ := c.contended("uid")
+		message := c.contended("uid").shown
 		g.Expect(message).NotTo(BeEmpty(), "%d", reversals)
 		clock.SetTime(clock.Now().Add(time.Nanosecond))
-		message, _ = c.contended("uid")
+		message = c.contended("uid").shown
 		g.Expect(message).To(BeEmpty(), "%d", reversals)
 		g.Expect(c.fights).To(BeEmpty())
 	}
@@ -99,16 +101,38 @@ func TestReversalsFarApartAreNoWar(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Now())
 	c := newContention(clock)
 	for range 5 {
-		c.restored("uid", reversal(t, "tags.a"))
+		c.restored("uid", reversal(t, "tags.a"), twin.Stamps{})
 		clock.SetTime(clock.Now().Add(time.Hour + time.Second))
 	}
 	for _, leaf := range []string{"tags.a", "tags.b", "desired.a"} {
-		c.restored("uid", reversal(t, leaf))
-		c.restored("another", reversal(t, leaf))
+		c.restored("uid", reversal(t, leaf), twin.Stamps{})
+		c.restored("another", reversal(t, leaf), twin.Stamps{})
 	}
-	message, wait := c.contended("uid")
+	fought := c.contended("uid")
+	message, wait := fought.shown, fought.wait
 	g.Expect(message).To(BeEmpty())
 	g.Expect(wait).To(BeZero())
 	c.forget("uid")
 	g.Expect(c.fights).To(HaveLen(1))
+}
+
+// TestAWarNamesTheConfigurationThatWages it, where the hub tells.
+func TestAWarNamesTheConfigurationThatWages(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	c := newContention(clocktesting.NewFakePassiveClock(time.Now()))
+	fan, tag := reversal(t, "desired.fan"), reversal(t, "tags.a")
+	held := twin.Stamps{Members: map[string]twin.Stamps{"fan": {By: "fan-rollout"}}}
+	for range contendedAfter {
+		c.restored("uid", tag, held)
+	}
+	g.Expect(c.contended("uid").advice()).To(Equal("Find the other writer, or set a policy"))
+	for range contendedAfter {
+		c.restored("uid", fan, held)
+	}
+	fought := c.contended("uid")
+	g.Expect(fought.shown).To(Equal(`desired.fan (declared "ours", held "theirs"), by configuration "fan-rollout", tags.a (declared "ours", held "theirs")`))
+	g.Expect(fought.advice()).To(HavePrefix(`Change configuration "fan-rollout" at the hub`))
+	c.waits("uid", fan, twin.Stamps{})
+	g.Expect(c.contended("uid").by).To(BeEmpty(), "another one writes it now")
 }

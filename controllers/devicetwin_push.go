@@ -148,7 +148,7 @@ func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 	in.Postponed = p.contention.postponed(p.obj.UID)
 	plan := twin.Make(in)
 	p.done.plan = plan
-	p.contention.waits(p.obj.UID, plan.Postponed)
+	p.contention.waits(p.obj.UID, plan.Postponed, held.DesiredStamps)
 	if plan.Patch.Empty() {
 		return held, p.settle(plan, p.flights.landed(p.obj.UID))
 	}
@@ -166,7 +166,7 @@ func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 		return nil, p.failed(err)
 	}
 	p.done.changed = append(p.done.changed, plan.Changed...)
-	p.contention.restored(p.obj.UID, plan.Changed.Drifted())
+	p.contention.restored(p.obj.UID, plan.Changed.Drifted(), held.DesiredStamps)
 	now := twin.Document{Tags: after.Tags, Desired: after.Desired}
 	if after.DeviceETag != held.DeviceETag || !twin.EqualBeside(now, twin.Apply(in.Observed, plan.Patch), plan.Patch) {
 		// Another device of the same id, whose etag happened to be the same.
@@ -264,10 +264,10 @@ func (p *push) blocked(plan twin.Plan) error {
 		return notConverging(kept)
 	}
 	if len(plan.Postponed) > 0 {
-		_, wait := p.contention.contended(p.obj.UID)
+		fought := p.contention.contended(p.obj.UID)
 		return &stop{outcome{
-			class: transient, reason: v1alpha1.ReasonContended, differs: true, retryAfter: wait,
-			message: "somebody else keeps changing " + plan.Postponed.String() + "; it is restored ever more slowly. Find the other writer, or set a policy",
+			class: transient, reason: v1alpha1.ReasonContended, differs: true, retryAfter: fought.wait,
+			message: "somebody else keeps changing " + fought.shown + "; it is restored ever more slowly. " + fought.advice(),
 		}}
 	}
 	return nil
@@ -284,6 +284,7 @@ func recordOf(ctx context.Context, obj *v1alpha1.DeviceTwin, target twin.Target)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "starting a new ownership record: leaves that are not declared now stay on the hub")
 	}
+	record.Target.Host = hub.ClassicName(record.Target.Host)
 	return record.For(target)
 }
 

@@ -139,9 +139,9 @@ func (r *deviceTwinReconciler) drifted(obj *v1alpha1.DeviceTwin, seen sight) {
 
 // contended says which leaves are fought over.
 func (r *deviceTwinReconciler) contended(obj *v1alpha1.DeviceTwin) {
-	message, _ := r.contention.contended(obj.UID)
-	r.report.while(obj, v1alpha1.ConditionContended, message != "", outcome{
-		reason: v1alpha1.ReasonContended, message: "somebody else keeps changing " + message,
+	fought := r.contention.contended(obj.UID)
+	r.report.while(obj, v1alpha1.ConditionContended, fought.shown != "", outcome{
+		reason: v1alpha1.ReasonContended, message: "somebody else keeps changing " + fought.shown + ". " + fought.advice(),
 	})
 }
 
@@ -159,22 +159,30 @@ func (r *deviceTwinReconciler) acknowledged(obj *v1alpha1.DeviceTwin, seen sight
 		status, out.reason = metav1.ConditionTrue, v1alpha1.ReasonAcknowledged
 		out.message = "the device has taken over every declared desired property"
 	case len(said.Rejected) > 0:
-		out.reason, out.message = v1alpha1.ReasonRejectedByDevice, "the device refused "+rejections(said.Rejected)
-	case late:
-		out.reason = v1alpha1.ReasonNotAcknowledged
-		out.message = "the device has not acknowledged within " + obj.Spec.AcknowledgeTimeout.Duration.String() + ": " + said.Pending.String()
-	case said.Spoken == 0:
+		out.reason, out.message = v1alpha1.ReasonRejectedByDevice, "the device refused "+replies(said.Rejected)
+	case said.Spoken == 0: // many devices report no settings at all
 		status, out.reason = metav1.ConditionUnknown, v1alpha1.ReasonNeverReported
 		out.message = "the device has not reported any declared desired property yet"
+	case late:
+		out.reason = v1alpha1.ReasonNotAcknowledged
+		out.message = "the device has not acknowledged within " + obj.Spec.AcknowledgeTimeout.Duration.String() + ": " + said.Pending.String() + atWork(said)
 	default:
-		out.reason, out.message = v1alpha1.ReasonAwaitingDevice, "not acknowledged yet: "+said.Pending.String()
+		out.reason, out.message = v1alpha1.ReasonAwaitingDevice, "not acknowledged yet: "+said.Pending.String()+atWork(said)
 	}
 	r.report.set(obj, v1alpha1.ConditionAcknowledged, status, out)
 }
 
-func rejections(rejected []twin.Rejection) string {
-	texts := make([]string, len(rejected))
-	for i, r := range rejected {
+// atWork says in the device's own words what it has begun.
+func atWork(said twin.Acknowledgement) string {
+	if len(said.Accepted) == 0 {
+		return ""
+	}
+	return "; the device is at work on " + replies(said.Accepted)
+}
+
+func replies(said []twin.Reply) string {
+	texts := make([]string, len(said))
+	for i, r := range said {
 		texts[i] = r.String()
 	}
 	return strings.Join(texts, ", ")

@@ -279,10 +279,14 @@ func TestAcknowledgedFollowsTheDevice(t *testing.T) {
 	w.Expect(refused.Message).To(ContainSubstring(`desired.mode.fan with code 406 ("too loud")`))
 	w.edit(obj, func() { obj.Spec.Desired = raw(`{"level":2,"mode":{"fan":"low"}}`) })
 	w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonAwaitingDevice)
+	w.report("d1", `{"mode":{"fan":{"ac":202,"av":4,"ad":"spinning down"}}}`)
+	w.Eventually(func() string { return w.condition(obj, v1alpha1.ConditionAcknowledged).Message }, patience, "20ms").Should(
+		HaveSuffix(`the device is at work on desired.mode.fan with code 202 ("spinning down")`))
+	w.Expect(w.condition(obj, v1alpha1.ConditionAcknowledged).Reason).To(Equal(v1alpha1.ReasonAwaitingDevice))
 	fake.SetTime(fake.Now().Add(2 * time.Hour))
 	w.visitTwin(obj) // as its time does, by the real clock
 	late := w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonNotAcknowledged)
-	w.Expect(late.Message).To(ContainSubstring("within 1h0m0s"))
+	w.Expect(late.Message).To(And(ContainSubstring("within 1h0m0s"), HaveSuffix(`code 202 ("spinning down")`)))
 	w.edit(obj, func() { obj.Spec.Desired = nil })
 	w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, "")
 }
@@ -298,6 +302,8 @@ func TestALateDeviceCostsNoReadOfItsTwin(t *testing.T) {
 	w.create(obj)
 	w.awaitReady(obj)
 	w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonNeverReported)
+	w.report("d1", `{"level":0}`)
+	w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonAwaitingDevice)
 	before := w.calls("getTwin")
 	late := w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonNotAcknowledged)
 	w.Expect(late.Message).To(HaveSuffix("within 2s: desired.level"))
@@ -306,6 +312,24 @@ func TestALateDeviceCostsNoReadOfItsTwin(t *testing.T) {
 	w.awaitReadBacks(3)
 	w.Expect(w.writes()).To(Equal(written), "said once")
 	w.awaitReady(obj)
+}
+
+// TestADeviceThatReportsNoSettingsIsNeverLate: many sensors do not.
+func TestADeviceThatReportsNoSettingsIsNeverLate(t *testing.T) {
+	t.Parallel()
+	fake := clocktesting.NewFakePassiveClock(time.Now())
+	w := newWorld(t, withClock(fake))
+	w.connect()
+	w.report("d1", `{"battery":80}`)
+	obj := w.twin("t1", "d1", "", `{"level":1}`)
+	w.create(obj)
+	w.awaitReady(obj)
+	w.awaitCondition(obj, v1alpha1.ConditionAcknowledged, v1alpha1.ReasonNeverReported)
+	fake.SetTime(fake.Now().Add(time.Hour))
+	w.visitTwin(obj)
+	silent := w.condition(obj, v1alpha1.ConditionAcknowledged)
+	w.Expect(silent.Status).To(Equal(metav1.ConditionUnknown))
+	w.Expect(silent.Reason).To(Equal(v1alpha1.ReasonNeverReported))
 }
 
 func TestTheMirrorShowsWhatIsAskedFor(t *testing.T) {

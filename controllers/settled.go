@@ -202,13 +202,14 @@ func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found resolved
 	if r.known(obj) == nil {
 		ask(found.spec.ReadBack.FullSweep()) // another object is told when the twin moves
 	}
-	if message, _ := r.contention.contended(obj.UID); message != "" {
+	if r.contention.contended(obj.UID).shown != "" {
 		ask(found.spec.ReadBack.Interval.Duration)
 	}
 	if keepsSecret(obj) {
 		again.secret = now.Add(found.spec.ReadBack.FullSweep())
 	}
-	if pending := seen.said.PendingSince; !pending.IsZero() {
+	// A device that reports no settings is never late.
+	if pending := seen.said.PendingSince; !pending.IsZero() && seen.said.Spoken > 0 {
 		if deadline := pending.Add(obj.Spec.AcknowledgeTimeout.Duration); deadline.After(now) {
 			again.reread = deadline.Add(time.Second)
 		}

@@ -137,6 +137,9 @@ func stampsOf(metadata any) twin.Stamps {
 		case "$lastUpdatedVersion":
 			number, _ := value.(json.Number)
 			stamps.Version, _ = number.Int64()
+		case "$lastUpdatedBy":
+			stamps.By, _ = value.(string)
+		case "$lastUpdatedByDigest":
 		default:
 			if stamps.Members == nil {
 				stamps.Members = map[string]twin.Stamps{}

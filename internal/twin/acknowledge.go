@@ -14,7 +14,32 @@ type Stamps struct {
 	Version int64
 	// Updated is $lastUpdated; zero where it is missing.
 	Updated time.Time
+	// By is $lastUpdatedBy, the id of the configuration or deployment that wrote it; ""
+	// for any other writer.
+	By      string
 	Members map[string]Stamps
+}
+
+// member is what is known of one key. A hub may leave members out of $metadata, for
+// example after an object took a string's place: what is known above counts then, lest an
+// acknowledgement of anything older be taken for one of this.
+func (s Stamps) member(key string) Stamps {
+	if found, ok := s.Members[key]; ok {
+		return found
+	}
+	return Stamps{Version: s.Version, Updated: s.Updated, By: s.By}
+}
+
+// Writer is the id of the configuration or deployment that last wrote what stands at a
+// path; "" for any other writer, and where the hub does not tell: it does not of tags.
+func (s Stamps) Writer(of Path) string {
+	if of.section != Desired {
+		return ""
+	}
+	for _, key := range of.keys {
+		s = s.member(key)
+	}
+	return s.By
 }
 
 // Acknowledgement is what a device says about the desired properties that are
@@ -28,12 +53,13 @@ type Acknowledgement struct {
 	// PendingSince is when the oldest of them was written, by the hub's clock;
 	// zero when that is not known.
 	PendingSince time.Time
-	// Rejected are pending leaves that the device refused.
-	Rejected []Rejection
+	// Rejected are pending leaves that the device refused, and Accepted those that it
+	// says it is at work on.
+	Rejected, Accepted []Reply
 }
 
-// Rejection is a device's refusal of a desired property.
-type Rejection struct {
+// Reply is what a device says of a desired property that it has not taken over.
+type Reply struct {
 	Path Path
 	// Code is the ack's status, by the conventions an HTTP status.
 	Code int64
@@ -41,8 +67,8 @@ type Rejection struct {
 	Description string
 }
 
-// String says what was refused, and in which words.
-func (r Rejection) String() string {
+// String says what the reply is about, and in which words.
+func (r Reply) String() string {
 	text := r.Path.String() + " with code " + strconv.FormatInt(r.Code, 10)
 	if r.Description != "" {
 		text += " (" + show(r.Path, r.Description) + ")"
@@ -55,8 +81,11 @@ const (
 	ackCode        = "ac"
 	ackVersion     = "av"
 	ackDescription = "ad"
-	// ackAccepted is the code of a property that the device has taken over.
-	ackAccepted = 200
+	// ackDone is the code of a property that the device has taken over. Others below
+	// ackRefused, 202 above all, say that it is at work on it.
+	ackDone    = 200
+	ackLeast   = 100
+	ackRefused = 400
 )
 
 // Acknowledge holds the declared desired properties against what the device
@@ -84,10 +113,10 @@ func (a *Acknowledgement) members(at Path, declared map[string]any, stamps Stamp
 		below, isObject := asObject(declared[key])
 		if isObject && len(below) > 0 {
 			saidBelow, _ := asObject(said)
-			a.members(at.child(key), below, stamps.Members[key], saidBelow, here)
+			a.members(at.child(key), below, stamps.member(key), saidBelow, here)
 			continue
 		}
-		a.leaf(at.child(key), declared[key], stamps.Members[key], said, spoken, here)
+		a.leaf(at.child(key), declared[key], stamps.member(key), said, spoken, here)
 	}
 }
 
@@ -101,10 +130,12 @@ func (a *Acknowledgement) leaf(at Path, want any, stamp Stamps, said any, spoken
 	current := by != nil && by.version >= stamp.Version
 	switch {
 	case spoken && (equalValues(want, said) || (wantObject && anyObject)),
-		current && by.code == ackAccepted:
+		current && by.code == ackDone:
 		return
+	case current && by.code >= ackLeast && by.code < ackRefused:
+		a.Accepted = append(a.Accepted, Reply{Path: at, Code: by.code, Description: by.description})
 	case current:
-		a.Rejected = append(a.Rejected, Rejection{Path: at, Code: by.code, Description: by.description})
+		a.Rejected = append(a.Rejected, Reply{Path: at, Code: by.code, Description: by.description})
 	}
 	a.Pending = append(a.Pending, at)
 	if !stamp.Updated.IsZero() && (a.PendingSince.IsZero() || stamp.Updated.Before(a.PendingSince)) {

@@ -20,6 +20,7 @@ func TestAcknowledge(t *testing.T) {
 		declared, reported string
 		spoken             int
 		pending, rejected  string
+		accepted           string
 		since              time.Time
 	}{
 		"equal values":                            {declared: `{"level":1,"mode":{"name":"x"}}`, reported: `{"level":1.0,"mode":{"name":"x","more":1}}`, spoken: 2},
@@ -29,6 +30,14 @@ func TestAcknowledge(t *testing.T) {
 		"an ack of an older version":              {declared: `{"level":1}`, reported: `{"level":{"value":1,"ac":200,"av":2}}`, spoken: 1, pending: "desired.level", since: late},
 		"a refusal":                               {declared: `{"level":1}`, reported: `{"level":{"value":1,"ac":400,"av":3,"ad":"too much"}}`, spoken: 1, pending: "desired.level", rejected: `desired.level with code 400 ("too much")`, since: late},
 		"a refusal of an older version":           {declared: `{"level":1}`, reported: `{"level":{"ac":400,"av":2}}`, spoken: 1, pending: "desired.level", since: late},
+		"in progress":                             {declared: `{"level":1}`, reported: `{"level":{"value":0,"ac":202,"av":3,"ad":"in progress"}}`, spoken: 1, pending: "desired.level", accepted: `desired.level with code 202 ("in progress")`, since: late},
+		"created":                                 {declared: `{"level":1}`, reported: `{"level":{"ac":201,"av":3}}`, spoken: 1, pending: "desired.level", accepted: "desired.level with code 201", since: late},
+		"no content":                              {declared: `{"level":1}`, reported: `{"level":{"ac":204,"av":3}}`, spoken: 1, pending: "desired.level", accepted: "desired.level with code 204", since: late},
+		"in progress, of an older version":        {declared: `{"level":1}`, reported: `{"level":{"ac":202,"av":2}}`, spoken: 1, pending: "desired.level", since: late},
+		"a failure":                               {declared: `{"level":1}`, reported: `{"level":{"ac":500,"av":3}}`, spoken: 1, pending: "desired.level", rejected: "desired.level with code 500", since: late},
+		"a code that is no HTTP status":           {declared: `{"level":1}`, reported: `{"level":{"ac":-1,"av":3}}`, spoken: 1, pending: "desired.level", rejected: "desired.level with code -1", since: late},
+		"an old ack of a leaf without a stamp":    {declared: `{"mode":{"new":1}}`, reported: `{"mode":{"new":{"ac":200,"av":4}}}`, spoken: 1, pending: "desired.mode.new", since: late},
+		"an ack of a leaf without a stamp":        {declared: `{"mode":{"new":{"deep":1}}}`, reported: `{"mode":{"new":{"ac":200,"av":5}}}`, spoken: 1},
 		"an ack without a version":                {declared: `{"level":1}`, reported: `{"level":{"ac":200}}`, spoken: 1, pending: "desired.level", since: late},
 		"an ack of a whole object":                {declared: `{"mode":{"name":"x","fan":1}}`, reported: `{"mode":{"value":{},"ac":200,"av":5}}`, spoken: 2},
 		"an ack of an object counts leaf by leaf": {declared: `{"mode":{"name":"x","fan":1}}`, reported: `{"mode":{"ac":200,"av":4}}`, spoken: 2, pending: "desired.mode.name", since: late},
@@ -41,14 +50,36 @@ func TestAcknowledge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := Acknowledge(object(t, tt.declared), stamps, object(t, tt.reported))
-			rejected := ""
-			for _, r := range got.Rejected {
-				rejected += r.String()
+			said := func(replies []Reply) (text string) {
+				for _, r := range replies {
+					text += r.String()
+				}
+				return text
 			}
-			want := []any{tt.spoken, tt.pending, tt.rejected, tt.since}
-			if diff := cmp.Diff(want, []any{got.Spoken, got.Pending.String(), rejected, got.PendingSince}); diff != "" {
-				t.Errorf("spoken, pending, rejected, since (-want +got):\n%s", diff)
+			want := []any{tt.spoken, tt.pending, tt.rejected, tt.accepted, tt.since}
+			if diff := cmp.Diff(want, []any{got.Spoken, got.Pending.String(), said(got.Rejected), said(got.Accepted), got.PendingSince}); diff != "" {
+				t.Errorf("spoken, pending, rejected, accepted, since (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestWriter(t *testing.T) {
+	t.Parallel()
+	stamps := Stamps{Members: map[string]Stamps{
+		"fan":  {By: "fan-rollout", Members: map[string]Stamps{"speed": {By: "fan-rollout"}, "mine": {}}},
+		"else": {},
+	}}
+	for path, want := range map[string]string{
+		"desired.fan.speed": "fan-rollout", "desired.fan.mine": "", "desired.fan.unstamped.deep": "fan-rollout",
+		"desired.else": "", "desired.none": "", "tags.fan.speed": "",
+	} {
+		at, err := ParsePath(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stamps.Writer(at); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
 	}
 }

@@ -53,7 +53,7 @@ func TestMessagesShowNoCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := (Rejection{Path: path, Code: 401, Description: connection}).String(); got != "desired.level with code 401 ("+hidden+")" {
+	if got := (Reply{Path: path, Code: 401, Description: connection}).String(); got != "desired.level with code 401 ("+hidden+")" {
 		t.Error(got)
 	}
 }
