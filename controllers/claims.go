@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 // claims decide which of several DeviceTwins of one twin keeps it: one whose namespace
@@ -53,6 +54,21 @@ func newClaims(reader client.Reader, hubs *connections) *claims {
 // case. No host or id contains a slash.
 func targetName(obj *v1alpha1.DeviceTwin, host string) string {
 	return host + "/" + idOf(obj).String()
+}
+
+// sameTarget is the name of the same twin at the hub's classic name: an earlier version
+// wrote the one of the hub's names that the credential gave.
+func sameTarget(target string) string {
+	host, id, found := strings.Cut(target, "/")
+	if !found {
+		return target
+	}
+	return hub.ClassicName(host) + "/" + id
+}
+
+// keeps tells whether an object is recorded as the one that keeps a twin.
+func keeps(obj *v1alpha1.DeviceTwin, target string) bool {
+	return sameTarget(obj.Status.Target) == target
 }
 
 // take claims a twin for an object, or says who keeps it.
@@ -260,7 +276,7 @@ func (c *claims) before(ctx context.Context, a, b *v1alpha1.DeviceTwin, target s
 	if named := c.named(ctx, a); named != c.named(ctx, b) {
 		return named
 	}
-	if recorded := a.Status.Target == target; recorded != (b.Status.Target == target) {
+	if recorded := keeps(a, target); recorded != keeps(b, target) {
 		return recorded
 	}
 	return a.UID < b.UID
@@ -279,7 +295,7 @@ func (c *claims) rivals(ctx context.Context, obj *v1alpha1.DeviceTwin, target st
 		if rival.UID == obj.UID || leaving(rival, target) {
 			continue
 		}
-		competes, err := c.competes(ctx, rival, target, rival.Status.Target == target)
+		competes, err := c.competes(ctx, rival, target, keeps(rival, target))
 		if err != nil {
 			return nil, err
 		}
@@ -293,7 +309,7 @@ func (c *claims) rivals(ctx context.Context, obj *v1alpha1.DeviceTwin, target st
 // leaving tells whether an object that is being deleted has nothing more to do with
 // its twin. One that has to clean up first keeps it until then.
 func leaving(rival *v1alpha1.DeviceTwin, target string) bool {
-	cleansUp := rival.Status.Target == target && controllerutil.ContainsFinalizer(rival, v1alpha1.CleanupFinalizer)
+	cleansUp := keeps(rival, target) && controllerutil.ContainsFinalizer(rival, v1alpha1.CleanupFinalizer)
 	return !rival.DeletionTimestamp.IsZero() && !cleansUp
 }
 

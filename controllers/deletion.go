@@ -35,7 +35,10 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		r.forget(ctx, name)
 		return ctrl.Result{}, nil
 	}
-	stored := newStored(r.client, obj)
+	stored := newStored(r.client, r.report.server, obj)
+	if err := stored.writable(ctx); err != nil {
+		return r.report.next(ctx, outcomeOf(err), 0)
+	}
 	left, err := r.cleanUp(ctx, stored)
 	if err == nil {
 		return r.removeFinalizer(ctx, obj, left)
@@ -43,14 +46,14 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 	out := outcomeOf(err)
 	turn := r.waitsForItsTurn(obj, out)
 	remaining := r.deletions.remaining(obj, turn)
-	if out.class == parked {
+	switch {
+	case turn:
+		out.message = "it waits for its turn, among all objects that have something to do at the hub and share its rate"
+	case out.class == parked:
 		out.message = "the hub has not answered lately"
 	}
 	if remaining <= 0 || nothingToWaitFor(out) {
 		return r.removeFinalizer(ctx, obj, "the hub was not cleaned up: "+out.message)
-	}
-	if turn {
-		return ctrl.Result{RequeueAfter: remaining, Priority: ptr.To(priorityEdit)}, nil
 	}
 	if out.class != unseen {
 		out.message = bounded("the hub is not cleaned up yet: " + out.message)

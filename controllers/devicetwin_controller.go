@@ -90,7 +90,10 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 // look visits an object and reports what came of it. direct tells that what the hub's
 // index says of the twin is not enough.
 func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (ctrl.Result, error) {
-	stored := newStored(r.client, obj)
+	stored := newStored(r.client, r.report.server, obj)
+	if err := stored.writable(ctx); err != nil {
+		return r.next(ctx, obj, outcomeOf(err), 0)
+	}
 	found, seen, err := r.visit(ctx, stored, direct)
 	out := outcomeOf(err)
 	if out.class == unseen || out.class == parked {

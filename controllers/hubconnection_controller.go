@@ -239,7 +239,10 @@ func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha
 	conn.Status.ObservedGeneration = conn.Generation
 	conn.Status.LastHandledReconcileAt = handled(conn)
 	if session != nil {
-		conn.Status.HostName = session.Host()
+		conn.Status.HostName, conn.Status.Endpoint = session.Host(), ""
+		if session.Endpoint() != session.Host() {
+			conn.Status.Endpoint = session.Endpoint()
+		}
 		if err := r.uses.describe(ctx, conn, session, out); err != nil {
 			return false, err
 		}

@@ -34,7 +34,7 @@ func (r *hubConnectionReconciler) standing(conn *v1alpha1.HubConnection, session
 		return standing{worked: last.session != nil && last.session.Host() == session.Host()}
 	}
 	return standing{
-		worked: conn.Status.HostName == session.Host() && !meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionStalled),
+		worked: hub.ClassicName(conn.Status.HostName) == session.Host() && !meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionStalled),
 	}
 }
 

@@ -82,7 +82,7 @@ func TestOutcomes(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := reporter{clock: clocktesting.NewFakePassiveClock(time.Now()), retry: time.Minute}
+			r := reporter{clock: clocktesting.NewFakePassiveClock(time.Now()), retry: time.Minute, server: &apiServer{}}
 			out := outcomeOf(tt.err)
 			result, err := r.next(t.Context(), out, 38*time.Second)
 			if out.class != tt.class || (err != nil) != tt.backOff {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
@@ -132,7 +133,7 @@ func (o *outsiders) admit(ctx context.Context, conn *v1alpha1.HubConnection, hos
 // serves tells whether a HubConnection is in use by a manager, as far as can be told:
 // one whose credential is refused is not.
 func serves(conn *v1alpha1.HubConnection, host string) bool {
-	return conn.DeletionTimestamp.IsZero() && strings.EqualFold(conn.Status.HostName, host) &&
+	return conn.DeletionTimestamp.IsZero() && hub.ClassicName(strings.ToLower(conn.Status.HostName)) == host &&
 		!meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionStalled)
 }
 

@@ -38,10 +38,12 @@ type registrar struct {
 func (r *registrar) noted() *v1alpha1.RegistrationRecord {
 	fresh := &v1alpha1.RegistrationRecord{Target: targetName(r.obj, r.session.Host()), UID: string(r.obj.UID)}
 	note := r.obj.Status.Registration
-	if note == nil || note.Target != fresh.Target || note.UID != fresh.UID {
+	if note == nil || sameTarget(note.Target) != fresh.Target || note.UID != fresh.UID {
 		return fresh
 	}
-	return note.DeepCopy()
+	noted := note.DeepCopy()
+	noted.Target = fresh.Target
+	return noted
 }
 
 // register registers what the hub does not know. After it, the twin can be read.

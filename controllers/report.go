@@ -33,6 +33,8 @@ type reporter struct {
 	recorder events.EventRecorder
 	// retry is the pace at which a stalled or waiting object is looked at again.
 	retry time.Duration
+	// server is where statuses are written.
+	server *apiServer
 }
 
 // object is a kind of this API.

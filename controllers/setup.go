@@ -166,7 +166,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	}
 	outside := newOutsiders(opts.Shard, mgr.GetAPIReader(), opts.Clock)
 	var (
-		report = reporter{clock: opts.Clock, recorder: mgr.GetEventRecorder(eventSource), retry: opts.RetryInterval}
+		report = reporter{clock: opts.Clock, recorder: mgr.GetEventRecorder(eventSource), retry: opts.RetryInterval, server: &apiServer{}}
 		hubs   = newConnections(mgr.GetClient(), outside)
 		found  = newMemberships(opts.Clock, mgr.GetClient(), opts.Metrics)
 		looked = newLooks(ctx, clock.RealClock{}, opts.Clock, mgr.GetClient(), found.listManaged)

@@ -88,7 +88,7 @@ func newProbed(t *testing.T) *probed {
 		r: &hubConnectionReconciler{
 			connections: newConnections(nil, nil), probes: newProbes(),
 			readBack: readback.NewGroup(clock.RealClock{}, readback.Told{}),
-			report:   reporter{clock: now, recorder: events.NewFakeRecorder(100)},
+			report:   reporter{clock: now, recorder: events.NewFakeRecorder(100), server: &apiServer{}},
 		},
 	}
 }

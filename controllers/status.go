@@ -21,7 +21,7 @@ func (r reporter) write(ctx context.Context, c client.Client, before, after obje
 	if err != nil {
 		return fmt.Errorf("spelling status: %w", err)
 	}
-	if err := c.Status().Patch(ctx, after, patch); err != nil {
+	if err := r.server.answered(c.Status().Patch(ctx, after, patch)); err != nil {
 		return fmt.Errorf("writing status: %w", err)
 	}
 	r.announce(before, after)

@@ -16,12 +16,22 @@ import (
 // known before the hub is changed is written ahead.
 type stored struct {
 	client client.Client
+	server *apiServer
 	obj    *v1alpha1.DeviceTwin
 	held   *v1alpha1.DeviceTwin
 }
 
-func newStored(c client.Client, obj *v1alpha1.DeviceTwin) *stored {
-	return &stored{client: c, obj: obj, held: obj.DeepCopy()}
+func newStored(c client.Client, server *apiServer, obj *v1alpha1.DeviceTwin) *stored {
+	return &stored{client: c, server: server, obj: obj, held: obj.DeepCopy()}
+}
+
+// writable is an error while the API server takes no writes: what a visit would find
+// could not be recorded.
+func (s *stored) writable(ctx context.Context) error {
+	if !s.server.away.Load() {
+		return nil
+	}
+	return s.prove(ctx)
 }
 
 // writeAhead stores what the status says by now. Without news it proves that the
@@ -33,7 +43,7 @@ func (s *stored) writeAhead(ctx context.Context) error {
 		return s.prove(ctx)
 	}
 	patch := client.MergeFromWithOptions(s.held, client.MergeFromWithOptimisticLock{})
-	if err := s.client.Status().Patch(ctx, s.obj, patch); err != nil {
+	if err := s.server.answered(s.client.Status().Patch(ctx, s.obj, patch)); err != nil {
 		return fmt.Errorf("writing the status ahead of the hub: %w", err)
 	}
 	s.held = s.obj.DeepCopy()
@@ -46,7 +56,7 @@ func (s *stored) prove(ctx context.Context) error {
 	same := &v1alpha1.DeviceTwin{}
 	same.Namespace, same.Name = s.obj.Namespace, s.obj.Name
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"resourceVersion":%q}}`, s.obj.ResourceVersion))
-	if err := s.client.Status().Patch(ctx, same, patch); err != nil {
+	if err := s.server.answered(s.client.Status().Patch(ctx, same, patch)); err != nil {
 		return fmt.Errorf("proving that the object has not changed: %w", err)
 	}
 	return nil

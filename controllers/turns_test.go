@@ -78,11 +78,20 @@ func TestAMassDeletionLeavesNothingBehind(t *testing.T) {
 	})
 	w.awaitReady(conn)
 	w.Expect(w.client.DeleteAllOf(w.ctx, &v1alpha1.DeviceTwin{}, client.InNamespace(w.ns))).To(Succeed())
+	told := 0
 	w.Eventually(func() int {
 		var left v1alpha1.DeviceTwinList
 		w.Expect(w.client.List(w.ctx, &left, client.InNamespace(w.ns))).To(Succeed())
+		for i := range left.Items {
+			ready := meta.FindStatusCondition(left.Items[i].Status.Conditions, v1alpha1.ConditionReady)
+			if ready.Reason == v1alpha1.ReasonDeleting && ready.ObservedGeneration == left.Items[i].Generation {
+				w.Expect(ready.Message).To(ContainSubstring("it waits for its turn"))
+				told++
+			}
+		}
 		return len(left.Items)
 	}, patience).Should(BeZero())
+	w.Expect(told).NotTo(BeZero(), "what they wait for is told")
 	for _, id := range ids {
 		w.Expect(w.tags(id)).To(Equal("{}"), id)
 	}

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -13,13 +14,9 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-const (
-	// exchangeAudience is what Entra ID wants service account tokens to be for.
-	exchangeAudience = "api://AzureADTokenExchange"
-	// assertionSeconds is the shortest life that the API server gives a token; it
-	// is used once.
-	assertionSeconds = 600
-)
+// assertionSeconds is the shortest life that the API server gives a token; it is used
+// once.
+const assertionSeconds = 600
 
 // EntraOptions say where Microsoft Entra ID is. The zero value is the global cloud.
 type EntraOptions struct {
@@ -27,6 +24,9 @@ type EntraOptions struct {
 	AuthorityHost string
 	// CABundle holds PEM certificates to trust there instead of the system's.
 	CABundle []byte
+	// Scope and ExchangeAudience are what Entra ID calls IoT hubs and the exchange of
+	// service account tokens; those of the authority host's cloud when empty.
+	Scope, ExchangeAudience string
 }
 
 // identities sign in for HubConnections, each as the ServiceAccount of its own
@@ -44,7 +44,7 @@ func (i identities) of(conn *v1alpha1.HubConnection) *hub.WorkloadIdentity {
 	return &hub.WorkloadIdentity{
 		TenantID: given.TenantID, ClientID: given.ClientID,
 		Subject:       fmt.Sprintf("system:serviceaccount:%s:%s", namespace, account),
-		AuthorityHost: i.entra.AuthorityHost, CABundle: i.entra.CABundle,
+		AuthorityHost: i.entra.AuthorityHost, CABundle: i.entra.CABundle, Scope: i.entra.Scope,
 		Assertion: func(ctx context.Context) (string, error) { return i.assertion(ctx, namespace, account) },
 	}
 }
@@ -52,7 +52,7 @@ func (i identities) of(conn *v1alpha1.HubConnection) *hub.WorkloadIdentity {
 func (i identities) assertion(ctx context.Context, namespace, account string) (string, error) {
 	seconds := int64(assertionSeconds)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences: []string{exchangeAudience}, ExpirationSeconds: &seconds,
+		Audiences: []string{cmp.Or(i.entra.ExchangeAudience, hub.ExchangeAudience(i.entra.AuthorityHost))}, ExpirationSeconds: &seconds,
 	}}
 	answer, err := i.kube.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	switch {

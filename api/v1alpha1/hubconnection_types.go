@@ -245,10 +245,18 @@ type HubConnectionStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// hostName is the host that the credential names, with its port when it has one.
+	// hostName is the name that the hub is known by, with its port when it has one:
+	// my-hub.azure-devices.net, whichever of the hub's names the credential gives.
 	// +optional
 	// +kubebuilder:validation:MaxLength=261
 	HostName string `json:"hostName,omitempty"`
+
+	// endpoint is the name that calls go to, where that is another one of the hub's:
+	// my-hub.service.azure-devices.net, when the credential gives that name or the one
+	// of the devices' endpoint.
+	// +optional
+	// +kubebuilder:validation:MaxLength=261
+	Endpoint string `json:"endpoint,omitempty"`
 
 	// guard is the state of spec.guard.
 	// +optional

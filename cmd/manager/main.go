@@ -56,10 +56,13 @@ type options struct {
 	deletionTimeout time.Duration
 	authorityHost   string
 	entraCAFile     string
+	entraScope      string
+	entraAudience   string
 }
 
 func main() {
 	opts, logging := parse()
+	logging.Level = withoutBodies(logging.Level)
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
 	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
 		ctrl.Log.WithName("setup").Error(err, "the manager cannot run")
@@ -102,6 +105,10 @@ func parse() (options, zap.Options) {
 		"where HubConnections with a workload identity sign in: another one for a sovereign cloud or an emulator")
 	flag.StringVar(&opts.entraCAFile, "entra-ca-file", "",
 		"file with PEM certificates to trust at --entra-authority-host instead of the system's")
+	flag.StringVar(&opts.entraScope, "entra-scope", "",
+		"what Entra ID calls the service API of IoT hubs, such as https://iothubs.azure.net/.default; by default that of the cloud of --entra-authority-host")
+	flag.StringVar(&opts.entraAudience, "entra-exchange-audience", "",
+		"what service account tokens are to be for, such as api://AzureADTokenExchange; by default that of the cloud of --entra-authority-host")
 	// A hub that does not answer is an error of every day: no stack traces for it.
 	logging := zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder, StacktraceLevel: zapcore.PanicLevel}
 	logging.BindFlags(flag.CommandLine)
@@ -212,7 +219,7 @@ func managerOptions(opts options, part shard.Shard, scheme *runtime.Scheme, webh
 }
 
 func entraOptions(opts options) (controllers.EntraOptions, error) {
-	entra := controllers.EntraOptions{AuthorityHost: opts.authorityHost}
+	entra := controllers.EntraOptions{AuthorityHost: opts.authorityHost, Scope: opts.entraScope, ExchangeAudience: opts.entraAudience}
 	if opts.entraCAFile == "" {
 		return entra, nil
 	}
@@ -221,6 +228,18 @@ func entraOptions(opts options) (controllers.EntraOptions, error) {
 		return entra, fmt.Errorf("reading --entra-ca-file: %w", err)
 	}
 	return entra, nil
+}
+
+// mostVerbose is the last level at which client-go logs no bodies of requests and answers,
+// which may be Secrets, or tokens of service accounts.
+const mostVerbose = 7
+
+// withoutBodies caps a level of logging.
+func withoutBodies(level zapcore.LevelEnabler) zapcore.LevelEnabler {
+	if level == nil || !level.Enabled(zapcore.Level(-mostVerbose-1)) {
+		return level
+	}
+	return zapcore.Level(-mostVerbose)
 }
 
 func newScheme() (*runtime.Scheme, error) {

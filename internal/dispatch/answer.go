@@ -15,7 +15,7 @@ type Answer struct {
 	RetryAfter time.Duration
 	// Bytes of the payload that is billed.
 	Bytes int
-	// Failure says what went wrong, when there was no answer or one of a failing hub;
+	// Failure says what went wrong, when there was no usable answer or one of a failing hub;
 	// nil when that is not told.
 	Failure error
 	// Own tells that the failure is at the asking party's own end, such as a certificate
@@ -34,7 +34,7 @@ func (s *Share) Answered(a Answer) {
 			s.trouble.failed(now, a.Failure)
 			return
 		}
-		if a.Status == 0 || a.Status >= http.StatusInternalServerError {
+		if a.Failure != nil || a.Status == 0 || a.Status >= http.StatusInternalServerError {
 			s.calledOff(d)
 			d.breaker.failed(now, a.Failure)
 			return

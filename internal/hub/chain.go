@@ -13,17 +13,18 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // newChain puts every rule that a request and its answer go through in front of the transport, the outermost first.
-func newChain(transport http.RoundTripper, host string, cfg Config, with *standing, signIn *tokens) http.RoundTripper {
+func newChain(transport http.RoundTripper, to target, cfg Config, with *standing, signIn *tokens) http.RoundTripper {
 	rules := []middleware{
 		capture(cfg.Clock),
-		guard(host),
+		guard(to.host),
 		dispatched(with, cfg.Clock),
 		bearer(signIn, cfg.Clock),
 		fenced(cfg.Fence),
-		cfg.Metrics.middleware(with.named(host), cfg.Clock),
+		cfg.Metrics.middleware(with.named(to.name), cfg.Clock),
 		whole(callTimeout),
 		paging,
 		addressing,
+		versioned,
 		userAgent(cfg.UserAgent),
 	}
 	chain := transport
@@ -99,6 +100,19 @@ func addressing(next http.RoundTripper) http.RoundTripper {
 		}
 		req = req.Clone(req.Context())
 		req.URL.Path, req.URL.RawPath = ex.id.path(ex.op)
+		return next.RoundTrip(req)
+	})
+}
+
+// apiVersion is the version of the service API that Microsoft's own SDKs ask for, in place of the library's older one.
+const apiVersion = "2021-04-12"
+
+func versioned(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		req = req.Clone(req.Context())
+		query := req.URL.Query()
+		query.Set("api-version", apiVersion)
+		req.URL.RawQuery = query.Encode()
 		return next.RoundTrip(req)
 	})
 }

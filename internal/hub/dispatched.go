@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -40,7 +41,9 @@ func dispatched(with *standing, c clock.PassiveClock) middleware {
 			answer := dispatch.Answer{Class: class, Took: c.Since(started)}
 			switch {
 			case err == nil:
-				with.hear(verdictOf(ex.op, res))
+				if !spoiled(req, res) {
+					with.hear(verdictOf(ex.op, res))
+				}
 				answerOf(&answer, req, res, c)
 			case req.Context().Err() != nil:
 				with.share.CalledOff()
@@ -86,9 +89,19 @@ func turnedAway(err error) error {
 	return e
 }
 
+// spoiled tells whether what should be a twin or an identity is not even JSON: whatever sent it is no hub that works, and
+// asking again at once would bring the same. A page of a query's answer can be so for what one twin holds.
+func spoiled(req *http.Request, res *http.Response) bool {
+	body, whole := res.Body.(*wholeBody)
+	return whole && res.StatusCode == http.StatusOK && exchangeOf(req).op != opQuery && !json.Valid(body.bytes)
+}
+
 // answerOf fills in what an answer says. IoT Hub bills a change by what is sent, and a read by what comes back.
 func answerOf(answer *dispatch.Answer, req *http.Request, res *http.Response, c clock.PassiveClock) {
 	answer.Status = res.StatusCode
+	if spoiled(req, res) {
+		answer.Failure = &Error{Reason: ReasonUnexpectedAnswer, Status: res.StatusCode, detail: "the answer is cut short, or no JSON"}
+	}
 	if res.StatusCode >= http.StatusInternalServerError {
 		code, _ := hubError(res.Header, nil, nil)
 		answer.Failure = &Error{Reason: statusReason(res.StatusCode, code), Status: res.StatusCode, Code: code}

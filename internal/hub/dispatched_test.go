@@ -2,8 +2,10 @@ package hub
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,4 +132,27 @@ func TestAGrantPaysForItsRequests(t *testing.T) {
 	g.Expect(grant.Has(dispatch.Updates)).To(BeTrue())
 	_, err = s.GetTwin(ctx, ID{Device: "d1"})
 	g.Expect(err).NotTo(HaveOccurred())
+}
+
+// TestAnswersThatAreCutShortAreFailures: what sends them is asked no more than a hub that does not answer, and has not
+// accepted the credential.
+func TestAnswersThatAreCutShortAreFailures(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{"cut short": twinD1[:len(twinD1)/2], "a page of a portal": "<html>Sign in</html>", "nothing": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			var calls atomic.Int64
+			s := mustOpen(t, pretend(t, func(w http.ResponseWriter, _ *http.Request) {
+				calls.Add(1)
+				fmt.Fprint(w, body)
+			}))
+			for range 50 {
+				_, err := s.GetTwin(t.Context(), ID{Device: "d1"})
+				g.Expect(asError(t, err).Reason).To(BeElementOf(ReasonUnexpectedAnswer, ReasonUnreachable))
+			}
+			g.Expect(calls.Load()).To(BeNumerically("<", 10))
+			g.Expect(s.Proved()).To(BeFalse())
+		})
+	}
 }

@@ -12,7 +12,11 @@ const httpsPort = "443"
 
 // DefaultAllowedHostSuffixes returns the host suffixes of the Azure clouds' IoT hubs: global, China and US Government.
 func DefaultAllowedHostSuffixes() []string {
-	return []string{".azure-devices.net", ".azure-devices.cn", ".azure-devices.us"}
+	suffixes := domains()
+	for i := range suffixes {
+		suffixes[i] = "." + suffixes[i]
+	}
+	return suffixes
 }
 
 // ParseHostName checks that text is a host name with an optional port and nothing else: whatever else a URL may hold could

@@ -2,9 +2,11 @@ package hub
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"net"
 	"sync"
 
 	"k8s.io/utils/clock"
@@ -19,6 +21,8 @@ type PoolOptions struct {
 	UserAgent string
 	// Fence of all sessions, as in Config.
 	Fence func() error
+	// Dial of all sessions, as in Config.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Limits hold for each hub in place of those of its configurations, where they are set.
 	Limits dispatch.Limits
 	// MaxInFlight bounds how many grants for one hub are held at once, whatever its limits; 0 means no bound.
@@ -27,7 +31,7 @@ type PoolOptions struct {
 
 // Pool keeps one session for each key that uses one, with its open connections, for as long as the content of its Config
 // stays the same. A session that has proved nothing has a dispatcher to itself. All that have proved their credential
-// to one host share its dispatcher, which outlives a change of credential. It is safe for concurrent use.
+// to one hub share its dispatcher, which outlives a change of credential. It is safe for concurrent use.
 type Pool struct {
 	options PoolOptions
 
@@ -111,19 +115,22 @@ func (p *Pool) complete(cfg Config) Config {
 	if cfg.Fence == nil {
 		cfg.Fence = p.options.Fence
 	}
+	if cfg.Dial == nil {
+		cfg.Dial = p.options.Dial
+	}
 	return cfg
 }
 
 // replace opens a session for a key. One with the same host before it goes on until something is heard of the new one:
 // those who use the hub notice nothing of a credential that is exchanged in time.
 func (p *Pool) replace(key, content string, cfg Config) (*member, error) {
-	target, err := cfg.target()
+	to, err := cfg.target()
 	if err != nil {
 		return nil, err
 	}
 	limits := p.options.Limits.Or(cfg.Limits)
 	before := p.members[key]
-	if before != nil && before.host != target.host {
+	if before != nil && before.host != to.name {
 		p.release(key)
 		before = nil
 	}
@@ -253,16 +260,16 @@ func (p *Pool) prune() {
 
 // contentOf is a digest of what makes two configurations the same: no credential is kept as a map key.
 func contentOf(cfg Config) (string, error) {
-	cs, err := cfg.target()
+	to, err := cfg.target()
 	if err != nil {
 		return "", err
 	}
 	var identity []string
 	if w := cfg.WorkloadIdentity; w != nil {
-		identity = []string{w.TenantID, w.ClientID, w.Subject, w.AuthorityHost, string(w.CABundle)}
+		identity = []string{w.TenantID, w.ClientID, w.Subject, w.AuthorityHost, w.Scope, string(w.CABundle)}
 	}
 	encoded, err := json.Marshal([]any{
-		cs.host, cs.policy, cs.key, bytes.TrimSpace(cfg.CABundle), cfg.AllowedHostSuffixes, cfg.UserAgent, identity,
+		to.host, to.policy, to.key, bytes.TrimSpace(cfg.CABundle), cfg.AllowedHostSuffixes, cfg.UserAgent, identity,
 	})
 	if err != nil {
 		return "", malformed("it cannot be encoded")

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -17,8 +18,12 @@ import (
 // Session talks to one IoT Hub with one credential. It is safe for concurrent use, retries nothing by itself, and
 // returns errors of type *Error only.
 type Session interface {
-	// Host is the hub's host name in lower case, with the port unless that is 443.
+	// Host is the name that the hub is known by, its classic one whichever was given: in lower case, with the port unless
+	// that is 443.
 	Host() string
+
+	// Endpoint is the name that calls go to: the one that was given, or the service API's where that is the devices'.
+	Endpoint() string
 
 	// Dispatcher hands out the turns at this hub, to this session: of what all sessions of a pool with one host share
 	// once the hub has accepted its credential, and of its own until then and after a refusal. Objects that wait for
@@ -90,6 +95,9 @@ type Config struct {
 	// Metrics, when set, counts the requests.
 	Metrics *Metrics
 
+	// Dial makes the connections to the hub, as net.Dialer.DialContext does, which is used when nil.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// Fence, when set, is asked right before each change of the hub is sent. An error keeps it from being sent, with
 	// ReasonNotLeading.
 	Fence func() error
@@ -134,9 +142,11 @@ func alone(cfg Config) (*session, error) {
 
 // session is the Session of one connection string.
 type session struct {
-	host   string
-	key    string // only to keep it out of error texts
-	client *iotservice.Client
+	host string
+	// endpoint is the one of the hub's names that calls go to.
+	endpoint string
+	key      string // only to keep it out of error texts
+	client   *iotservice.Client
 	*standing
 	// transport is kept to close its connections.
 	transport *http.Transport
@@ -154,7 +164,7 @@ func open(cfg Config, with *standing) (*session, error) {
 	if !hostAllowed(cs.host, cfg.AllowedHostSuffixes) {
 		return nil, hostNotAllowed(cs.host, cfg.AllowedHostSuffixes)
 	}
-	transport, err := newTransport(cs.host, cfg.CABundle)
+	transport, err := newTransport(cs.host, cfg.CABundle, cfg.Dial)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +181,7 @@ func open(cfg Config, with *standing) (*session, error) {
 		}
 	}
 	httpClient := &http.Client{
-		Transport:     newChain(transport, cs.host, cfg, with, signIn),
+		Transport:     newChain(transport, cs, cfg, with, signIn),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	client, err := iotservice.New(
@@ -182,14 +192,32 @@ func open(cfg Config, with *standing) (*session, error) {
 	if err != nil {
 		return nil, &Error{Reason: ReasonMalformedConnectionString, Host: cs.host, detail: "the connection string was refused", err: err}
 	}
-	return &session{host: cs.host, key: cs.key, client: client, standing: with, transport: transport, metrics: cfg.Metrics}, nil
+	return &session{
+		host: cs.name, endpoint: cs.host, key: cs.key, client: client, standing: with, transport: transport, metrics: cfg.Metrics,
+	}, nil
 }
 
 // unusedKey stands where the library asks for a key, when no request goes out with a signature made from it.
 const unusedKey = "bm8ga2V5"
 
-// target says which hub to talk to, and with which key.
-func (cfg Config) target() (connectionString, error) {
+// target is where to call a hub, and with which key.
+type target struct {
+	connectionString        // its host is the one to call
+	name             string // that the hub is known by
+}
+
+func (cfg Config) target() (target, error) {
+	given, err := cfg.given()
+	if err != nil {
+		return target{}, err
+	}
+	name := ClassicName(given.host)
+	given.host = endpoint(given.host)
+	return target{connectionString: given, name: name}, nil
+}
+
+// given is what the user says of the hub.
+func (cfg Config) given() (connectionString, error) {
 	if cfg.WorkloadIdentity == nil {
 		return parseConnectionString(cfg.ConnectionString)
 	}
@@ -202,6 +230,9 @@ func (cfg Config) target() (connectionString, error) {
 
 // Host implements Session.
 func (s *session) Host() string { return s.host }
+
+// Endpoint implements Session.
+func (s *session) Endpoint() string { return s.endpoint }
 
 // Proved implements Session.
 func (s *session) Proved() bool { return s.proved() }

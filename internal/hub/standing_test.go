@@ -156,7 +156,7 @@ func withoutToken(t *testing.T, q *quarter) {
 		AuthorityHost: "https://127.0.0.1:1/", // where nothing listens
 	}, clock.RealClock{})
 	q.Expect(err).NotTo(HaveOccurred())
-	chain := newChain(q.theirs.transport, q.theirs.host, Config{Clock: clock.RealClock{}}, q.theirs.standing, signIn)
+	chain := newChain(q.theirs.transport, target{connectionString: connectionString{host: q.theirs.host}, name: q.theirs.host}, Config{Clock: clock.RealClock{}}, q.theirs.standing, signIn)
 	q.theirs.client, err = iotservice.New(common.NewSharedAccessKey(q.theirs.host, theirPolicy, testKey),
 		iotservice.WithHTTPClient(&http.Client{Transport: chain}), iotservice.WithLogger(discard{}))
 	q.Expect(err).NotTo(HaveOccurred())

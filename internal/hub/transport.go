@@ -24,17 +24,21 @@ const (
 	maxHeaderBytes = 64 << 10
 )
 
-// newTransport returns the connections to a host: TLS 1.2 or later, the proxy that the environment names, and the given
-// roots or the system's.
-func newTransport(host string, caBundle []byte) (*http.Transport, error) {
+// newTransport returns the connections to a host, made by dial where that is given: TLS 1.2 or later, the proxy that the
+// environment names, and the given roots or the system's.
+func newTransport(
+	host string, caBundle []byte, dial func(ctx context.Context, network, address string) (net.Conn, error),
+) (*http.Transport, error) {
 	roots, err := ParseCABundle(caBundle)
 	if err != nil {
 		return nil, &Error{Reason: ReasonInvalidCABundle, Host: host, detail: err.Error()}
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	}
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxIdleConns:           idleConnections,

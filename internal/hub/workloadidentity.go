@@ -1,11 +1,13 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -17,11 +19,41 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// hubScope is what Entra ID calls the service API of every IoT hub.
-const hubScope = "https://iothubs.azure.net/.default"
-
 // DefaultAuthorityHost is where Entra ID is, in the global Azure cloud.
 const DefaultAuthorityHost = "https://login.microsoftonline.com/"
+
+// entraCloud is what Microsoft Entra ID calls things in one of Azure's clouds.
+type entraCloud struct {
+	// scope is the service API of every IoT hub, and audience what service account tokens are to be for.
+	scope, audience string
+}
+
+// entraClouds are the sovereign clouds by where to sign in. The scopes are those of Microsoft's SDKs, which differ about
+// the one for US Government (azure-iot-sdk-csharp#2033).
+func entraClouds() map[string]entraCloud {
+	china := entraCloud{scope: globalCloud().scope, audience: "api://AzureADTokenExchangeChina"}
+	return map[string]entraCloud{
+		"login.microsoftonline.us":         {scope: "https://iothubs.azure.us/.default", audience: "api://AzureADTokenExchangeUSGov"},
+		"login.chinacloudapi.cn":           china,
+		"login.partner.microsoftonline.cn": china,
+	}
+}
+
+func globalCloud() entraCloud {
+	return entraCloud{scope: "https://iothubs.azure.net/.default", audience: "api://AzureADTokenExchange"}
+}
+
+func cloudOf(authorityHost string) entraCloud {
+	if at, err := url.Parse(authorityHost); err == nil {
+		if found, known := entraClouds()[strings.ToLower(at.Hostname())]; known {
+			return found
+		}
+	}
+	return globalCloud()
+}
+
+// ExchangeAudience is what a service account's token has to be for, in the cloud of an authority host.
+func ExchangeAudience(authorityHost string) string { return cloudOf(authorityHost).audience }
 
 // WorkloadIdentity is an application of Microsoft Entra ID that trusts a service account of a cluster.
 type WorkloadIdentity struct {
@@ -35,6 +67,8 @@ type WorkloadIdentity struct {
 	// trust there instead of the system's.
 	AuthorityHost string
 	CABundle      []byte
+	// Scope is what Entra ID calls the service API of IoT hubs; empty means that of the authority host's cloud.
+	Scope string
 }
 
 // AssertionRefusedError says that a service account's token is not to be had.
@@ -59,7 +93,8 @@ func newTokens(identity WorkloadIdentity, c clock.PassiveClock) (*tokens, error)
 	if identity.AuthorityHost == "" {
 		identity.AuthorityHost = DefaultAuthorityHost
 	}
-	transport, err := newTransport(identity.AuthorityHost, identity.CABundle)
+	identity.Scope = cmp.Or(identity.Scope, cloudOf(identity.AuthorityHost).scope)
+	transport, err := newTransport(identity.AuthorityHost, identity.CABundle, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +145,7 @@ func (t *tokens) token(ctx context.Context) (string, error) {
 	}
 	failure := &assertionFailure{}
 	token, err := t.credential.GetToken(context.WithValue(ctx, assertionFailureKey{}, failure),
-		policy.TokenRequestOptions{Scopes: []string{hubScope}})
+		policy.TokenRequestOptions{Scopes: []string{t.identity.Scope}})
 	switch {
 	case err == nil:
 		return token.Token, nil
