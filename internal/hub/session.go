@@ -18,21 +18,25 @@ import (
 // Session talks to one IoT Hub with one credential. It is safe for concurrent use, retries nothing by itself, and
 // returns errors of type *Error only.
 type Session interface {
+	// Dispatcher hands out the turns at this hub, to this session: of what all sessions of a pool with one host share
+	// once the hub has accepted its credential, and of its own until then and after a refusal. Objects that wait for
+	// a turn go along.
+	Dispatcher() *dispatch.Share
+
+	Names
+	Credential
+	Twins
+	Registry
+}
+
+// Names are those of a session's hub.
+type Names interface {
 	// Host is the name that the hub is known by, its classic one whichever was given: in lower case, with the port unless
 	// that is 443.
 	Host() string
 
 	// Endpoint is the name that calls go to: the one that was given, or the service API's where that is the devices'.
 	Endpoint() string
-
-	// Dispatcher hands out the turns at this hub, to this session: of what all sessions of a pool with one host share
-	// once the hub has accepted its credential, and of its own until then and after a refusal. Objects that wait for
-	// a turn go along.
-	Dispatcher() *dispatch.Share
-
-	Credential
-	Twins
-	Registry
 }
 
 // Credential tells whether the hub takes a session's credential.

@@ -127,20 +127,30 @@ func (a *Acknowledgement) leaf(at Path, want any, stamp Stamps, said any, spoken
 	}
 	_, anyObject := asObject(said)
 	_, wantObject := asObject(want)
-	current := by != nil && by.version >= stamp.Version
-	switch {
-	case spoken && (equalValues(want, said) || (wantObject && anyObject)),
-		current && by.code == ackDone:
+	if spoken && (equalValues(want, said) || (wantObject && anyObject)) {
 		return
-	case current && by.code >= ackLeast && by.code < ackRefused:
-		a.Accepted = append(a.Accepted, Reply{Path: at, Code: by.code, Description: by.description})
-	case current:
-		a.Rejected = append(a.Rejected, Reply{Path: at, Code: by.code, Description: by.description})
+	}
+	if by != nil && by.version >= stamp.Version && a.replied(at, by) {
+		return
 	}
 	a.Pending = append(a.Pending, at)
 	if !stamp.Updated.IsZero() && (a.PendingSince.IsZero() || stamp.Updated.Before(a.PendingSince)) {
 		a.PendingSince = stamp.Updated
 	}
+}
+
+// replied notes a reply to what is declared, and tells whether it is an acknowledgement.
+func (a *Acknowledgement) replied(at Path, by *ack) (done bool) {
+	reply := Reply{Path: at, Code: by.code, Description: by.description}
+	switch {
+	case by.code == ackDone:
+		return true
+	case by.code >= ackLeast && by.code < ackRefused:
+		a.Accepted = append(a.Accepted, reply)
+	default:
+		a.Rejected = append(a.Rejected, reply)
+	}
+	return false
 }
 
 func ackOf(said any) (ack, bool) {
