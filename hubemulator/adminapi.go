@@ -23,5 +23,6 @@ func (s *Server) adminAPI() http.Handler {
 			snapshot := s.Snapshot()
 			return func(deviceIDs ...string) error { return s.Restore(snapshot, deviceIDs...) }
 		},
+		Dial: s.dialByName,
 	})
 }

@@ -88,6 +88,10 @@ type Choices struct {
 	// ConfigurationPermission is the same for configurations: "both",
 	// "registry" or "service".
 	ConfigurationPermission string
+	// ServiceAtDeviceName is what becomes of a call of the service API to the
+	// hub's name for devices, <hub>.device.azure-devices.net: it is "refused"
+	// with 404, or "served" as at the other names.
+	ServiceAtDeviceName string
 }
 
 // The values that choices have.
@@ -119,6 +123,7 @@ const (
 	choiceRefused     = "refused"
 	choiceRegistry    = "registry"
 	choiceSQL         = "sql"
+	choiceServed      = "served"
 	choiceService     = "service"
 	choiceTooLarge    = "413"
 )
@@ -176,6 +181,8 @@ func KnownChoices() []Choice {
 			[]string{choiceRegistry, choiceService, choiceBoth}, func(c *Choices) *string { return &c.JobPermission }},
 		{"configuration-permission", "what a shared access policy has to grant for configurations",
 			[]string{choiceBoth, choiceRegistry, choiceService}, func(c *Choices) *string { return &c.ConfigurationPermission }},
+		{"service-at-device-name", "a call of the service API to the hub's name for devices",
+			[]string{choiceRefused, choiceServed}, func(c *Choices) *string { return &c.ServiceAtDeviceName }},
 	}
 }
 
@@ -262,5 +269,6 @@ func (c *Choices) service() service.Choices {
 		EmptyFirstPage:      c.EmptyPage == choiceFirst,
 		ThrottleFirstPages:  c.QueryThrottle == choiceQuery,
 		BillRejected:        c.RejectedCalls == choiceBilled,
+		ServiceAtDeviceName: c.ServiceAtDeviceName == choiceServed,
 	}
 }

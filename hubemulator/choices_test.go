@@ -78,10 +78,11 @@ var probes = map[string]probe{
 		"registry": "read: registryRead registryReadWrite, write: registryReadWrite",
 		"service":  "read: service, write: service",
 	}},
-	"logic-order":    {probeLogicOrder, map[string]string{"sql": "d1 d2", "left-to-right": "d2"}},
-	"type-functions": {probeTypeFunctions, map[string]string{"refused": "400", "known": "200 d1"}},
-	"aggregate-name": {probeAggregateName, map[string]string{"position": "map[$1:2 n:2]", "function": "map[count:2 n:2]"}},
-	"column-name":    {probeColumnName, map[string]string{"last": "map[deviceId:d1 line:7]", "path": "map[deviceId:d1 tags.line:7]"}},
+	"logic-order":            {probeLogicOrder, map[string]string{"sql": "d1 d2", "left-to-right": "d2"}},
+	"type-functions":         {probeTypeFunctions, map[string]string{"refused": "400", "known": "200 d1"}},
+	"aggregate-name":         {probeAggregateName, map[string]string{"position": "map[$1:2 n:2]", "function": "map[count:2 n:2]"}},
+	"service-at-device-name": {probeServiceAtDeviceName, map[string]string{"refused": "404, classic 200", "served": "200, classic 200"}},
+	"column-name":            {probeColumnName, map[string]string{"last": "map[deviceId:d1 line:7]", "path": "map[deviceId:d1 tags.line:7]"}},
 }
 
 // Each value of each choice has its own effect, and the zero value is the first.
@@ -95,7 +96,7 @@ func TestChoices(t *testing.T) {
 				t.Parallel()
 				g := NewWithT(t)
 				effective := value
-				opts := hubemulator.Options{Devices: []string{"d1", "d2"}, Tier: "F1"}
+				opts := hubemulator.Options{Devices: []string{"d1", "d2"}, Tier: "F1", Hostname: classicName}
 				if value == "" {
 					effective = choice.Values[0]
 				} else {

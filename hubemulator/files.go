@@ -28,6 +28,8 @@ type Connections struct {
 	Devices   map[string]string `json:"devices"`
 	Modules   map[string]string `json:"modules,omitempty"`
 	Addresses Addresses         `json:"addresses"`
+	// HostNames are those that Server.HostNames returns.
+	HostNames []string `json:"hostNames"`
 	// Issuer is the hub's own issuer of Entra ID's access tokens; absent when
 	// there is none.
 	Issuer *IssuerConnection `json:"issuer,omitempty"`
@@ -46,6 +48,7 @@ func (s *Server) connections() (Connections, error) {
 		Devices:   map[string]string{},
 		Modules:   map[string]string{},
 		Addresses: Addresses{HTTPS: s.HTTPSAddress(), MQTT: s.MQTTAddress(), Admin: s.AdminAddress()},
+		HostNames: s.HostNames(),
 	}
 	for _, policy := range s.store.Policies() {
 		text, err := s.ServiceConnectionString(policy.Name)

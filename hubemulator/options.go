@@ -17,6 +17,8 @@ type Options struct {
 	// Port 0 picks a free one. Default "127.0.0.1:0".
 	HTTPSAddress, MQTTAddress, AdminAddress string
 	// Hostname goes into connection strings and the certificate. Default "localhost".
+	// With the name of an IoT Hub, such as "contoso.azure-devices.net", the hub
+	// answers to that hub's three names; see Server.HostNames and DialContext.
 	Hostname string
 	// DataDir, when set, receives ca.crt and connections.json, and keeps the
 	// hub: started again with the same directory, it has the same policies,

@@ -301,3 +301,10 @@ func probeConfigurationPermission(t *testing.T, h *hub) string {
 		h.admits(t, http.MethodGet, "/configurations", ""),
 		h.admits(t, http.MethodPut, "/configurations/c1", `{"content":{"deviceContent":{}}}`))
 }
+
+func probeServiceAtDeviceName(t *testing.T, h *hub) string {
+	t.Helper()
+	return fmt.Sprintf("%d, classic %d",
+		h.byName(t, deviceName).call(t, http.MethodGet, "/twins/d1", "").status,
+		h.byName(t, classicName).call(t, http.MethodGet, "/twins/d1", "").status)
+}

@@ -22,6 +22,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/certificate"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/hostname"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/httpserver"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/job"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/mqttfront"
@@ -33,6 +34,7 @@ import (
 // Server is a running emulated hub.
 type Server struct {
 	opts     Options
+	names    hostname.Names
 	store    *store.Store
 	jobs     *job.Jobs
 	counters count.Set
@@ -137,10 +139,10 @@ func assemble(running context.Context, opts Options, bound listeners) (*Server, 
 		return nil, err
 	}
 	s := &Server{
-		opts: opts, listeners: bound, limits: limits,
+		opts: opts, listeners: bound, limits: limits, names: hostname.Of(opts.Hostname),
 		faults: fault.Set{Seed: opts.FaultSeed, Clock: opts.Clock, Stopping: running.Done()},
 	}
-	names := certificate.Names(opts.Hostname, bound.https, bound.mqtt)
+	names := append(certificate.Names(opts.Hostname, bound.https, bound.mqtt), s.names.All()...)
 	err = s.addStore(names)
 	if err == nil {
 		err = s.openDataDir()
@@ -215,6 +217,7 @@ func (s *Server) offer(running context.Context, names []string) error {
 	// Devices may sign in with a certificate. Which ones are accepted depends
 	// on the device, which the handshake knows nothing of.
 	s.identity.TLS.ClientAuth = tls.RequestClientCert
+	s.names.TLS(s.identity.TLS, names)
 	var err error
 	if s.mqtt, err = newMQTT(mqttConfig{
 		Store: s.store, TLS: s.identity.TLS.Clone(), Counters: &s.counters, Faults: &s.faults, Limits: s.limits,
@@ -222,16 +225,16 @@ func (s *Server) offer(running context.Context, names []string) error {
 	}); err != nil {
 		return fmt.Errorf("preparing MQTT: %w", err)
 	}
-	s.https = httpserver.New(running, s.opts.Logger, withWebSocket(s.mqtt, service.New(service.Config{
+	s.https = httpserver.New(running, s.opts.Logger, s.routed(names, withWebSocket(s.mqtt, service.New(service.Config{
 		Store: s.store, Jobs: s.jobs, Entra: s.entra.authorizer, Counters: &s.counters, Faults: &s.faults, Limits: s.limits, Clock: s.opts.Clock,
-		Choices: s.opts.Choices.service(),
-	})))
+		Names: s.names, Choices: s.opts.Choices.service(),
+	}))))
 	s.https.TLSConfig = s.identity.TLS.Clone()
 	s.admin = httpserver.New(running, s.opts.Logger, s.adminAPI())
 	return s.fillDataDir()
 }
 
-// abandon lets go of a hub that could not start, and saves nothing of it.
+// abandon ends a hub that could not start, and saves nothing of it.
 func (s *Server) abandon() error {
 	errs := []error{s.entra.close()}
 	if s.mqtt != nil {

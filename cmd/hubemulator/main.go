@@ -89,6 +89,12 @@ The admin address offers, in plain HTTP and without a password:
                                     messageId, correlationId, userId, contentType,
                                     contentEncoding, properties, expiry
 
+A hub that is called like an IoT Hub (--hostname contoso.azure-devices.net) has
+the three names of one: contoso.azure-devices.net, contoso.service.azure-devices.net
+and contoso.device.azure-devices.net, all in its certificate and in
+connections.json. As no DNS knows them, the admin address is an HTTP proxy to
+the hub, and to nothing else, for programs that use HTTPS_PROXY.
+
 Counters are kept per operation: calls, statuses, billedMessages and
 peakConcurrency, and for a hub of a tier what is used of the daily quota.
 
@@ -156,6 +162,10 @@ Examples:
   # a free hub: slow, and with 8,000 messages a day
   hubemulator --tier F1
 
+  # a hub with the three names of an IoT Hub, reached without DNS
+  hubemulator --hostname contoso.azure-devices.net --device thermostat-1
+  HTTPS_PROXY=http://127.0.0.1:8444 curl --cacert hubemulator-data/ca.crt https://contoso.service.azure-devices.net/
+
   # refuse every tenth query, the same ones in every run
   curl -d '{"operation":"query","probability":0.1,"action":"status","status":503}' http://127.0.0.1:8444/emulator/faults
 
@@ -211,7 +221,7 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	flags.StringVar(&opts.HTTPSAddress, "https-address", "127.0.0.1:8443", "`host:port` of the service API; port 0 picks a free one")
 	flags.StringVar(&opts.MQTTAddress, "mqtt-address", "127.0.0.1:8883", "`host:port` of the devices' MQTT over TLS")
 	flags.StringVar(&opts.AdminAddress, "admin-address", "127.0.0.1:8444", "`host:port` of the admin API; keep it on loopback")
-	flags.StringVar(&opts.Hostname, "hostname", "localhost", "host `name` in connection strings and the certificate")
+	flags.StringVar(&opts.Hostname, "hostname", "localhost", "host `name` in connection strings and the certificate; see above for those of IoT Hub")
 	flags.StringVar(&opts.DataDir, "data-dir", "hubemulator-data", "`directory` for ca.crt, connections.json and the hub's state; one hub at a time has it")
 	flags.BoolVar(&opts.Ephemeral, "ephemeral", false, "keep nothing: do not read or write the hub's state in the data directory")
 	flags.StringArrayVar(&opts.Devices, "device", nil, "`ID` of a device to create, if it is not there yet; repeat for more")

@@ -5,6 +5,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,8 @@ type Config struct {
 	EvaluateConfigurations func(ctx context.Context) (any, error)
 	// Snapshot keeps what the hub holds now; restore makes devices, or without ids the whole hub, that again.
 	Snapshot func() (restore func(deviceIDs ...string) error)
+	// Dial connects to the hub by one of its names and a port, and to nothing else.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // maxBody bounds a fault's description.
@@ -67,7 +70,13 @@ func New(config Config) http.Handler {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			config.tunnel(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func (c Config) addFault(w http.ResponseWriter, r *http.Request) {

@@ -19,4 +19,7 @@ type Choices struct {
 	// JobRights and ConfigurationRights are what a shared access policy has to
 	// grant for scheduled jobs, and for configurations.
 	JobRights, ConfigurationRights Rights
+	// ServiceAtDeviceName offers the service API also at the hub's name for
+	// devices.
+	ServiceAtDeviceName bool
 }

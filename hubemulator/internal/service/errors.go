@@ -16,6 +16,7 @@ import (
 
 var (
 	errNoRoute      = &store.Error{Status: http.StatusNotFound, Number: 404000, Code: "GenericNotFound", Text: "IoT Hub's service API has no such path"}
+	errDevicesOnly  = &store.Error{Status: http.StatusNotFound, Number: 404000, Code: "GenericNotFound", Text: "The service API is not at the hub's name for devices; use its service name or its classic one"}
 	errNotOffered   = notOffered("hubemulator does not offer this method on this path")
 	errNoImport     = notOffered("hubemulator offers no import and export jobs, which work on blob storage; create, change and delete devices in bulk with POST /devices, and list them with GET /devices or a query")
 	errNoAMQP       = notOffered("hubemulator does not speak AMQP; connect devices with MQTT, over WebSocket at /$iothub/websocket with the subprotocol mqtt, and send messages to devices with POST /emulator/devices/{id}/commands of the admin address")

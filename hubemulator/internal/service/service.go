@@ -14,6 +14,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/count"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/entra"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/hostname"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/job"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
@@ -74,6 +75,8 @@ type Config struct {
 	Limits   *throttle.Limits // nil for a hub without any
 	Clock    clock.Clock
 	Choices  Choices
+	// Names are those of the hub, if it has one for devices alone.
+	Names hostname.Names
 }
 
 // Bounds of what is read of a request: several times the largest twin that a
@@ -137,6 +140,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	matched, err := findRoute(r.Method, path)
+	if err == nil && !h.Choices.ServiceAtDeviceName && h.Names.ForDevices(r.Host) {
+		err = errDevicesOnly
+	}
 	if err != nil {
 		h.errors.write(w, err)
 		return
