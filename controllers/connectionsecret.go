@@ -26,16 +26,22 @@ const (
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins/finalizers,verbs=update
 
 // keepKeys puts the keys into the object's Secret before the hub has them, so that no
-// crash can lose them.
+// crash can lose them. A Secret with others, which an earlier manager's write has made
+// meanwhile, is kept: the next visit registers with its keys.
 func (r *registrar) keepKeys(ctx context.Context, keys hub.Credentials) error {
 	if r.obj.Spec.ConnectionSecretName == "" {
 		return nil
 	}
 	found, err := r.ownSecret(ctx)
-	if err != nil || found != nil {
+	switch {
+	case err != nil:
 		return err
+	case found == nil:
+		return r.createSecret(ctx, keys)
+	case hashOf(keysOf(found)) != hashOf(keys):
+		return &stop{outcome{class: unseen, retryAfter: staleRetry}}
 	}
-	return r.createSecret(ctx, keys)
+	return nil
 }
 
 func keysOf(secret *corev1.Secret) hub.Credentials {
