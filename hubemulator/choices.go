@@ -20,9 +20,10 @@ type Choices struct {
 	// with 412. IoT Hub is known to ignore the $version that a whole twin sent
 	// back contains; nobody recorded a stale one.
 	StaleVersion string
-	// NullTags is what becomes of a twin's update with "tags": null: "refused"
-	// with 400, "ignored" as if there were no tags in it, or "cleared": all
-	// tags are deleted, as null deletes a single one.
+	// NullTags is what becomes of a twin's update with "tags": null: "cleared",
+	// all tags are deleted, as the tests of an SDK once expected and as null
+	// for the desired properties does; or "refused" with 400, or "ignored" as
+	// if there were no tags in it.
 	NullTags string
 	// UnquotedIfMatch is what an etag without quotes in a twin's If-Match
 	// means: "ignored", that is no condition at all, as IoT Hub was seen to
@@ -146,7 +147,7 @@ func KnownChoices() []Choice {
 		{"stale-version", "a twin's update with another desired $version than the current one",
 			[]string{choiceIgnored, choiceRefused}, func(c *Choices) *string { return &c.StaleVersion }},
 		{"null-tags", `a twin's update with "tags": null`,
-			[]string{choiceRefused, choiceIgnored, choiceCleared}, func(c *Choices) *string { return &c.NullTags }},
+			[]string{choiceCleared, choiceRefused, choiceIgnored}, func(c *Choices) *string { return &c.NullTags }},
 		{"unquoted-if-match", "an etag without quotes in a twin's If-Match (IoT Hub was seen to ignore it)",
 			[]string{choiceIgnored, choiceCompared, choiceRefused}, func(c *Choices) *string { return &c.UnquotedIfMatch }},
 		{"oversize-status", "the status for tags or desired properties above their limit",
@@ -230,7 +231,7 @@ func (c *Choices) store() store.Choices {
 	return store.Choices{
 		RefuseStaleVersion: c.StaleVersion == choiceRefused,
 		NullTags: map[string]store.NullTags{
-			choiceIgnored: store.IgnoreNullTags, choiceCleared: store.ClearNullTags,
+			choiceRefused: store.RefuseNullTags, choiceIgnored: store.IgnoreNullTags,
 		}[c.NullTags],
 		UnquotedIfMatch: map[string]store.UnquotedIfMatch{
 			choiceCompared: store.CompareUnquoted, choiceRefused: store.RefuseUnquoted,

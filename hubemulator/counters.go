@@ -20,13 +20,14 @@ const (
 var operations = [...]string{
 	service.GetTwin, service.UpdateTwin, service.ReplaceTwin, service.Query,
 	service.GetDevice, service.PutDevice, service.DeleteDevice, service.ListDevices,
-	service.BulkDevices, service.GetModuleTwin, service.UpdateModuleTwin, service.ReplaceModuleTwin,
+	service.BulkDevices, service.RenewKeys, service.GetModuleTwin, service.UpdateModuleTwin, service.ReplaceModuleTwin,
 	service.GetModule, service.PutModule, service.DeleteModule, service.ListModules,
 	service.DeviceStatistics, service.ServiceStatistics,
 	service.InvokeMethod, service.InvokeModuleMethod, service.PurgeCommands,
 	service.GetDigitalTwin, service.UpdateDigitalTwin, service.InvokeCommand, service.InvokeComponentCommand,
 	service.ListConfigurations, service.GetConfiguration, service.PutConfiguration, service.DeleteConfiguration,
 	service.TestConfigurationQueries, service.ApplyConfigurationContent,
+	service.SendEvent, service.ReceiveCommand, service.CompleteCommand, service.AbandonCommand, service.ListImportJobs,
 	service.CreateJob, service.GetJob, service.CancelJob, service.QueryJobs,
 	job.UpdateDeviceTwin, job.InvokeDeviceMethod,
 	operationMQTTConnect, operationTwinGet, operationReported, operationNotification,
@@ -38,7 +39,7 @@ var operations = [...]string{
 type Counters struct {
 	// Operations holds an entry for each operation that was called, by its
 	// name: getTwin, updateTwin, replaceTwin, query, getDevice, putDevice,
-	// deleteDevice, listDevices, bulkDevices, getModuleTwin, updateModuleTwin,
+	// deleteDevice, listDevices, bulkDevices, renewKeys, getModuleTwin, updateModuleTwin,
 	// replaceModuleTwin, getModule, putModule, deleteModule, listModules,
 	// deviceStatistics, serviceStatistics, mqttConnect, mqttTwinGet, mqttReportedPatch,
 	// mqttDesiredNotification, mqttTelemetry, mqttMethod, mqttCommand,
@@ -46,7 +47,8 @@ type Counters struct {
 	// updateDigitalTwin, invokeCommand, invokeComponentCommand, listConfigurations,
 	// getConfiguration, putConfiguration, deleteConfiguration,
 	// testConfigurationQueries, applyConfigurationContent, createJob, getJob,
-	// cancelJob, queryJobs, jobUpdateTwin, jobInvokeMethod. The last two are what
+	// cancelJob, queryJobs, listImportJobs, sendEvent, receiveCommand,
+	// completeCommand and abandonCommand of devices over HTTPS, jobUpdateTwin, jobInvokeMethod. The last two are what
 	// jobs do to each of their devices.
 	Operations map[string]OperationCounters `json:"operations"`
 	// Quota is the hub's daily quota; nil when the hub has none. It is not

@@ -47,8 +47,8 @@ type FleetModule struct {
 
 // FleetAuthentication is how a device or module proves who it is.
 type FleetAuthentication struct {
-	// Type is "sas", "selfSigned", "certificateAuthority" or "none". It may be
-	// left out beside keys or thumbprints.
+	// Type is "sas", "selfSigned" or "certificateAuthority". It may be left out
+	// beside keys or thumbprints.
 	Type           string           `json:"type,omitempty"`
 	SymmetricKey   FleetKeys        `json:"symmetricKey,omitzero"`
 	X509Thumbprint FleetThumbprints `json:"x509Thumbprint,omitzero"`

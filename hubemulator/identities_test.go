@@ -104,9 +104,23 @@ func TestDeviceAuthentication(t *testing.T) {
 	g.Expect(twin["authenticationType"]).To(Equal("selfSigned"))
 	g.Expect(at(twin, "x509Thumbprint", "primaryThumbprint")).To(Equal(thumbprint))
 
+	lower := strings.Repeat("a", 64)
+	long := h.ok(t, http.MethodPut, "/devices/l", selfSigned(lower))
+	g.Expect(at(long, "authentication", "x509Thumbprint", "primaryThumbprint")).To(Equal(lower), "it stays as it was written")
+	bare := h.ok(t, http.MethodPut, "/devices/b", `{"authentication":{"type":"selfSigned"}}`)
+	g.Expect(at(bare, "authentication", "type")).To(Equal("selfSigned"))
+	g.Expect(at(bare, "authentication", "x509Thumbprint", "primaryThumbprint")).To(BeNil())
+	module := h.ok(t, http.MethodPut, "/devices/b/modules/m", `{"authentication":{"type":"none"}}`)
+	g.Expect(at(module, "authentication", "type")).To(Equal("sas"))
+	g.Expect(at(module, "authentication", "symmetricKey", "primaryKey")).NotTo(BeNil())
+
 	edge := h.ok(t, http.MethodPut, "/devices/e", `{"authentication":{"type":"certificateAuthority"},"capabilities":{"iotEdge":true}}`)
 	g.Expect(at(edge, "authentication", "type")).To(Equal("certificateAuthority"))
 	g.Expect(at(h.ok(t, http.MethodGet, "/twins/e", ""), "capabilities", "iotEdge")).To(BeTrue())
+}
+
+func selfSigned(thumbprint string) string {
+	return `{"authentication":{"type":"selfSigned","x509Thumbprint":{"primaryThumbprint":"` + thumbprint + `"}}}`
 }
 
 func TestRefusedIdentities(t *testing.T) {
@@ -120,7 +134,12 @@ func TestRefusedIdentities(t *testing.T) {
 		"one key":              {"d1", `{"authentication":{"symmetricKey":{"primaryKey":"` + key1 + `"}}}`, "ArgumentInvalid"},
 		"short key":            {"d1", `{"authentication":{"symmetricKey":{"primaryKey":"AAAA","secondaryKey":"AAAA"}}}`, "ArgumentInvalid"},
 		"type":                 {"d1", `{"authentication":{"type":"password"}}`, "ArgumentInvalid"},
-		"thumbprint":           {"d1", `{"authentication":{"type":"selfSigned"}}`, "ArgumentInvalid"},
+		"no authentication":    {"d1", `{"authentication":{"type":"none"}}`, "ArgumentInvalid"},
+		"thumbprint, colons":   {"d1", selfSigned("01:23:45:67:89:01:23:45:67:89:01:23:45:67:89:01:23:45:67:89"), "ArgumentInvalid"},
+		"thumbprint, blanks":   {"d1", selfSigned("01234567 89012345 67890123 45678901 23456789"), "ArgumentInvalid"},
+		"thumbprint, no hex":   {"d1", selfSigned(strings.Repeat("g", 40)), "ArgumentInvalid"},
+		"thumbprint, short":    {"d1", selfSigned(strings.Repeat("a", 39)), "ArgumentInvalid"},
+		"thumbprint, second":   {"d1", `{"authentication":{"x509Thumbprint":{"secondaryThumbprint":"` + strings.Repeat("-", 40) + `"}}}`, "ArgumentInvalid"},
 		"characters of the id": {"a/b", `{}`, "ArgumentInvalid"},
 		"space in the id":      {"a b", `{}`, "ArgumentInvalid"},
 		"length of the id":     {strings.Repeat("d", 129), `{}`, "ArgumentInvalid"},
@@ -138,7 +157,7 @@ func TestRefusedIdentities(t *testing.T) {
 
 func TestUnusualDeviceIDs(t *testing.T) {
 	t.Parallel()
-	ids := []string{"it's", "a%2Fb", "a#b?c", "..", ".", "a+b", "query", "-.+%_#*?!(),:=@$'", strings.Repeat("d", 128)}
+	ids := []string{"it's", "a%2Fb", "a#b?c", "..", ".", "a+b", "query", "-.+%_#*?!(),:=@$'", "urn;dev:7", strings.Repeat("d", 128)}
 	h := startHub(t)
 	for _, id := range ids {
 		g := NewWithT(t)

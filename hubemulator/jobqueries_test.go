@@ -52,6 +52,7 @@ func TestListJobs(t *testing.T) {
 	}{
 		{"", nil, [][]string{{"c", "a", "b", "later"}}},
 		{"", []string{"x-ms-max-item-count", "3"}, [][]string{{"c", "a", "b"}, {"later"}}},
+		{"", []string{"x-ms-max-item-count", "1000"}, [][]string{{"c", "a", "b", "later"}}},
 		{"", []string{"x-ms-max-item-count", "2"}, [][]string{{"c", "a"}, {"b", "later"}}},
 		{"&jobType=scheduleUpdateTwin", []string{"x-ms-max-item-count", "2"}, [][]string{{"c", "a"}, {"b"}}},
 		{"&jobType=ScheduleDeviceMethod", nil, [][]string{{"later"}}},
@@ -78,7 +79,7 @@ func TestRefusedListsOfJobs(t *testing.T) {
 		`'jobType' should be one of ["scheduleUpdateTwin" "scheduleDeviceMethod"]`)
 	expectError(t, list("&jobStatus=finished"), http.StatusBadRequest, "ArgumentInvalid",
 		`'jobStatus' should be one of ["queued" "scheduled" "running" "completed" "failed" "cancelled"]`)
-	expectError(t, list("", "x-ms-max-item-count", "101"), http.StatusBadRequest, "ArgumentInvalid", "BadRequest")
+	expectError(t, list("", "x-ms-max-item-count", "0"), http.StatusBadRequest, "ArgumentInvalid", "BadRequest")
 	expectError(t, list("&jobStatus=running", "x-ms-continuation", token), http.StatusBadRequest, "ArgumentInvalid",
 		"The continuation token is not one of this query")
 	answer := h.call(t, http.MethodPost, "/devices/query", queryBody("SELECT * FROM devices.jobs"), "x-ms-continuation", token)

@@ -244,7 +244,7 @@ func TestRefusedJobs(t *testing.T) {
 		{"j", `{"type":"scheduleDeviceMethod","queryCondition":"*","cloudToDeviceMethod":{}}`, 400, argument,
 			"'methodName' should be a name that fits into an MQTT topic: not empty, and without / + # ?"},
 		{"j", `{"type":"scheduleDeviceMethod","queryCondition":"*","cloudToDeviceMethod":{"methodName":"m","connectTimeoutInSeconds":31}}`, 400, argument,
-			"'connectTimeoutInSeconds' should be 0 to the response timeout"},
+			"Device connection timeout 31 seconds cannot be longer than an overall call timeout 30 seconds"},
 		{"j", fmt.Sprintf(updateJob, `,"startTime":"tomorrow"`), 400, argument, "'startTime' should be a time such as 2026-11-20T10:00:00Z"},
 		{"j", fmt.Sprintf(updateJob, `,"maxExecutionTimeInSeconds":-1`), 400, argument, "'maxExecutionTimeInSeconds' should be 0 to 2147483647"},
 		{"j", fmt.Sprintf(updateJob, `,"queryCondition":"a = '`+strings.Repeat("é", 8187)+`'"`), 412, "PreconditionFailed",

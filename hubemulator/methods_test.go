@@ -80,6 +80,9 @@ func TestDirectMethodArguments(t *testing.T) {
 		g.Expect(answer.status).To(Equal(http.StatusBadRequest), body)
 		g.Expect(answer.header.Get("iothub-errorcode")).To(Equal(code), body)
 	}
+	expectNested(t, h.call(t, http.MethodPost, methodsPath, `{"methodName":"m","responseTimeoutInSeconds":10,"connectTimeoutInSeconds":11}`),
+		http.StatusBadRequest, "ArgumentInvalid", "400004",
+		"Device connection timeout 11 seconds cannot be longer than an overall call timeout 10 seconds", "")
 	large := `{"methodName":"m","payload":"` + strings.Repeat("x", 128<<10) + `"}`
 	expectError(t, h.call(t, http.MethodPost, methodsPath, large), http.StatusRequestEntityTooLarge, "MessageTooLarge", "The request is too large")
 	h.client.token = h.policyToken(t, "registryReadWrite")

@@ -88,6 +88,9 @@ func TestQueryPaging(t *testing.T) {
 		{`SELECT TOP 5 deviceId FROM devices`, "2", []int{2, 2, 1}},
 		{`SELECT TOP 4 deviceId FROM devices`, "2", []int{2, 2}},
 		{`SELECT TOP 1 * FROM devices`, "", []int{1}},
+		{`SELECT * FROM devices`, "101", []int{100, 100, 5}},
+		{`SELECT * FROM devices`, "1000", []int{100, 100, 5}},
+		{`SELECT * FROM devices`, "99999999999999999999", []int{100, 100, 5}},
 		{`SELECT deviceId FROM devices WHERE deviceId = 'x'`, "", []int{0}},
 	} {
 		var pages []int
@@ -298,7 +301,7 @@ func TestRefusedQueries(t *testing.T) {
 		"page of 0":                   {queryBody(`SELECT * FROM devices`), []string{"x-ms-max-item-count", "0"}, "ArgumentInvalid", "BadRequest"},
 		"page of -1":                  {queryBody(`SELECT * FROM devices`), []string{"x-ms-max-item-count", "-1"}, "ArgumentInvalid", "BadRequest"},
 		"page of what":                {queryBody(`SELECT * FROM devices`), []string{"x-ms-max-item-count", "ten"}, "ArgumentInvalid", "BadRequest"},
-		"page of 101":                 {queryBody(`SELECT * FROM devices`), []string{"x-ms-max-item-count", "101"}, "ArgumentInvalid", "BadRequest"},
+		"page of less than all":       {queryBody(`SELECT * FROM devices`), []string{"x-ms-max-item-count", "-99999999999999999999"}, "ArgumentInvalid", "BadRequest"},
 		"garbage continuation":        {queryBody(`SELECT * FROM devices`), []string{"x-ms-continuation", "garbage"}, "ArgumentInvalid", "The continuation token is not one of this query"},
 		"another text's continuation": {queryBody(`SELECT deviceId FROM devices`), []string{"x-ms-continuation", token}, "ArgumentInvalid", "The continuation token is not one of this query"},
 	} {

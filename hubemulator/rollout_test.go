@@ -103,6 +103,15 @@ func TestConfigurationIsApplied(t *testing.T) {
 	g.Expect(h.ok(t, http.MethodGet, "/configurations/c1", "")["etag"]).To(Equal("MQ=="), "an evaluation is no update")
 }
 
+// Tests of az create configurations with such a metric.
+func TestMetricWithoutACollection(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, "d1", "d2")
+	h.put(t, "c1", configurationBody(`{}`, "deviceId = 'd1'", `"metrics":{"queries":{"all":" select * "}}`))
+	h.evaluate(t)
+	NewWithT(t).Expect(h.results(t, "c1", "metrics")).To(Equal(object{"all": number(2)}))
+}
+
 func TestHeldContentIsNotWrittenAgain(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)

@@ -71,12 +71,20 @@ func TestImportJobsAreNotOffered(t *testing.T) {
 	t.Parallel()
 	h := startHub(t)
 	for _, route := range [][2]string{
-		{http.MethodPost, "/jobs/create"}, {http.MethodGet, "/jobs"}, {http.MethodGet, "/jobs/j1"}, {http.MethodDelete, "/jobs/j1"},
+		{http.MethodPost, "/jobs/create"}, {http.MethodGet, "/jobs/j1"}, {http.MethodDelete, "/jobs/j1"},
 	} {
 		expectError(t, h.call(t, route[0], route[1], "{}"), http.StatusNotImplemented, "NotImplemented",
 			"hubemulator offers no import and export jobs, which work on blob storage; "+
 				"create, change and delete devices in bulk with POST /devices, and list them with GET /devices or a query")
 	}
+}
+
+// az asks for them beside scheduled jobs.
+func TestListOfImportJobsIsEmpty(t *testing.T) {
+	t.Parallel()
+	answer := startHub(t).call(t, http.MethodGet, "/jobs", "")
+	NewWithT(t).Expect(answer.status).To(Equal(http.StatusOK))
+	NewWithT(t).Expect(answer.text).To(Equal("[]"))
 }
 
 func TestAMQPIsNotOffered(t *testing.T) {

@@ -2,6 +2,7 @@ package hubemulator_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -69,8 +70,6 @@ func TestLeafDevices(t *testing.T) {
 		"of a missing device": `{"deviceScope":"ms-azure-iot-edge://nobody-1"}`,
 		"of no edge device":   `{"deviceScope":"ms-azure-iot-edge://plain-1"}`,
 		"of an earlier one":   `{"deviceScope":"ms-azure-iot-edge://edge-1"}`,
-		"another parent":      `{"deviceScope":"` + scope + `","parentScopes":["` + other + `"]}`,
-		"parents only":        `{"parentScopes":["` + scope + `"]}`,
 		"two parents":         `{"deviceScope":"` + scope + `","parentScopes":["` + scope + `","` + other + `"]}`,
 	} {
 		answer := h.call(t, http.MethodPut, "/devices/new", body)
@@ -79,17 +78,70 @@ func TestLeafDevices(t *testing.T) {
 	}
 }
 
+// What az does to move and to detach a device: it changes the deviceScope alone
+// of what it read.
+func TestLeafDevicesMove(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h := startHub(t, "leaf")
+	scopes := map[string]string{}
+	for _, edge := range []string{"edge1", "edge2"} {
+		scopes[edge] = h.ok(t, http.MethodPut, "/devices/"+edge, `{`+edgeBody+`}`)["deviceScope"].(string)
+	}
+	for _, scope := range []string{scopes["edge1"], scopes["edge2"], "", scopes["edge1"]} {
+		leaf := h.ok(t, http.MethodGet, "/devices/leaf", "")
+		leaf["deviceScope"] = scope
+		written := h.ok(t, http.MethodPut, "/devices/leaf", encode(t, leaf), "If-Match", `"`+leaf["etag"].(string)+`"`)
+		if scope == "" {
+			g.Expect(written).NotTo(Or(HaveKey("deviceScope"), HaveKey("parentScopes")))
+			continue
+		}
+		g.Expect(written["deviceScope"]).To(Equal(scope))
+		g.Expect(written["parentScopes"]).To(Equal([]any{scope}))
+	}
+	alone := h.ok(t, http.MethodPut, "/devices/leaf", `{"parentScopes":["`+scopes["edge1"]+`"]}`, "If-Match", "*")
+	g.Expect(alone).NotTo(Or(HaveKey("deviceScope"), HaveKey("parentScopes")), "parentScopes alone are ignored")
+	created := h.ok(t, http.MethodPut, "/devices/new", `{"deviceScope":"`+scopes["edge2"]+`","parentScopes":["`+scopes["edge1"]+`"]}`)
+	g.Expect(created["parentScopes"]).To(Equal([]any{scopes["edge2"]}))
+}
+
+// What az asks for to list the children of an edge device.
+func TestChildrenOfAnEdgeDevice(t *testing.T) {
+	t.Parallel()
+	g, h := NewWithT(t), startHub(t, "alone")
+	scope := h.ok(t, http.MethodPut, "/devices/edge", `{`+edgeBody+`}`)["deviceScope"].(string)
+	h.ok(t, http.MethodPut, "/devices/leaf", `{"deviceScope":"`+scope+`"}`)
+	h.ok(t, http.MethodPut, "/devices/lower", `{`+edgeBody+`,"parentScopes":["`+scope+`"]}`)
+	rows, _ := h.query(t, "select deviceId from devices where array_contains(parentScopes, '"+scope+"')", "x-ms-max-item-count", "1000")
+	g.Expect(idsOf(rows)).To(Equal([]string{"leaf", "lower"}))
+}
+
+func TestLeafDeviceBecomesAnEdgeDevice(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h := startHub(t)
+	parent := h.ok(t, http.MethodPut, "/devices/parent", `{`+edgeBody+`}`)["deviceScope"].(string)
+	h.ok(t, http.MethodPut, "/devices/d1", `{"deviceScope":"`+parent+`"}`)
+	expectError(t, h.call(t, http.MethodPut, "/devices/d1", `{`+edgeBody+`,"deviceScope":"`+parent+`","parentScopes":["`+parent+`"]}`, "If-Match", "*"),
+		http.StatusServiceUnavailable, "ServiceUnavailable",
+		"'deviceScope' of a device that becomes an edge device should be empty, and its parent in 'parentScopes'")
+	edge := h.ok(t, http.MethodPut, "/devices/d1", `{`+edgeBody+`,"deviceScope":"","parentScopes":["`+parent+`"]}`, "If-Match", "*")
+	g.Expect(edge["deviceScope"]).To(HavePrefix("ms-azure-iot-edge://d1-"))
+	g.Expect(edge["parentScopes"]).To(Equal([]any{parent}))
+}
+
 func TestEdgeDeviceBecomesALeaf(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	h := startHub(t, "d1")
 	parent := h.ok(t, http.MethodPut, "/devices/parent", `{`+edgeBody+`}`)["deviceScope"].(string)
-	own := h.ok(t, http.MethodPut, "/devices/d1", `{`+edgeBody+`,"parentScopes":["`+parent+`"]}`, "If-Match", "*")["deviceScope"].(string)
-	g.Expect(own).To(HavePrefix("ms-azure-iot-edge://d1-"))
-	leaf := h.ok(t, http.MethodPut, "/devices/d1", `{"deviceScope":"`+own+`","parentScopes":["`+parent+`"]}`, "If-Match", "*")
-	g.Expect(leaf["deviceScope"]).To(Equal(parent))
-	g.Expect(leaf["parentScopes"]).To(Equal([]any{parent}))
-
+	for _, leaf := range []string{`{"deviceScope":"%s","parentScopes":["` + parent + `"]}`, `{"deviceScope":"` + parent + `"}`, `{}`} {
+		own := h.ok(t, http.MethodPut, "/devices/d1", `{`+edgeBody+`,"deviceScope":"","parentScopes":["`+parent+`"]}`, "If-Match", "*")["deviceScope"].(string)
+		g.Expect(own).To(HavePrefix("ms-azure-iot-edge://d1-"))
+		detached := h.ok(t, http.MethodPut, "/devices/d1", strings.Replace(leaf, "%s", own, 1), "If-Match", "*")
+		g.Expect(detached).NotTo(Or(HaveKey("deviceScope"), HaveKey("parentScopes")), leaf)
+	}
+	h.ok(t, http.MethodPut, "/devices/d1", `{"deviceScope":"`+parent+`"}`, "If-Match", "*")
 	g.Expect(h.call(t, http.MethodDelete, "/devices/parent", "", "If-Match", "*").status).To(Equal(http.StatusNoContent))
 	kept := h.ok(t, http.MethodPut, "/devices/d1", `{"deviceScope":"`+parent+`"}`, "If-Match", "*")
 	g.Expect(kept["deviceScope"]).To(Equal(parent), "a parent that is gone may stay where it was")

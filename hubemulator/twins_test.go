@@ -208,7 +208,6 @@ func TestRefusedTwinBodies(t *testing.T) {
 		`[]`:                           "IotHubFormatError",
 		`null`:                         "IotHubFormatError",
 		`{} {}`:                        "IotHubFormatError",
-		`{"tags":null}`:                "ArgumentInvalid",
 		`{"tags":[]}`:                  "ArgumentInvalid",
 		`{"tags":"a"}`:                 "ArgumentInvalid",
 		`{"properties":1}`:             "ArgumentInvalid",
@@ -220,4 +219,66 @@ func TestRefusedTwinBodies(t *testing.T) {
 		g.Expect(answer.header.Get("iothub-errorcode")).To(Equal(code), body)
 	}
 	NewWithT(t).Expect(h.ok(t, http.MethodGet, "/twins/d1", "")["etag"]).To(Equal("AAAAAAAAAAE="), "nothing was applied")
+}
+
+// What Microsoft's Node suite checks: null for a whole section clears it.
+func TestNullClearsASection(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{http.MethodPatch, http.MethodPut} {
+		for body, left := range map[string]object{
+			`{"tags":{"b":2},"properties":{"desired":null}}`: {"tags": object{"b": jsonNumber("2")}},
+			`{"tags":null,"properties":{"desired":{"d":4}}}`: {"desired": object{"d": jsonNumber("4")}},
+			`{"tags":null,"properties":{"desired":null}}`:    {},
+		} {
+			g, h := NewWithT(t), startHub(t, "d1")
+			h.ok(t, http.MethodPatch, "/twins/d1", `{"tags":{"b":1},"properties":{"desired":{"d":1,"e":{"f":1}}}}`)
+			if method == http.MethodPatch && left["desired"] != nil {
+				left["desired"].(object)["e"] = object{"f": jsonNumber("1")}
+			}
+			twin := h.ok(t, method, "/twins/d1", body)
+			desired := at(twin, "properties", "desired").(object)
+			g.Expect(desired["$version"]).To(Equal(jsonNumber("3")), body)
+			if left["desired"] == nil {
+				left["desired"] = object{}
+				g.Expect(desired["$metadata"]).To(And(HaveLen(1), HaveKey("$lastUpdated")), body)
+			}
+			delete(desired, "$version")
+			delete(desired, "$metadata")
+			got := object{"desired": desired}
+			if tags, present := twin["tags"]; present {
+				got["tags"] = tags
+			}
+			g.Expect(got).To(Equal(left), body)
+		}
+	}
+}
+
+func TestNullDesiredByOtherWays(t *testing.T) {
+	t.Parallel()
+	g, h := NewWithT(t), startHub(t, "d1", "d2")
+	desired := func(id string) any {
+		section := at(h.ok(t, http.MethodGet, "/twins/"+id, ""), "properties", "desired").(object)
+		delete(section, "$metadata")
+		return section
+	}
+	for _, id := range []string{"d1", "d2"} {
+		h.ok(t, http.MethodPatch, "/twins/"+id, `{"properties":{"desired":{"a":1}}}`)
+	}
+	h.bulk(t, `[{"id":"d1","importMode":"updateTwin","properties":{"desired":null}}]`)
+	g.Expect(desired("d1")).To(Equal(object{"$version": jsonNumber("3")}))
+
+	h.ok(t, http.MethodPut, "/jobs/v2/clear", `{"type":"scheduleUpdateTwin","queryCondition":"deviceId = 'd2'","updateTwin":{"etag":"*","properties":{"desired":null}}}`)
+	g.Eventually(func() any { return desired("d2") }, patience).Should(Equal(object{"$version": jsonNumber("3")}))
+	g.Expect(h.call(t, http.MethodPost, "/devices", `[{"id":"d3","importMode":"create","properties":{"desired":null}}]`).status).To(Equal(http.StatusOK))
+}
+
+// A device that follows the notifications has to come to the same as the twin.
+func TestNullDesiredIsToldKeyByKey(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, "d1")
+	h.ok(t, http.MethodPatch, "/twins/d1", `{"properties":{"desired":{"a":1,"b":{"c":2}}}}`)
+	d := h.connect(t, "d1", "TCP")
+	d.subscribe("$iothub/twin/PATCH/properties/desired/#")
+	h.ok(t, http.MethodPatch, "/twins/d1", `{"properties":{"desired":null}}`)
+	NewWithT(t).Expect(decode[object](t, string(d.receive().Payload()))).To(Equal(object{"a": nil, "b": nil, "$version": jsonNumber("3")}))
 }

@@ -105,6 +105,8 @@ func children(e expression) []expression {
 		return []expression{e.text, e.part}
 	case typeTest:
 		return []expression{e.operand}
+	case arrayContains:
+		return []expression{e.array, e.item}
 	default:
 		return nil
 	}

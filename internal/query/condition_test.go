@@ -159,6 +159,14 @@ func TestMatches(t *testing.T) {
 		{`ENDSWITH(deviceId, '-1')`, true},
 		{`STARTSWITH(version, '7')`, false},
 		{`NOT STARTSWITH(tags.missing, 'a')`, false},
+		{`ARRAY_CONTAINS(tags.floors, 2)`, true},
+		{`array_contains(tags.floors, 3)`, false},
+		{`ARRAY_CONTAINS(tags.floors, '2')`, false},
+		{`ARRAY_CONTAINS(tags.floors, tags.missing)`, false},
+		{`NOT ARRAY_CONTAINS(tags.floors, 3)`, true},
+		{`NOT ARRAY_CONTAINS(tags.missing, 3)`, false},
+		{`NOT ARRAY_CONTAINS(tags.owner, 3)`, true},
+		{`ARRAY_CONTAINS(['US', 'EU'], tags.location.region)`, true},
 
 		// Names and metadata.
 		{`tags.[[group]].name = 'a'`, true},

@@ -90,6 +90,12 @@ func (d *doubter) condition(e expression, negated bool) {
 		d.textTest(e)
 		d.note(e, negated)
 		return
+	case arrayContains:
+		if !absent(e.array) && kindsOf(e.array)&kindList == 0 {
+			d.add("%s is never true of %s: it takes a list", arrayContainsName, described(e.array))
+		}
+		d.note(e, negated)
+		return
 	case path:
 		d.note(e, negated)
 	case binary:

@@ -65,6 +65,7 @@ func TestDoubts(t *testing.T) {
 		`deviceId NIN ['a', null]`:          {"NIN is never true of deviceId (a string) and this list: it holds values of other types"},
 		`STARTSWITH(version, '1')`:          {"STARTSWITH is never true of version (a number): it takes strings"},
 		`ENDSWITH(tags.a, 1)`:               {"ENDSWITH is never true of a number: it takes strings"},
+		`ARRAY_CONTAINS(deviceScope, 'a')`:  {"ARRAY_CONTAINS is never true of deviceScope (a string): it takes a list"},
 		`tags.a = 1 AND 'b'`:                {"a string on its own is never true: it is neither true nor false"},
 		`NOT version`:                       {"version (a number) on its own is never true: it is neither true nor false"},
 		`tags.a + 'b' = 'ab'`:               {"a comparison of undefined with a string is never true: they have different types"},

@@ -35,7 +35,7 @@ func TestConditionErrors(t *testing.T) {
 		{`a IN [1,`, 9, "found the end of the text"},
 		{`a IN [b]`, 7, "a list holds constants only"},
 		{`a IN [[b]]`, 6, "a list in square brackets"},
-		{`LOWER(a) = 'b'`, 1, `unknown function "LOWER"; conditions on twins know IS_DEFINED, STARTSWITH, ENDSWITH`},
+		{`LOWER(a) = 'b'`, 1, `unknown function "LOWER"; conditions on twins know IS_DEFINED, STARTSWITH, ENDSWITH, ARRAY_CONTAINS`},
 		{`STARTS_WITH(a, 'b')`, 1, `unknown function "STARTS_WITH"; in queries it is spelled STARTSWITH`},
 		{`a = 1 AND ends_with(a, 'b')`, 11, `unknown function "ends_with"; in queries it is spelled ENDSWITH`},
 		{`ISDEFINED(a)`, 1, `unknown function "ISDEFINED"`},

@@ -8,7 +8,11 @@ import (
 // functions names the functions known in conditions on twins. The spelling
 // without underscore is IoT Hub's for twin queries; its message routing
 // spells them STARTS_WITH and ENDS_WITH.
-var functions = [...]string{"IS_DEFINED", "STARTSWITH", "ENDSWITH"}
+// ARRAY_CONTAINS is not among IoT Hub's documented functions for twins; az and
+// other tools of Microsoft's ask with it for the children of an edge device.
+var functions = [...]string{isDefinedName, "STARTSWITH", "ENDSWITH", arrayContainsName}
+
+const isDefinedName, arrayContainsName = "IS_DEFINED", "ARRAY_CONTAINS"
 
 // typeFunctions are known in some dialects only.
 var typeFunctions = [...]string{"IS_BOOL", "IS_NUMBER", "IS_STRING", "IS_OBJECT", "IS_ARRAY", "IS_NULL", "IS_PRIMITIVE"}
@@ -30,7 +34,7 @@ func (p *parser) function() (expression, error) {
 		}
 		return nil, errorAt(p.text, name.offset, "unknown function %q; conditions on twins know %s", name.text, strings.Join(functions[:], ", "))
 	}
-	if upper == "IS_DEFINED" {
+	if upper == isDefinedName {
 		argument, err := p.path()
 		if err != nil {
 			return nil, err
@@ -48,7 +52,13 @@ func (p *parser) function() (expression, error) {
 	if err != nil {
 		return nil, err
 	}
-	return textTest{function: upper, text: text, part: part}, p.expectSymbol(")", "after the two arguments of "+upper)
+	if err := p.expectSymbol(")", "after the two arguments of "+upper); err != nil {
+		return nil, err
+	}
+	if upper == arrayContainsName {
+		return arrayContains{array: text, item: part}, nil
+	}
+	return textTest{function: upper, text: text, part: part}, nil
 }
 
 // typeTest is one of typeFunctions. What is missing is of no type.

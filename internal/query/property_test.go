@@ -45,7 +45,7 @@ func predicateText() *rapid.Generator[string] {
 		case 1:
 			return "Is_Defined(" + pathText().Draw(t, "path") + ")"
 		case 2:
-			function := rapid.SampledFrom([]string{"startswith", "ENDSWITH"}).Draw(t, "function")
+			function := rapid.SampledFrom([]string{"startswith", "ENDSWITH", "Array_Contains"}).Draw(t, "function")
 			return fmt.Sprintf("%s(%s, %s)", function, valueText().Draw(t, "text"), valueText().Draw(t, "part"))
 		case 3:
 			return valueText().Draw(t, "bare")

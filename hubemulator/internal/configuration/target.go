@@ -78,8 +78,16 @@ func (t Target) Selects(twin query.Document) bool {
 	return t.all || t.condition != nil && t.condition.Selects(twin)
 }
 
+// allDevices is a query of metrics that tests of az create configurations with:
+// it names no collection.
+var allDevices = regexp.MustCompile(`(?i)^\s*SELECT\s+\*\s*$`)
+
 // ParseMetric parses the query of a metric: one over devices or their modules.
+// Without a collection, it is taken for one over devices.
 func ParseMetric(text string) (*query.Query, error) {
+	if allDevices.MatchString(text) {
+		text += " FROM devices"
+	}
 	parsed, err := query.Parse(text)
 	if err == nil && parsed.Jobs() {
 		return nil, errors.New("a metric should be a query over devices or devices.modules")

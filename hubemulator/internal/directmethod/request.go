@@ -5,6 +5,7 @@ package directmethod
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -39,7 +40,8 @@ type body struct {
 	ConnectSeconds  int             `json:"connectTimeoutInSeconds"`
 }
 
-// Parse reads a call. Its errors are of type *store.Error.
+// Parse reads a call. Its errors are of type *store.Error, or *Error where direct
+// methods have words of their own.
 func Parse(text []byte) (Request, error) {
 	var wanted body
 	if err := json.Unmarshal(text, &wanted); err != nil {
@@ -51,7 +53,7 @@ func Parse(text []byte) (Request, error) {
 // Command reads a call of a digital twin's command, or of a component's: it has
 // the names in its path, the payload in its body, and its timeouts in the query.
 // Devices know a component's command as the method component*command. Errors
-// are of type *store.Error.
+// are those of Parse.
 func Command(component, command string, payload []byte, query func(name string) string) (Request, error) {
 	wanted := body{Name: command, Payload: payload}
 	if component != "" {
@@ -97,8 +99,12 @@ func (b body) request(nameText string) (Request, error) {
 		return Request{}, invalid(nameText + " should be a name that fits into an MQTT topic: not empty, and without / + # ?")
 	case response < minResponseSeconds || response > maxSeconds:
 		return Request{}, invalid("'responseTimeoutInSeconds' should be 5 to 300")
-	case b.ConnectSeconds < 0 || b.ConnectSeconds > response:
+	case b.ConnectSeconds < 0:
 		return Request{}, invalid("'connectTimeoutInSeconds' should be 0 to the response timeout")
+	case b.ConnectSeconds > response:
+		// The service has the number 400004, which only the nested form shows.
+		return Request{}, &Error{invalid(fmt.Sprintf(
+			"Device connection timeout %d seconds cannot be longer than an overall call timeout %d seconds", b.ConnectSeconds, response)), -1}
 	}
 	var payload bytes.Buffer
 	if len(b.Payload) > 0 {

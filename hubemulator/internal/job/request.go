@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -90,6 +91,9 @@ func (j *Jobs) takeContent(job *Job, wanted request) error {
 	case job.Type == DeviceMethod && isSet(wanted.Method):
 		job.Method = wanted.Method
 		_, err := directmethod.Parse(wanted.Method)
+		if refused, ok := errors.AsType[*directmethod.Error](err); ok {
+			return refused.Refusal // in a job's own envelope
+		}
 		return err
 	case job.Type == DeviceMethod:
 		return invalid("'cloudToDeviceMethod' should be a method call, as the type " + string(DeviceMethod) + " takes one")

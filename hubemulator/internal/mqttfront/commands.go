@@ -17,7 +17,7 @@ func (c *conn) commandSender(filter string) func(store.Command) {
 			return
 		}
 		outgoing := &message{
-			topic: commandTopic(filter, m), payload: m.Body, qos: qos, operation: opCommand,
+			topic: commandTopic(filter, m), payload: m.Body, qos: qos, operation: opCommand, again: m.Again,
 			settled: func() { c.session.CompleteCommand(m) },
 		}
 		select {

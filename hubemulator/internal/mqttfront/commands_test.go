@@ -43,7 +43,9 @@ func TestCommandIsRedeliveredUntilAcknowledged(t *testing.T) {
 	h.Expect(connack.SessionPresent).To(BeFalse())
 	// SUBACK comes first, whatever is pending.
 	h.Expect(c.subscribe(commandFilter, 1)).To(Equal(byte(1)))
-	h.Expect(string(receive[*packets.PublishPacket](c).Payload)).To(Equal("x"))
+	first := receive[*packets.PublishPacket](c)
+	h.Expect(string(first.Payload)).To(Equal("x"))
+	h.Expect(first.Dup).To(BeFalse())
 	h.Expect(h.pending()).To(Equal(1), "it is not acknowledged")
 
 	c, connack = h.persistent()
@@ -51,6 +53,7 @@ func TestCommandIsRedeliveredUntilAcknowledged(t *testing.T) {
 	again := receive[*packets.PublishPacket](c)
 	h.Expect(string(again.Payload)).To(Equal("x"))
 	h.Expect(again.Qos).To(Equal(byte(1)))
+	h.Expect(again.Dup).To(BeTrue(), "[MQTT-3.3.1-1]")
 	c.ack(again)
 	h.Eventually(h.pending, patience).Should(Equal(0))
 	c, connack = h.persistent()

@@ -61,6 +61,7 @@ type conn struct {
 	apiVersion     string
 	hasWill        bool
 	will           []byte
+	emptyWill      bool // there is one, and the library has a stand-in for it
 	persistent     bool // CleanSession 0
 	sessionPresent bool
 	expiry         clock.Timer // nil when the credential does not expire

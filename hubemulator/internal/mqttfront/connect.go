@@ -158,7 +158,9 @@ func (c *conn) connect(client *mqtt.Client, pk packets.Packet) (dropAnswer bool,
 		return false, notAuthorized("the credentials are not accepted: %v", err)
 	}
 	c.client, c.apiVersion, c.persistent = client, user.apiVersion, !pk.Connect.Clean
-	c.hasWill, c.will = pk.Connect.WillFlag, pk.Connect.WillPayload
+	if c.hasWill = pk.Connect.WillFlag; !c.emptyWill {
+		c.will = pk.Connect.WillPayload
+	}
 	c.setKeepAlive(pk.Connect.Keepalive)
 	session, err := c.server.cfg.Store.Connect(credential, func(reason store.DropReason) {
 		c.stop(errors.New(string(reason)))

@@ -1,6 +1,7 @@
 package mqttfront
 
 import (
+	"bytes"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,9 @@ func TestConnectIsAccepted(t *testing.T) {
 			pk.Username += "&DeviceClientType=azure-iot-device%2F1.18.4%20(node;v20)&model-id=dtmi%3Ax%3B1"
 		},
 		"persistent session": func(_ *hub, pk *packets.ConnectPacket) { pk.CleanSession = false },
+		"empty will": func(_ *hub, pk *packets.ConnectPacket) {
+			pk.WillFlag, pk.WillTopic, pk.WillMessage = true, "devices/d1/messages/events/", nil
+		},
 		"will on the telemetry topic": func(_ *hub, pk *packets.ConnectPacket) {
 			pk.WillFlag, pk.WillTopic, pk.WillMessage = true, "devices/d1/messages/events/a=b", []byte("bye")
 		},
@@ -79,7 +83,12 @@ func TestConnectIsRefused(t *testing.T) {
 		"will with QoS 2": {5, func(_ *hub, pk *packets.ConnectPacket) {
 			pk.WillFlag, pk.WillTopic, pk.WillMessage, pk.WillQos = true, "devices/d1/messages/events/", []byte("bye"), 2
 		}},
-		"MQTT 3.1": {1, func(_ *hub, pk *packets.ConnectPacket) { pk.ProtocolName, pk.ProtocolVersion = "MQIsdp", 3 }},
+		"no client id, no clean session": {5, func(_ *hub, pk *packets.ConnectPacket) { pk.ClientIdentifier, pk.CleanSession = "", false }},
+		"level 3 of MQTT":                {1, func(_ *hub, pk *packets.ConnectPacket) { pk.ProtocolVersion = 3 }},
+		"level 6 of MQTT":                {1, func(_ *hub, pk *packets.ConnectPacket) { pk.ProtocolVersion = 6 }},
+		"a bridge's level":               {1, func(_ *hub, pk *packets.ConnectPacket) { pk.ProtocolVersion = 0x84 }},
+		"level 4 of MQIsdp":              {1, func(_ *hub, pk *packets.ConnectPacket) { pk.ProtocolName = "MQIsdp" }},
+		"MQTT 3.1":                       {1, func(_ *hub, pk *packets.ConnectPacket) { pk.ProtocolName, pk.ProtocolVersion = "MQIsdp", 3 }},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -109,6 +118,41 @@ func TestConnectWithMQTT5IsRefusedInMQTT311(t *testing.T) {
 	h.Expect(err).NotTo(HaveOccurred())
 	h.Expect(answer).To(Equal([]byte{0x20, 2, 0, 1}))
 	c.expectCut()
+}
+
+// What breaks the protocol gets no CONNACK at all, least of all one with a code
+// of MQTT 5.
+func TestConnectThatBreaksTheProtocol(t *testing.T) {
+	t.Parallel()
+	will := func(pk *packets.ConnectPacket) {
+		pk.WillFlag, pk.WillTopic, pk.WillMessage = true, "devices/d1/messages/events/", []byte("bye")
+	}
+	for name, change := range map[string]func(pk *packets.ConnectPacket){
+		"reserved flag":          func(pk *packets.ConnectPacket) { pk.ReservedBit = 1 },
+		"another protocol":       func(pk *packets.ConnectPacket) { pk.ProtocolName = "HTTP" },
+		"will's QoS, no will":    func(pk *packets.ConnectPacket) { pk.WillQos = 1 },
+		"retained will, no will": func(pk *packets.ConnectPacket) { pk.WillRetain = true },
+		"will with QoS 3":        func(pk *packets.ConnectPacket) { will(pk); pk.WillQos = 3 },
+		"will without a topic":   func(pk *packets.ConnectPacket) { will(pk); pk.WillTopic = "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHub(t)
+			h.addDevice("d1")
+			pk := h.connectPacket("d1")
+			change(pk)
+			c := h.dial()
+			var text bytes.Buffer
+			h.Expect(pk.Write(&text)).To(Succeed())
+			// The library that writes packets leaves the reserved bit alone.
+			flags := bytes.Index(text.Bytes(), []byte(pk.ProtocolName)) + len(pk.ProtocolName) + 1
+			text.Bytes()[flags] |= pk.ReservedBit
+			_, err := c.conn.Write(text.Bytes())
+			h.Expect(err).NotTo(HaveOccurred())
+			c.expectCut()
+			h.Expect(h.counted(opConnect).Calls).To(BeZero())
+		})
+	}
 }
 
 func TestNewConnectionTakesOver(t *testing.T) {

@@ -73,8 +73,10 @@ func (h *hook) OnPacketRead(client *mqtt.Client, pk packets.Packet) (packets.Pac
 	}
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
-		// An empty password is legal, and what a client without a token sends.
-		pk.Connect.PasswordFlag = len(pk.Connect.Password) > 0
+		if err := c.fitConnect(&pk); err != nil {
+			c.stop(err)
+			return pk, packets.ErrRejectPacket
+		}
 	case packets.Publish:
 		if err := c.checkPublish(pk); err != nil {
 			c.stop(err)

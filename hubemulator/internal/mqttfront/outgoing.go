@@ -19,6 +19,7 @@ type message struct {
 	// operation is set for what the hub sends unasked.
 	operation string
 	truncated bool // whether the connection ends in the middle of it
+	again     bool // whether the device may have got it before
 	// sending and sent, if set, are called right before and after the message
 	// goes out, and settled once the device has it as far as the QoS tells.
 	sending, sent, settled func()
@@ -63,7 +64,7 @@ func (c *conn) send(m *message) error {
 
 func (c *conn) publish(m *message) error {
 	pk := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: m.qos},
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: m.qos, Dup: m.again && m.qos > 0},
 		TopicName:   m.topic,
 		Payload:     m.payload,
 	}

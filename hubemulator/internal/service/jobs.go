@@ -89,3 +89,9 @@ func (h *handler) queryJobs(c call) (answer, error) {
 	result.body = documents
 	return result, nil
 }
+
+// listImportJobs has nothing to list, as there are no import and export jobs
+// here; tools ask for them beside scheduled jobs.
+func (h *handler) listImportJobs(call) (answer, error) {
+	return answer{status: http.StatusOK, body: []any{}}, nil
+}

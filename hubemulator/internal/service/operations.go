@@ -86,6 +86,11 @@ func (h *handler) bulkDevices(c call) (answer, error) {
 	return answer{status: status, body: result}, nil
 }
 
+func (h *handler) renewKeys(c call) (answer, error) {
+	result, err := h.Store.RegenerateKeys(c.body)
+	return answer{status: http.StatusOK, body: result}, err
+}
+
 // maxListed is the most identities that a list holds, and what the service
 // takes any limit for that it does not accept.
 const maxListed = 1000
@@ -107,6 +112,8 @@ func appendBody(text []byte, body any) ([]byte, error) {
 		return body.AppendJSON(text), nil
 	case rows:
 		return body.appendJSON(text)
+	case rawBody:
+		return append(text, body...), nil
 	}
 	encoded := bytes.NewBuffer(text)
 	encoder := json.NewEncoder(encoded)

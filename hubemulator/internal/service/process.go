@@ -105,6 +105,12 @@ func (c call) payloads(result answer) []int {
 		return []int{len(result.text)}
 	case throttle.DirectMethod:
 		return []int{len(c.body), len(result.text)}
+	case throttle.DeviceSend:
+		return []int{len(c.body)}
+	case throttle.CommandReceive:
+		if result.status == http.StatusOK {
+			return []int{len(result.text)}
+		}
 	}
 	return nil
 }

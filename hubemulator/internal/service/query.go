@@ -2,6 +2,7 @@ package service
 
 import (
 	"encoding/json"
+	"errors"
 	"iter"
 	"net/http"
 	"strconv"
@@ -11,7 +12,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
 
-// IoT Hub answers queries in pages of 1 to 100 rows, 100 unless told otherwise.
+// IoT Hub answers queries in pages of at most 100 rows, 100 unless told otherwise.
 const maxPage = 100
 
 func (h *handler) runQuery(c call) (answer, error) {
@@ -72,15 +73,20 @@ func itemType(q *query.Query) string {
 	return itemRaw
 }
 
+// pageSize is how many rows a client wants in a page. The service caps what is
+// above its own size, and takes it for no mistake: tools ask for a thousand.
 func pageSize(header string) (int, error) {
 	if header == "" {
 		return maxPage, nil
 	}
 	size, err := strconv.Atoi(header)
-	if err != nil || size < 1 || size > maxPage {
+	if errors.Is(err, strconv.ErrRange) && size > 0 {
+		return maxPage, nil
+	}
+	if err != nil || size < 1 {
 		return 0, errBadQuery
 	}
-	return size, nil
+	return min(size, maxPage), nil
 }
 
 // page returns the rows of one page, and where the next one starts if there is

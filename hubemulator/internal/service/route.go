@@ -8,6 +8,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/entra"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 // actions are data actions that an operation needs, or entra.SASOnly.
@@ -51,6 +52,12 @@ var routes = [...]route{
 	{http.MethodGet, "devices/{device}/modules/{module}", GetModule, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).getIdentity},
 	{http.MethodPut, "devices/{device}/modules/{module}", PutModule, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite}, (*handler).putIdentity},
 	{http.MethodDelete, "devices/{device}/modules/{module}", DeleteModule, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesDelete}, (*handler).deleteIdentity},
+	{http.MethodPost, "devices/keys/regenerate", RenewKeys, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite}, (*handler).renewKeys},
+	{http.MethodPost, "devices/{device}/messages/events", SendEvent, throttle.DeviceSend, store.DeviceConnect, actions{entra.SASOnly}, (*handler).sendEvent},
+	{http.MethodGet, "devices/{device}/messages/deviceBound", ReceiveCommand, throttle.CommandReceive, store.DeviceConnect, actions{entra.SASOnly}, (*handler).receiveCommand},
+	{http.MethodDelete, "devices/{device}/messages/deviceBound/{lock}", CompleteCommand, "CloudToDeviceComplete", store.DeviceConnect, actions{entra.SASOnly}, (*handler).completeCommand},
+	{http.MethodPost, "devices/{device}/messages/deviceBound/{lock}/abandon", AbandonCommand, "CloudToDeviceAbandon", store.DeviceConnect, actions{entra.SASOnly}, (*handler).abandonCommand},
+	{http.MethodGet, "jobs", ListImportJobs, "JobRead", store.RegistryRead, actions{entra.JobsRead}, (*handler).listImportJobs},
 	{http.MethodGet, "jobs/v2/query", QueryJobs, "JobRead", store.RegistryRead, actions{entra.JobsRead}, (*handler).queryJobs},
 	{http.MethodGet, "jobs/v2/{job}", GetJob, "JobRead", store.RegistryRead, actions{entra.JobsRead}, (*handler).getJob},
 	{http.MethodPut, "jobs/v2/{job}", CreateJob, "JobWrite", store.RegistryWrite, actions{entra.JobsWrite}, (*handler).createJob},
@@ -72,6 +79,7 @@ const (
 	componentPlaceholder = "{component}"
 	commandPlaceholder   = "{command}"
 	jobPlaceholder       = "{job}"
+	lockPlaceholder      = "{lock}"
 )
 
 // configurationPlaceholder stands for a configuration's id.
@@ -106,7 +114,8 @@ func matches(pattern string, path []string) bool {
 		}
 		var wanted string
 		wanted, rest, more = strings.Cut(rest, "/")
-		if wanted != segment && !isPlaceholder(wanted) {
+		// Clients differ in the case of some names, such as deviceBound.
+		if !strings.EqualFold(wanted, segment) && !isPlaceholder(wanted) {
 			return false
 		}
 	}
@@ -124,6 +133,9 @@ func (r route) parameters(path []string) map[string]string {
 	return found
 }
 
+// ofDevice reports whether devices call the operation, with credentials of their own.
+func (r route) ofDevice() bool { return r.permission == store.DeviceConnect }
+
 func isPlaceholder(segment string) bool { return strings.HasPrefix(segment, "{") }
 
 // collections are the parts of the real service API, whether offered here or not.
@@ -136,7 +148,6 @@ var absent = [...]struct {
 	refusal         *store.Error
 }{
 	{http.MethodPost, "jobs/create", errNoImport},
-	{http.MethodGet, "jobs", errNoImport},
 	{http.MethodGet, "jobs/{id}", errNoImport},
 	{http.MethodDelete, "jobs/{id}", errNoImport},
 	{"", "$servicebus/websocket", errNoAMQP},

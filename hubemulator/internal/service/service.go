@@ -31,6 +31,7 @@ const (
 	DeleteDevice = "deleteDevice"
 	ListDevices  = "listDevices"
 	BulkDevices  = "bulkDevices"
+	RenewKeys    = "renewKeys"
 
 	GetModuleTwin     = "getModuleTwin"
 	UpdateModuleTwin  = "updateModuleTwin"
@@ -58,6 +59,13 @@ const (
 	DeleteConfiguration       = "deleteConfiguration"
 	TestConfigurationQueries  = "testConfigurationQueries"
 	ApplyConfigurationContent = "applyConfigurationContent"
+
+	SendEvent       = "sendEvent"
+	ReceiveCommand  = "receiveCommand"
+	CompleteCommand = "completeCommand"
+	AbandonCommand  = "abandonCommand"
+
+	ListImportJobs = "listImportJobs"
 
 	CreateJob = "createJob"
 	GetJob    = "getJob"
@@ -109,6 +117,7 @@ type call struct {
 	component, command string
 	configuration      string // the id of the one in the path
 	job                string // the id of the job in the path
+	lock               string // the token of a locked message in the path
 
 	host    string // that the client calls the hub
 	header  http.Header
@@ -140,7 +149,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	matched, err := findRoute(r.Method, path)
-	if err == nil && !h.Choices.ServiceAtDeviceName && h.Names.ForDevices(r.Host) {
+	if err == nil && !matched.ofDevice() && !h.Choices.ServiceAtDeviceName && h.Names.ForDevices(r.Host) {
 		err = errDevicesOnly
 	}
 	if err != nil {
@@ -154,6 +163,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		id:        store.ID{Device: parameters[devicePlaceholder], Module: parameters[modulePlaceholder]},
 		component: parameters[componentPlaceholder], command: parameters[commandPlaceholder],
 		job:           parameters[jobPlaceholder],
+		lock:          parameters[lockPlaceholder],
 		configuration: parameters[configurationPlaceholder],
 		host:          r.Host,
 		counted:       h.Counters.Begin(matched.operation),
@@ -198,8 +208,11 @@ func (h *handler) admit(r *http.Request, c call, path []string) error {
 }
 
 // authorize checks the credential of whoever is calling: an Entra ID access
-// token, or else a shared access signature.
+// token, or else a shared access signature; of a device its own.
 func (h *handler) authorize(r *http.Request, matched route, path []string) error {
+	if matched.ofDevice() {
+		return h.authorizeDevice(r, matched.parameters(path)[devicePlaceholder])
+	}
 	credential := r.Header.Get("Authorization")
 	token, isBearer := entra.Bearer(credential)
 	if !isBearer {

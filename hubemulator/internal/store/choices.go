@@ -30,12 +30,12 @@ type Choices struct {
 type NullTags int
 
 const (
+	// ClearNullTags deletes all tags, as null deletes a single one.
+	ClearNullTags NullTags = iota
 	// RefuseNullTags answers 400.
-	RefuseNullTags NullTags = iota
+	RefuseNullTags
 	// IgnoreNullTags takes the tags for left out.
 	IgnoreNullTags
-	// ClearNullTags deletes all tags, as null deletes a single one.
-	ClearNullTags
 )
 
 // UnquotedIfMatch is what an If-Match value without quotes means, unless it is

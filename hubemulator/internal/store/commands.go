@@ -27,6 +27,9 @@ type Command struct {
 	// Expiry is when the hub gives up to deliver the message; the zero time
 	// means an hour from now.
 	Expiry time.Time
+	// Again says that the device was given the message before, and did not
+	// complete it.
+	Again bool `json:"-"`
 
 	sequence uint64
 }
@@ -45,6 +48,9 @@ type pendingCommand struct {
 	expires    time.Time
 	deliveries int
 	holder     *Session // that it was last given to
+
+	lock        string // the token of a device that took it over HTTPS
+	lockedUntil time.Time
 }
 
 // SendCommand queues a message for a device. A connected device that has
@@ -110,17 +116,19 @@ func (d *entry) giveCommands(s *Store) {
 	if x == nil || x.command == nil {
 		return
 	}
-	deliver := x.command
+	deliver, now := x.command, s.clock.Now()
 	for _, p := range d.commands.pending {
-		if p.holder == x || p.sequence <= x.commandsAfter || p.deliveries >= maxCommandDeliveries {
+		if p.isHeld(x, now) || p.sequence <= x.commandsAfter || p.deliveries >= maxCommandDeliveries {
 			continue
 		}
 		p.holder = x
+		given := p.Command
+		given.Again = p.deliveries > 0
 		p.deliveries++
-		x.queue = append(x.queue, func() { deliver(p.Command) })
+		x.queue = append(x.queue, func() { deliver(given) })
 		s.notified = append(s.notified, x)
 	}
-	d.dropCommands(s, func(p *pendingCommand) bool { return p.deliveries >= maxCommandDeliveries && p.holder != x })
+	d.dropCommands(s, func(p *pendingCommand) bool { return p.deliveries >= maxCommandDeliveries && !p.isHeld(x, now) })
 }
 
 // SubscribeCommands calls deliver for the messages that are pending and for

@@ -41,6 +41,10 @@ func tooLarge(section string, limit int) *Error {
 		fmt.Sprintf("'%s' size should be less than %d bytes.", section, limit)}
 }
 
+func unavailable(text string) *Error {
+	return &Error{http.StatusServiceUnavailable, 503001, "ServiceUnavailable", text}
+}
+
 func deviceNotFound(deviceID string) *Error {
 	return &Error{http.StatusNotFound, 404001, "DeviceNotFound", deviceID}
 }

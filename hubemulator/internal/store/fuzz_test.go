@@ -21,6 +21,7 @@ func FuzzMerge(f *testing.F) {
 		{`{"properties":{"desired":{"a":{"b":{}},"$version":7}}}`, `{"properties":{"desired":{"a":null,"b":"x"}}}`},
 		{`{"properties":{"desired":{"a":1,"c":{"e":1,"g":2},"i":3}}}`, `{"properties":{"desired":{"b":1,"c":{"d":4,"f":5,"g":null,"h":6},"j":{}}}}`},
 		{`{"tags":{"q\"":"\"","back\\":"\\","control":"\u0001\n","é":"é\u2028","html":["<&>",true,false,-1.5e3,{}]}}`, `{"tags":{"é":{"<":">"}}}`},
+		{`{"tags":{"a":1},"properties":{"desired":{"a":{"b":1}}}}`, `{"properties":{"desired":null}}`},
 		{`{"properties":{"desired":{"a":1}}}`, `{"tags":{},"properties":{"desired":{"a":{"b":1.50}},"reported":{"a":1}}}`},
 	} {
 		f.Add([]byte(seed[0]), []byte(seed[1]))
@@ -45,6 +46,12 @@ func write(t *testing.T, h *hub, call func(store.ID, string, []byte) (*store.Sna
 	if err == nil {
 		document := decodeObject(t, body)
 		properties, _ := document["properties"].(map[string]any)
+		if isNull(document, "tags") {
+			into.tags = nil
+		}
+		if isNull(properties, "desired") {
+			into.desired = nil
+		}
 		want = plainTwin{
 			tags:    plainMerge(into.tags, document["tags"]),
 			desired: plainMerge(into.desired, withoutMetadata(properties["desired"])),
@@ -65,6 +72,11 @@ func write(t *testing.T, h *hub, call func(store.ID, string, []byte) (*store.Sna
 	mirrors(t, desired["$metadata"].(map[string]any), got.desired)
 	expectSameJSON(t, twin)
 	return want
+}
+
+func isNull(document map[string]any, name string) bool {
+	value, present := document[name]
+	return present && value == nil
 }
 
 // expectSameJSON checks that a twin's JSON is that of its document.

@@ -212,21 +212,27 @@ func (s *Store) update(wanted identity, ifMatch string) (*entry, error) {
 	current.status, current.statusReason = wanted.status, wanted.statusReason
 	current.managedBy = wanted.managedBy
 	current.writes++
-	found.each(func(e *entry) {
+	s.endUnfounded(found)
+	s.changed(found)
+	if wanted.id.Module == "" {
+		s.fitSystemModules(found)
+	}
+	return found, nil
+}
+
+// endUnfounded ends the sessions of a device and its modules, or of a module,
+// whose credentials are good no more. It runs in locked.
+func (s *Store) endUnfounded(changed *entry) {
+	changed.each(func(e *entry) {
 		if session := e.session; session != nil && !s.holds(session.credential) {
 			reason := DropKeyChanged
-			if !s.enabled(wanted.id) {
+			if !s.enabled(e.identity.id) {
 				reason = DropDisabled
 			}
 			session.end(reason)
 			e.disconnect(s)
 		}
 	})
-	s.changed(found)
-	if wanted.id.Module == "" {
-		s.fitSystemModules(found)
-	}
-	return found, nil
 }
 
 // each calls visit for a device and all of its modules, or for a module.

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/base64"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -97,7 +98,7 @@ func (wanted identityBody) identity(id ID) (identity, error) {
 	if utf8.RuneCountInString(wanted.StatusReason) > maxStatusReason {
 		return identity{}, invalidArgument("'statusReason' should be maximum %d characters", maxStatusReason)
 	}
-	if err := wanted.Authentication.complete(); err != nil {
+	if err := wanted.Authentication.complete(id.Module != ""); err != nil {
 		return identity{}, err
 	}
 	return identity{
@@ -109,29 +110,47 @@ func (wanted identityBody) identity(id ID) (identity, error) {
 }
 
 // complete infers the type, mints keys where they are missing and drops what
-// does not belong to the type.
-func (a *authentication) complete() error {
-	if a.Type == "" {
+// does not belong to the type. Only the hub's own modules do without any: another
+// module gets keys instead, and a device is refused.
+func (a *authentication) complete(ofModule bool) error {
+	switch {
+	case a.Type == "" && (a.X509Thumbprint.Primary != "" || a.X509Thumbprint.Secondary != ""):
+		a.Type = authSelfSigned
+	case a.Type == "", a.Type == authNone && ofModule:
 		a.Type = authSAS
-		if a.X509Thumbprint.Primary != "" || a.X509Thumbprint.Secondary != "" {
-			a.Type = authSelfSigned
-		}
+	}
+	if a.Type != authSelfSigned {
+		a.X509Thumbprint.Primary, a.X509Thumbprint.Secondary = "", ""
 	}
 	switch a.Type {
 	case authSAS:
-		a.X509Thumbprint.Primary, a.X509Thumbprint.Secondary = "", ""
 		return a.completeKeys()
 	case authSelfSigned:
-		if a.X509Thumbprint.Primary == "" && a.X509Thumbprint.Secondary == "" {
-			return invalidArgument("'authentication.x509Thumbprint' should have a thumbprint")
+		if err := a.checkThumbprints(); err != nil {
+			return err
 		}
-	case authCA, authNone:
-		a.X509Thumbprint.Primary, a.X509Thumbprint.Secondary = "", ""
+	case authCA:
+	case authNone:
+		return invalidArgument("DeviceAuthenticationTypeIsMissing: 'authentication.type' of a device should not be '%s'", authNone)
 	default:
-		return invalidArgument("'authentication.type' should be one of '%s', '%s', '%s' or '%s'",
-			authSAS, authSelfSigned, authCA, authNone)
+		return invalidArgument("'authentication.type' should be one of '%s', '%s' or '%s'", authSAS, authSelfSigned, authCA)
 	}
 	a.SymmetricKey.Primary, a.SymmetricKey.Secondary = "", ""
+	return nil
+}
+
+// thumbprint is what IoT Hub takes for one: SHA-1 or SHA-256 in hex digits, in
+// either case, without anything between them.
+var thumbprint = regexp.MustCompile(`^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$`)
+
+// checkThumbprints refuses what is none. Without any, a device cannot sign in,
+// which is no reason to refuse it.
+func (a *authentication) checkThumbprints() error {
+	for _, given := range []optional{a.X509Thumbprint.Primary, a.X509Thumbprint.Secondary} {
+		if given != "" && !thumbprint.MatchString(string(given)) {
+			return invalidArgument("StringIsNotThumbprint: a thumbprint in 'authentication.x509Thumbprint' should be 40 or 64 hex digits")
+		}
+	}
 	return nil
 }
 
@@ -156,7 +175,7 @@ func (a *authentication) completeKeys() error {
 
 const (
 	maxIDLength   = 128
-	idPunctuation = "-.+%_#*?!(),:=@$'"
+	idPunctuation = "-.+%_#*?!(),:=@$';"
 )
 
 func (id ID) check() error {

@@ -36,8 +36,8 @@ func parseObject(text []byte) (map[string]any, error) {
 type change struct {
 	tags    map[string]any
 	desired map[string]any
-	// clearTags says that all tags are to go.
-	clearTags bool
+	// clearTags and clearDesired say that all of a section is to go.
+	clearTags, clearDesired bool
 	// version is the $version that the desired properties came with, nil for
 	// none.
 	version any
@@ -69,7 +69,9 @@ func changeOf(document map[string]any, nullTags NullTags) (change, error) {
 		if err != nil {
 			return change{}, err
 		}
-		if wanted.desired, err = member(properties, "desired"); err != nil {
+		if desired, present := properties["desired"]; present && desired == nil {
+			wanted.clearDesired = true
+		} else if wanted.desired, err = member(properties, "desired"); err != nil {
 			return change{}, err
 		}
 	}
@@ -81,6 +83,24 @@ func changeOf(document map[string]any, nullTags NullTags) (change, error) {
 		delete(wanted.desired, "$version")
 	}
 	return wanted, nil
+}
+
+// against spells out what null for all desired properties comes to for a twin:
+// null for each of them, which is also what its device is told.
+func (c change) against(current twin) change {
+	if c.clearDesired {
+		properties := current.desired.root.properties()
+		c.desired = make(map[string]any, len(properties))
+		for _, property := range properties {
+			c.desired[property.name.Value()] = nil
+		}
+	}
+	return c
+}
+
+// isEmpty reports whether the change is none.
+func (c change) isEmpty() bool {
+	return c.tags == nil && c.desired == nil && !c.clearTags && !c.clearDesired
 }
 
 // member returns a document's object-valued member, or nil when there is none.

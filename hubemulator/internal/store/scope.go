@@ -41,12 +41,12 @@ func (s *Store) resolveScopes(wanted identity, current *identity) (scopes, error
 	if len(wanted.scopes.parents) > maxParents {
 		return scopes{}, invalidArgument("'parentScopes' should have one scope at most")
 	}
-	resolved, err := leafScopes(wanted, current)
+	resolved := leafScopes(wanted, current)
 	if wanted.iotEdge {
-		resolved, err = edgeScopes(wanted, current)
-	}
-	if err != nil {
-		return scopes{}, err
+		var err error
+		if resolved, err = edgeScopes(wanted, current); err != nil {
+			return scopes{}, err
+		}
 	}
 	for _, parent := range resolved.parents {
 		unchanged := current != nil && len(current.scopes.parents) > 0 && current.scopes.parents[0] == parent
@@ -63,25 +63,26 @@ func edgeScopes(wanted identity, current *identity) (scopes, error) {
 		return resolved, nil
 	}
 	resolved.device = edgeScope(*current)
-	if current.iotEdge && wanted.scopes.device != resolved.device {
+	switch given := wanted.scopes.device; {
+	case current.iotEdge && given != resolved.device:
 		return scopes{}, invalidArgument("'deviceScope' of an edge device should be its own, which it keeps: %s", resolved.device)
+	case !current.iotEdge && given != "" && given == current.scopes.device:
+		// IoT Hub was seen to fail like this where it does not expect the scope.
+		return scopes{}, unavailable("'deviceScope' of a device that becomes an edge device should be empty, and its parent in 'parentScopes'")
 	}
 	return resolved, nil
 }
 
-func leafScopes(wanted identity, current *identity) (scopes, error) {
-	resolved := wanted.scopes
-	if current != nil && current.iotEdge && resolved.device == current.scopes.device {
-		// It was an edge device until now: its own scope goes, its parent stays.
-		resolved.device = strings.Join(resolved.parents, "")
+// leafScopes go by the deviceScope alone. The parentScopes follow it, whatever
+// a client sends as such: the old ones, as tools do that change the deviceScope,
+// or nothing else. An edge device loses its parent when it becomes a leaf, and
+// can get one with the next write.
+func leafScopes(wanted identity, current *identity) scopes {
+	parent := wanted.scopes.device
+	if parent == "" || current != nil && current.iotEdge {
+		return scopes{}
 	}
-	switch {
-	case resolved.device == "" && len(resolved.parents) == 0:
-		return scopes{}, nil
-	case len(resolved.parents) > 0 && resolved.parents[0] != resolved.device:
-		return scopes{}, invalidArgument("'parentScopes' of a leaf device should be its 'deviceScope', or be left out")
-	}
-	return scopes{device: resolved.device, parents: []string{resolved.device}}, nil
+	return scopes{device: parent, parents: []string{parent}}
 }
 
 // isParent reports whether a scope is that of an edge device other than id.

@@ -50,7 +50,7 @@ func (s *Store) CheckTwinPatch(body []byte) error {
 	if err != nil {
 		return err
 	}
-	if wanted.tags == nil && wanted.desired == nil {
+	if wanted.isEmpty() {
 		return invalidArgument("The partial twin should have 'tags' or 'properties.desired'")
 	}
 	return wanted.check()
@@ -64,7 +64,7 @@ func (s *Store) ReplaceTwin(id ID, ifMatch string, body []byte) (*Snapshot, erro
 		return nil, err
 	}
 	if wanted.desired == nil {
-		wanted.desired = map[string]any{}
+		wanted.desired, wanted.clearDesired = map[string]any{}, false
 	}
 	return s.write(id, ifMatch, wanted, replaceTwin)
 }
@@ -111,6 +111,7 @@ func (s *Store) writeFrom(
 }
 
 func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, writing) twin) error {
+	wanted = wanted.against(d.twin)
 	next, err := s.nextTwin(d.twin, wanted, apply)
 	if err != nil {
 		return err
@@ -142,7 +143,7 @@ func (s *Store) setTwin(d *entry, next twin, wanted change) {
 }
 
 func patchTwin(t twin, wanted change, w writing) twin {
-	if wanted.tags == nil && wanted.desired == nil && !wanted.clearTags {
+	if wanted.isEmpty() {
 		return t
 	}
 	t.writes++

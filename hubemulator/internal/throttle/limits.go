@@ -17,7 +17,9 @@ const (
 	DeviceSend    = "DeviceToCloudSend"
 	DirectMethod  = "DirectMethod"
 	CommandSend   = "CloudToDeviceSend"
-	JobDevice     = "JobDeviceOperation"
+	// CommandReceive is a device's request for a message, which no tier limits.
+	CommandReceive = "CloudToDeviceReceive"
+	JobDevice      = "JobDeviceOperation"
 )
 
 // class is a group of operation types that share one throttle.
