@@ -38,6 +38,10 @@ type Choices struct {
 	// "elements" for the sum of its elements, or "json" for the bytes of its
 	// JSON. The documents leave arrays out.
 	ArraySize string
+	// ReplacedMetadata is what $metadata has of the desired properties inside an
+	// object that replaced a string or any other value: it is "complete", or
+	// "missing", as it was seen once, until the object is replaced or deleted.
+	ReplacedMetadata string
 	// SixthSubscription is what becomes of an MQTT subscription beyond the five
 	// that a connection may have: "refused" in SUBACK, or "disconnect".
 	SixthSubscription string
@@ -102,6 +106,7 @@ const (
 	choiceBilled      = "billed"
 	choiceBoth        = "both"
 	choiceByReason    = "by-reason"
+	choiceComplete    = "complete"
 	choiceCleared     = "cleared"
 	choiceCompared    = "compared"
 	choiceDisconnect  = "disconnect"
@@ -116,6 +121,7 @@ const (
 	choiceKnown       = "known"
 	choiceLast        = "last"
 	choiceLeftToRight = "left-to-right"
+	choiceMissing     = "missing"
 	choiceNever       = "never"
 	choicePage        = "page"
 	choicePath        = "path"
@@ -154,6 +160,8 @@ func KnownChoices() []Choice {
 			[]string{choiceForbidden, choiceTooLarge}, func(c *Choices) *string { return &c.OversizeStatus }},
 		{"array-size", "what an array counts towards those limits",
 			[]string{choiceElements, choiceJSON}, func(c *Choices) *string { return &c.ArraySize }},
+		{"replaced-metadata", "the $metadata of what is inside an object that replaced another value",
+			[]string{choiceComplete, choiceMissing}, func(c *Choices) *string { return &c.ReplacedMetadata }},
 		{"sixth-subscription", "an MQTT subscription beyond the five of a connection",
 			[]string{choiceRefused, choiceDisconnect}, func(c *Choices) *string { return &c.SixthSubscription }},
 		{"foreign-subscription", "an MQTT subscription to what is not the device's own",
@@ -238,6 +246,7 @@ func (c *Choices) store() store.Choices {
 		}[c.UnquotedIfMatch],
 		OversizeTooLarge: c.OversizeStatus == choiceTooLarge,
 		ArraysAsText:     c.ArraySize == choiceJSON,
+		BareReplacements: c.ReplacedMetadata == choiceMissing,
 	}
 }
 

@@ -38,6 +38,7 @@ var probes = map[string]probe{
 		"elements": "1100 numbers 403, 3000 empty strings 200",
 		"json":     "1100 numbers 200, 3000 empty strings 403",
 	}},
+	"replaced-metadata": {probeReplacedMetadata, map[string]string{"complete": "a, a.b", "missing": "a"}},
 	"sixth-subscription": {probeSixthSubscription, map[string]string{
 		"refused":    "sixth 128, foreign 128",
 		"disconnect": "sixth disconnected",

@@ -308,3 +308,14 @@ func probeServiceAtDeviceName(t *testing.T, h *hub) string {
 		h.byName(t, deviceName).call(t, http.MethodGet, "/twins/d1", "").status,
 		h.byName(t, classicName).call(t, http.MethodGet, "/twins/d1", "").status)
 }
+
+func probeReplacedMetadata(t *testing.T, h *hub) string {
+	t.Helper()
+	h.ok(t, http.MethodPatch, "/twins/d1", `{"properties":{"desired":{"a":"text"}}}`)
+	h.ok(t, http.MethodPatch, "/twins/d1", `{"properties":{"desired":{"a":{"b":1}}}}`)
+	found := "a"
+	if h.metadata(t, "d1", "a").(object)["b"] != nil {
+		found += ", a.b"
+	}
+	return found
+}

@@ -83,7 +83,7 @@ func TestConfigurationIsApplied(t *testing.T) {
 		twin := h.ok(t, http.MethodGet, "/twins/"+id, "")
 		expectCounters(t, twin, "AAAAAAAAAAM=", "4", "3")
 		g.Expect(at(twin, "properties", "desired", "$metadata", "deep", "a", "b")).To(Equal(
-			object{"$lastUpdated": "2026-11-20T10:20:31.12345Z", "$lastUpdatedVersion": number(3)}))
+			object{"$lastUpdated": "2026-11-20T10:20:31.12345Z", "$lastUpdatedVersion": number(3), lastUpdatedBy: "c1", byDigest: "639307668301234500"}))
 		g.Expect(at(twin, "properties", "desired", "$metadata", "chiller", "stays", "$lastUpdatedVersion")).To(Equal(number(2)))
 		g.Expect(twin["tags"]).To(Equal(object{"building": number(9)}))
 		g.Expect(twin["configurations"]).To(Equal(object{"c1": object{"status": "Applied"}}))

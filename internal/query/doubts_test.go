@@ -32,6 +32,7 @@ func TestDoubts(t *testing.T) {
 		`properties.desired.$metadata.$lastUpdated >= '2026-11-04'`:          nil,
 		`properties.reported.$metadata.a.$lastUpdated >= '2026-11-04'`:       nil,
 		`properties.desired.$metadata.a.$lastUpdatedVersion = 3`:             nil,
+		`properties.desired.$metadata.a.$lastUpdatedBy = 'configuration-1'`:  nil,
 		`configurations.[[c-1]].status = 'Applied'`:                          nil,
 		`x509Thumbprint.primaryThumbprint = null OR statusReason = null`:     nil,
 		`STATUS = 'enabled' AND status != 'disabled'`:                        nil,

@@ -117,7 +117,7 @@ func kindsOfProperty(names []string) kinds {
 		return kindObject
 	case last == "$version", last == "$lastUpdatedVersion":
 		return kindNumber
-	case last == "$lastUpdated":
+	case last == "$lastUpdated", last == "$lastUpdatedBy", last == "$lastUpdatedByDigest":
 		return kindString
 	case slices.Contains(names, "$metadata"):
 		return kindObject

@@ -3,6 +3,7 @@ package configuration
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Desired is what several contents together want of a twin's desired properties.
@@ -10,6 +11,9 @@ type Desired struct {
 	Properties map[string]any
 	// Whole says that other properties are to go; else Properties are a patch.
 	Whole bool
+	// By is which content a leaf comes from, by the leaf's names joined with
+	// dots: its place among those that were composed.
+	By map[string]int
 }
 
 // Compose lays contents over each other: where paths of two meet, the one that
@@ -25,7 +29,44 @@ func Compose(ranked []map[string]any) (desired Desired, effective []bool) {
 			effective[i] = effective[i] || !isCovered(path, ranked[:i])
 		}
 	}
+	desired.By = map[string]int{}
+	attribute(desired.Properties, nil, ranked, desired.By)
 	return desired, effective
+}
+
+// attribute finds for each leaf below names the first content that has it.
+func attribute(properties map[string]any, names []string, ranked []map[string]any, by map[string]int) {
+	for name, value := range properties {
+		at := append(slices.Clone(names), name)
+		if object, isObject := value.(map[string]any); isObject && len(object) > 0 {
+			attribute(object, at, ranked, by)
+			continue
+		}
+		if i := slices.IndexFunc(ranked, func(content map[string]any) bool { return has(content, at) }); i >= 0 {
+			by[strings.Join(at, ".")] = i
+		}
+	}
+}
+
+// has reports whether a content sets the property of these names.
+func has(content map[string]any, names []string) bool {
+	for path, value := range content {
+		above := namesOf(path)
+		if len(above) > len(names) || !slices.Equal(above, names[:len(above)]) {
+			continue
+		}
+		found := true
+		for _, name := range names[len(above):] {
+			object, _ := value.(map[string]any)
+			if value, found = object[name]; !found {
+				break
+			}
+		}
+		if found {
+			return true
+		}
+	}
+	return false
 }
 
 // isCovered reports whether one of the contents sets all that a path leads to.

@@ -113,7 +113,7 @@ func appendArray(text []byte, array []any) []byte {
 // documents show them, at the end.
 func (s section) appendJSON(text []byte) []byte {
 	text = s.root.appendProperties(append(text, '{'))
-	text = s.metadata().appendMetadata(appendMember(text, "$metadata"))
+	text = s.metadata().appendMetadata(appendMember(text, "$metadata"), s.notes)
 	text = strconv.AppendInt(appendMember(text, "$version"), s.version, 10)
 	return append(text, '}')
 }

@@ -24,6 +24,9 @@ type Choices struct {
 	// ArraysAsText lets an array count towards a section's size as its JSON
 	// text does, instead of as the sum of its elements.
 	ArraysAsText bool
+	// BareReplacements leaves out of the metadata of desired properties what is
+	// inside an object that replaced another value.
+	BareReplacements bool
 }
 
 // NullTags is what "tags": null means.

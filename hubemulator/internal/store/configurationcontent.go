@@ -42,13 +42,32 @@ type desiredWrite struct {
 	differs bool
 }
 
+// wants is what contents together want of a twin's desired properties, and
+// which configuration wants a leaf, by its path; none when they are nobody's.
+type wants struct {
+	configuration.Desired
+	authors map[string]author
+}
+
+// wantedBy finds the configurations in what was composed of their contents.
+func wantedBy(desired configuration.Desired, ranked []ranked) wants {
+	authors := make(map[string]author, len(desired.By))
+	for path, i := range desired.By {
+		authors[path] = authorOf(ranked[i].Configuration)
+	}
+	return wants{desired, authors}
+}
+
 // planDesired works out what a configuration makes of a twin.
-func (s *Store) planDesired(current twin, desired configuration.Desired) (desiredWrite, error) {
+func (s *Store) planDesired(current twin, desired wants) (desiredWrite, error) {
 	wanted, apply := change{desired: desired.Properties}, patchTwin
 	if desired.Whole {
 		apply = replaceDesired
 	}
 	next, err := s.nextTwin(current, wanted, apply)
+	if err == nil && len(desired.authors) > 0 {
+		next.desired = next.desired.writtenBy(desired.authors)
+	}
 	return desiredWrite{
 		next: next, wanted: wanted,
 		differs: !next.desired.root.equal(current.desired.root),
@@ -73,7 +92,7 @@ type edgePlan struct {
 // planModules works out what is to be written to the modules of an edge device,
 // which of them to make, and which to drop: the twin of $edgeAgent says which
 // modules there are.
-func (s *Store) planModules(device *entry, contents map[string]configuration.Desired) (edgePlan, error) {
+func (s *Store) planModules(device *entry, contents map[string]wants) (edgePlan, error) {
 	var plan edgePlan
 	agent := device.modules[edgeAgent].twin
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
@@ -189,9 +208,10 @@ func (s *Store) ApplyConfigurationContent(deviceID string, body []byte) error {
 }
 
 func (s *Store) applyContent(device *entry, content configuration.Content) error {
-	modules := map[string]configuration.Desired{}
+	modules := map[string]wants{}
 	for name, one := range content.Modules {
-		modules[name], _ = configuration.Compose([]map[string]any{one})
+		desired, _ := configuration.Compose([]map[string]any{one})
+		modules[name] = wants{Desired: desired}
 	}
 	plan, err := s.planModules(device, modules)
 	if err != nil {
@@ -200,7 +220,7 @@ func (s *Store) applyContent(device *entry, content configuration.Content) error
 	if len(content.Device) > 0 {
 		desired, _ := configuration.Compose([]map[string]any{content.Device})
 		desired.Whole = false
-		write, err := s.planDesired(device.twin, desired)
+		write, err := s.planDesired(device.twin, wants{Desired: desired})
 		if err != nil {
 			return err
 		}

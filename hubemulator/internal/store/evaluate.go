@@ -114,7 +114,7 @@ func (r *evaluation) visit(id ID, seen *Snapshot, kind configuration.Kind) {
 
 // composition is what configurations together want of one twin.
 type composition struct {
-	desired   configuration.Desired
+	desired   wants
 	effective []bool
 }
 
@@ -133,14 +133,14 @@ func (r *evaluation) compose(targeting []ranked) composition {
 	for _, c := range targeting {
 		contents = append(contents, c.Content.OfOne())
 	}
-	var wanted composition
-	wanted.desired, wanted.effective = configuration.Compose(contents)
-	wanted.desired.Whole = false
+	desired, effective := configuration.Compose(contents)
+	desired.Whole = false
+	wanted := composition{wantedBy(desired, targeting), effective}
 	r.composed[key] = wanted
 	return wanted
 }
 
-func (r *evaluation) apply(d *entry, desired configuration.Desired) error {
+func (r *evaluation) apply(d *entry, desired wants) error {
 	write, err := r.planDesired(d.twin, desired)
 	if err == nil && write.differs {
 		r.setTwin(d, write.next, write.wanted)
@@ -165,14 +165,18 @@ func (r *evaluation) visitEdge(id ID, seen *Snapshot) {
 		for _, c := range targeting {
 			contents = append(contents, c.Content)
 		}
-		modules, effective := configuration.ComposeEdge(contents)
+		composed, effective := configuration.ComposeEdge(contents)
+		modules := make(map[string]wants, len(composed))
+		for name, desired := range composed {
+			modules[name] = wantedBy(desired, targeting)
+		}
 		err := r.applyModules(device, modules)
 		r.setStatuses(device.modules[edgeAgent], configuration.Edge, targeting, effective, err == nil)
 		return err
 	}))
 }
 
-func (r *evaluation) applyModules(device *entry, modules map[string]configuration.Desired) error {
+func (r *evaluation) applyModules(device *entry, modules map[string]wants) error {
 	if len(modules) == 0 {
 		return nil
 	}

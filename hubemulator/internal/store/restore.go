@@ -113,7 +113,7 @@ func (saved *savedCommands) queue() commandQueue {
 
 func (saved savedSection) section(common *common) (section, error) {
 	root, err := saved.Meta.tree(saved.Values, writing{newStamp(time.Time{}, 0), common})
-	return section{root: root, version: saved.Version}, err
+	return section{root: root, version: saved.Version}.noted(saved.Authors, saved.Bare), err
 }
 
 var errNotMirrored = errors.New("the metadata is not that of the twin's properties")

@@ -56,6 +56,10 @@ type savedSection struct {
 	Values  map[string]any `json:"values"`
 	Meta    *savedMeta     `json:"meta"`
 	Version int64          `json:"version"`
+	// Authors are the configurations that wrote leaves, and Bare the objects
+	// without metadata of what is inside, both by path.
+	Authors map[string]author `json:"authors,omitempty"`
+	Bare    map[string]bool   `json:"bare,omitempty"`
 }
 
 // savedMeta has short names: there is one for every property.
@@ -191,7 +195,11 @@ func (t taken) saved() SavedIdentity {
 
 func (s section) saved() savedSection {
 	root := child{value: s.root, stamp: s.root.stamp}
-	return savedSection{Values: s.root.values(), Meta: root.saved(), Version: s.version}
+	saved := savedSection{Values: s.root.values(), Meta: root.saved(), Version: s.version}
+	if s.notes != nil {
+		saved.Authors, saved.Bare = s.notes.authors, s.notes.bare
+	}
+	return saved
 }
 
 func (c *child) saved() *savedMeta {

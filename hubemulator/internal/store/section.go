@@ -6,6 +6,7 @@ import "time"
 type section struct {
 	root    *tree
 	version int64
+	notes   *notes // for most there are none
 }
 
 func newSection(now time.Time) section {
@@ -14,7 +15,7 @@ func newSection(now time.Time) section {
 
 // merged returns the section after a merge patch.
 func (s section) merged(patch map[string]any, w writing, version int64) section {
-	return section{root: s.root.merged(patch, w), version: version}
+	return section{root: s.root.merged(patch, w), version: version, notes: s.notes}
 }
 
 // replaced returns the section after a full replacement.
@@ -25,7 +26,7 @@ func (s section) replaced(content map[string]any, w writing, version int64) sect
 // document renders the section as the service API shows it.
 func (s section) document() map[string]any {
 	document := s.deviceView()
-	document["$metadata"] = s.metadata().metadata()
+	document["$metadata"] = s.metadata().metadata(s.notes, "")
 	return document
 }
 

@@ -96,23 +96,33 @@ func (s section) property(path []string) (any, bool) {
 	case path[0] == "$version":
 		return below(s.version, path[1:])
 	case path[0] == "$metadata":
-		return s.metadata().property(path[1:])
+		return s.metadata().property(s.notes, path[1:])
 	}
 	return below(s.root, path)
 }
 
 // property is the part of metadata() at a path.
-func (c *child) property(path []string) (any, bool) {
+func (c *child) property(n *notes, path []string) (any, bool) {
+	at := ""
 	for i, name := range path {
+		by, hasAuthor := n.author(at, c.stamp)
 		switch {
 		case name == "$lastUpdated":
 			return below(formatTime(c.updated()), path[i+1:])
 		case name == "$lastUpdatedVersion" && c.version != 0:
 			return below(c.version, path[i+1:])
+		case name == "$lastUpdatedBy" && hasAuthor:
+			return below(by.Configuration, path[i+1:])
+		case name == "$lastUpdatedByDigest" && hasAuthor:
+			return below(by.Digest, path[i+1:])
+		}
+		if n.isBare(at) {
+			return nil, false
 		}
 		if c = c.inside().child(name); c == nil {
 			return nil, false
 		}
+		at = n.below(at, name)
 	}
-	return c.metadata(), true
+	return c.metadata(n, at), true
 }

@@ -129,6 +129,9 @@ func (s *Store) nextTwin(current twin, wanted change, apply func(twin, change, w
 		return twin{}, err
 	}
 	next := apply(current, wanted, s.writing(s.clock.Now(), current.desired.version+1))
+	if s.choices.BareReplacements {
+		next.desired = next.desired.baredSince(current.desired)
+	}
 	return next, s.choices.checkTwinSizes(next)
 }
 
