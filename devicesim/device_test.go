@@ -186,11 +186,17 @@ func TestBadOptions(t *testing.T) {
 		want string
 	}{
 		"nothing":            {devicesim.Options{}, "connection string: it is empty"},
-		"not pairs":          {devicesim.Options{ConnectionString: key[:9] + ";x"}, "connection string: malformed"},
-		"no key":             {devicesim.Options{ConnectionString: "HostName=h;DeviceId=d"}, "SharedAccessKey is required"},
-		"no device":          {devicesim.Options{ConnectionString: "HostName=h;SharedAccessKeyName=service;SharedAccessKey=" + key}, "DeviceId is required"},
-		"no host":            {devicesim.Options{ConnectionString: "DeviceId=d;SharedAccessKey=" + key}, "HostName is required"},
-		"URL as host":        {devicesim.Options{ConnectionString: "HostName=https://h/;DeviceId=d;SharedAccessKey=" + key}, "HostName must be a host name"},
+		"not pairs":          {devicesim.Options{ConnectionString: key[:9] + ";x"}, "connection string: part 1 is not of the form Name=Value"},
+		"no key":             {devicesim.Options{ConnectionString: "HostName=h;DeviceId=d"}, "it lacks SharedAccessKey; want HostName=…"},
+		"no device":          {devicesim.Options{ConnectionString: "HostName=h;SharedAccessKeyName=service;SharedAccessKey=" + key}, "it is a shared access policy's and lacks DeviceId"},
+		"no host":            {devicesim.Options{ConnectionString: "DeviceId=d;SharedAccessKey=" + key}, "it lacks HostName;"},
+		"URL as host":        {devicesim.Options{ConnectionString: "HostName=https://h/;DeviceId=d;SharedAccessKey=" + key}, "HostName is not a plain host name"},
+		"a module's":         {devicesim.Options{ConnectionString: "HostName=h;DeviceId=d;ModuleId=m;SharedAccessKey=" + key}, "it is a module's (ModuleId), and devicesim plays devices only"},
+		"a certificate's":    {devicesim.Options{ConnectionString: "HostName=h;DeviceId=d;x509=true"}, "a device that signs in with a certificate"},
+		"a token":            {devicesim.Options{ConnectionString: "HostName=h;DeviceId=d;SharedAccessSignature=" + key}, "a shared access signature, which expires"},
+		"quotes":             {devicesim.Options{ConnectionString: `"` + good + `"`}, "connection string: it stands in quotation marks"},
+		"an env line":        {devicesim.Options{ConnectionString: "DEVICE=" + good}, `connection string: it begins with a name and "="`},
+		"address, no []":     {devicesim.Options{ConnectionString: "HostName=::1;DeviceId=d;SharedAccessKey=" + key}, "HostName is an IPv6 address without brackets"},
 		"key not base64":     {devicesim.Options{ConnectionString: "HostName=h;DeviceId=d;SharedAccessKey=%%" + key}, "SharedAccessKey is not base64"},
 		"no port to dial":    {devicesim.Options{ConnectionString: good, MQTTAddress: "localhost"}, `MQTT address "localhost": want host:port`},
 		"CA is no PEM":       {devicesim.Options{ConnectionString: good, CA: []byte("x")}, "CA: no PEM certificate"},
@@ -206,7 +212,24 @@ func TestBadOptions(t *testing.T) {
 		})
 	}
 	g := NewWithT(t)
-	device, err := devicesim.New(devicesim.Options{ConnectionString: "\n" + good + "\n"})
-	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(device.DeviceID()).To(Equal("d1"))
+	for _, text := range []string{"\n" + good + "\n", "hostname = localhost ; deviceid = d1 ; sharedaccesskey = " + key + " ;"} {
+		device, err := devicesim.New(devicesim.Options{ConnectionString: text})
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(device.DeviceID()).To(Equal("d1"))
+	}
+}
+
+// TestHubWithAnAddressForAName: certificate, user name and signature go by the address.
+func TestHubWithAnAddressForAName(t *testing.T) {
+	t.Parallel()
+	for _, hostname := range []string{"::1", "[0:0:0:0:0:0:0:1]"} {
+		t.Run(hostname, func(t *testing.T) {
+			t.Parallel()
+			h := newHubWith(t, hubemulator.Options{Hostname: hostname})
+			h.Expect(h.HostName()).To(HavePrefix("[::1]:"))
+			device := run(t, h.options())
+			h.Eventually(h.reported, patience).Should(HaveKey("connectivity"))
+			h.Expect(device.output.all()).To(ContainElement("devicesim: connected to " + h.HostName() + " as d1"))
+		})
+	}
 }

@@ -56,8 +56,14 @@ type hub struct {
 
 func newHub(t *testing.T) *hub {
 	t.Helper()
+	return newHubWith(t, hubemulator.Options{})
+}
+
+func newHubWith(t *testing.T, opts hubemulator.Options) *hub {
+	t.Helper()
 	g := NewWithT(t)
-	server, err := hubemulator.Start(context.Background(), hubemulator.Options{Devices: []string{"d1"}})
+	opts.Devices = []string{"d1"}
+	server, err := hubemulator.Start(context.Background(), opts)
 	g.Expect(err).NotTo(HaveOccurred())
 	roots := x509.NewCertPool()
 	g.Expect(roots.AppendCertsFromPEM(server.CACertificatePEM())).To(BeTrue())

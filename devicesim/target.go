@@ -9,7 +9,10 @@ import (
 	"net"
 	"strings"
 
+	"github.com/amenzhinsky/iothub/common"
 	"github.com/amenzhinsky/iothub/iotdevice"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/connectionstring"
 )
 
 // mqttPort is where IoT Hub serves MQTT over TLS.
@@ -28,10 +31,7 @@ func newTarget(opts Options) (target, error) {
 	if err != nil {
 		return target{}, fmt.Errorf("connection string: %w", err)
 	}
-	host := creds.HostName
-	if h, _, err := net.SplitHostPort(creds.HostName); err == nil {
-		host = h
-	}
+	host := connectionstring.Name(creds.HostName)
 	t := target{creds: creds, serverName: host, address: net.JoinHostPort(host, mqttPort)}
 	if opts.MQTTAddress != "" {
 		if _, port, err := net.SplitHostPort(opts.MQTTAddress); err != nil || port == "" {
@@ -48,26 +48,53 @@ func newTarget(opts Options) (target, error) {
 	return t, nil
 }
 
+// wanted is the form of a device's connection string.
+const wanted = "want HostName=…;DeviceId=…;SharedAccessKey=…"
+
 // parseCredentials keeps the text out of its errors: it holds the key.
 func parseCredentials(text string) (*iotdevice.SharedAccessKeyCredentials, error) {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return nil, errors.New("it is empty; want HostName=…;DeviceId=…;SharedAccessKey=…")
+	if strings.TrimSpace(text) == "" {
+		return nil, errors.New("it is empty; " + wanted)
 	}
-	creds, err := iotdevice.ParseConnectionString(text)
+	parts, err := connectionstring.Split(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w; want HostName=…;DeviceId=…;SharedAccessKey=…", err)
+		return nil, err
 	}
-	if creds.HostName == "" {
-		return nil, errors.New("HostName is required; want HostName=…;DeviceId=…;SharedAccessKey=…")
+	if other := notADevice(parts); other != "" {
+		return nil, errors.New(other)
 	}
-	if strings.ContainsAny(creds.HostName, "/ ") {
-		return nil, errors.New("HostName must be a host name, with :port when it is not 443")
+	host, err := connectionstring.ParseHostName(parts.Get(connectionstring.HostName))
+	if err != nil {
+		return nil, errors.New(connectionstring.HostName + " " + err.Error())
 	}
-	if key, err := base64.StdEncoding.DecodeString(creds.SharedAccessKey.SharedAccessKey); err != nil || len(key) == 0 {
+	key := parts.Get(connectionstring.SharedAccessKey)
+	if raw, err := base64.StdEncoding.DecodeString(key); err != nil || len(raw) == 0 {
 		return nil, errors.New("SharedAccessKey is not base64; copy it again from the hub's device registry")
 	}
-	return creds, nil
+	return &iotdevice.SharedAccessKeyCredentials{
+		DeviceID:        parts.Get(connectionstring.DeviceID),
+		SharedAccessKey: common.SharedAccessKey{HostName: host, SharedAccessKey: key},
+	}, nil
+}
+
+// notADevice says whose connection string it is, or what it lacks, when no device
+// can sign in by key with it.
+func notADevice(parts connectionstring.Parts) string {
+	const useTheDevices = "; use the device's own, as az iot hub device-identity connection-string show prints it"
+	switch {
+	case parts.Has(connectionstring.ModuleID):
+		return "it is a module's (ModuleId), and devicesim plays devices only" + useTheDevices
+	case !parts.Has(connectionstring.DeviceID) && parts.Has(connectionstring.SharedAccessKeyName):
+		return "it is a shared access policy's and lacks DeviceId" + useTheDevices
+	case strings.EqualFold(parts.Get(connectionstring.X509), "true"):
+		return "it is of a device that signs in with a certificate (x509), and devicesim has keys only; use a device that has keys"
+	case parts.Has(connectionstring.SharedAccessSignature):
+		return "it holds a shared access signature, which expires, in place of a key" + useTheDevices
+	}
+	if missing := parts.Missing(connectionstring.HostName, connectionstring.DeviceID, connectionstring.SharedAccessKey); len(missing) > 0 {
+		return "it lacks " + strings.Join(missing, " and ") + "; " + wanted
+	}
+	return ""
 }
 
 // tlsConfig adapts the library's configuration: its own pinned roots have

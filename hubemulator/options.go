@@ -2,6 +2,8 @@ package hubemulator
 
 import (
 	"log/slog"
+	"net/netip"
+	"strings"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -16,9 +18,10 @@ type Options struct {
 	// the devices' MQTT and the plain-HTTP admin API listen, as host:port.
 	// Port 0 picks a free one. Default "127.0.0.1:0".
 	HTTPSAddress, MQTTAddress, AdminAddress string
-	// Hostname goes into connection strings and the certificate. Default "localhost".
-	// With the name of an IoT Hub, such as "contoso.azure-devices.net", the hub
-	// answers to that hub's three names; see Server.HostNames and DialContext.
+	// Hostname goes into connection strings and the certificate. It may be an IPv6
+	// address, with brackets or without. Default "localhost". With the name of an
+	// IoT Hub, such as "contoso.azure-devices.net", the hub answers to that hub's
+	// three names; see Server.HostNames and DialContext.
 	Hostname string
 	// DataDir, when set, receives ca.crt and connections.json, and keeps the
 	// hub: started again with the same directory, it has the same policies,
@@ -100,6 +103,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
+	}
+	if address, err := netip.ParseAddr(strings.Trim(o.Hostname, "[]")); err == nil {
+		o.Hostname = address.String() // clients spell it so, in the brackets that it is given back in
 	}
 	if o.ConfigurationInterval == 0 {
 		o.ConfigurationInterval = 5 * time.Minute

@@ -1,12 +1,13 @@
 // Package credential tells texts that may be a credential from others, so that
 // what people and devices put into a twin reaches no message by accident.
 //
-// It goes by appearance: it hides a thumbprint as well as a key, and cannot know
-// a password that looks like a word.
+// It goes by appearance and by name: it hides a thumbprint as well as a key, and
+// cannot know a password that looks like a word under a key that says nothing.
 package credential
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -20,6 +21,9 @@ var marks = [...]string{
 	"sharedaccess", "sig=", "accountkey=", "password=", "passwd=", "pwd=", "secret=", "token=", "bearer ", "basic ", "-----begin ",
 }
 
+// assignment is a value behind its name: psk=…, "pin": "…".
+var assignment = regexp.MustCompile(`([\pL\pN_-]+)(?:\s*=|"\s*:)\s*[^\s;,}]`)
+
 // userInfo is a name and a password in a URL.
 var userInfo = regexp.MustCompile(`://[^/\s:@]*:[^/\s@]+@`)
 
@@ -28,6 +32,11 @@ func Marked(text string) bool {
 	lower := strings.ToLower(text)
 	for _, mark := range marks {
 		if strings.Contains(lower, mark) {
+			return true
+		}
+	}
+	for _, found := range assignment.FindAllStringSubmatch(text, -1) {
+		if Named(found[1]) {
 			return true
 		}
 	}
@@ -44,8 +53,12 @@ func LooksLike(text string) bool {
 	return Marked(text) || holdsKey(text)
 }
 
+// digest is a checksum that says so, as container images have it.
+var digest = regexp.MustCompile(`(?i)\bsha(?:1|256|384|512):[0-9a-f]+\b`)
+
 // holdsKey is true of a text with a word that is as long and as mixed as a key.
 func holdsKey(text string) bool {
+	text = digest.ReplaceAllLiteralString(text, "")
 	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !inKey(r) }) {
 		if len(word) >= minKey && strings.ContainsFunc(word, unicode.IsDigit) && strings.ContainsFunc(word, unicode.IsLetter) {
 			return true
@@ -60,33 +73,88 @@ func inKey(r rune) bool {
 	return r <= unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '+' || r == '/' || r == '=')
 }
 
-// secretNames are what keys of documents are called that hold credentials, in
-// lower case and without separators.
-var secretNames = [...]string{
-	"password", "passwd", "passphrase", "secret", "token", "credential", "apikey", "accesskey", "accountkey", "privatekey",
-	"primarykey", "secondarykey", "sharedkey", "symmetrickey", "connectionstring", "sastoken",
-}
-
-// Named is true of a key whose value is a credential by its name.
-func Named(key string) bool {
-	plain := strings.Map(func(r rune) rune {
-		if r == '_' || r == '-' || r == ' ' {
-			return -1
-		}
-		return unicode.ToLower(r)
-	}, key)
-	for _, name := range secretNames {
-		if strings.Contains(plain, name) {
-			return true
-		}
-	}
-	return false
-}
-
 // Masked is the text, or Hidden in its place.
 func Masked(text string) string {
 	if LooksLike(text) {
 		return Hidden
 	}
 	return text
+}
+
+// HeldAt tells whether a value of JSON at a path may be or hold a credential.
+func HeldAt(keys []string, value any) bool {
+	return slices.ContainsFunc(keys, Named) && secret(value) || Held(value)
+}
+
+// Held tells whether a value of JSON, or anything in it, may be a credential.
+func Held(value any) bool {
+	switch value := value.(type) {
+	case string:
+		return LooksLike(value)
+	case []any:
+		return slices.ContainsFunc(value, Held)
+	case map[string]any:
+		for key, member := range value {
+			if Named(key) && secret(member) || Held(member) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// secret is false of values that are no credential, whatever their name: nothing
+// is learnt from {"pass": true}.
+func secret(value any) bool {
+	switch value := value.(type) {
+	case nil, bool:
+		return false
+	case []any:
+		return slices.ContainsFunc(value, secret)
+	case map[string]any:
+		for _, member := range value {
+			if secret(member) {
+				return true
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// Redacted returns a value of JSON with Hidden in place of each text that may be a
+// credential, and of each scalar under a key that names one, true and false aside.
+// The value itself is not changed, and hidden tells how many were.
+func Redacted(value any) (redacted any, hidden int) {
+	return redact(value, false)
+}
+
+func redact(value any, named bool) (any, int) {
+	switch value := value.(type) {
+	case map[string]any:
+		out, hidden := make(map[string]any, len(value)), 0
+		for key, member := range value {
+			below, n := redact(member, named || Named(key))
+			out[key] = below
+			hidden += n
+		}
+		return out, hidden
+	case []any:
+		out, hidden := make([]any, len(value)), 0
+		for i, member := range value {
+			below, n := redact(member, named)
+			out[i] = below
+			hidden += n
+		}
+		return out, hidden
+	case string:
+		if named || LooksLike(value) {
+			return Hidden, 1
+		}
+	default:
+		if named && secret(value) {
+			return Hidden, 1
+		}
+	}
+	return value, 0
 }

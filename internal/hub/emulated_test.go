@@ -56,6 +56,19 @@ func TestTwinIsReadAndChangedUnderItsETag(t *testing.T) {
 	g.Expect(OutcomeUnknown(err)).To(BeFalse())
 }
 
+// TestHubWithAnAddressForAName: URL, certificate and signature go by the address.
+func TestHubWithAnAddressForAName(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	server, cfg := emulate(t, hubemulator.Options{Hostname: "[::1]", HTTPSAddress: "[::1]:0", Devices: []string{"d1"}})
+	cfg.AllowedHostSuffixes = []string{"::1"}
+	s := mustOpen(t, cfg)
+	g.Expect(s.Host()).To(And(HavePrefix("[::1]:"), Equal(server.HostName())))
+	g.Expect(s.Probe(t.Context())).To(Succeed())
+	_, err := s.GetTwin(t.Context(), ID{Device: "d1"})
+	g.Expect(err).NotTo(HaveOccurred())
+}
+
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)

@@ -1,12 +1,8 @@
 package twin
 
 import (
-	"encoding/json"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/devicetwin-io/devicetwin-operator/internal/credential"
 )
 
 // Difference is one declared leaf that the hub does not hold.
@@ -21,45 +17,10 @@ type Difference struct {
 	Drift bool
 }
 
-// maxShownValue bounds what a message shows of one value.
-const maxShownValue = 48
-
-// String shows both values, shortened.
+// String shows both values, shortened; of long ones that begin alike, what stands
+// where they differ.
 func (d Difference) String() string {
-	return d.Path.String() + " (declared " + show(d.Path, d.Declared) + ", held " + show(d.Path, d.Held) + ")"
-}
-
-// show is what a message shows of a value at a path: nothing of what may be a
-// credential, whole or in part.
-func show(at Path, value any) string {
-	if value == nil {
-		return "nothing"
-	}
-	if slices.ContainsFunc(at.keys, credential.Named) || hides(value) {
-		return credential.Hidden
-	}
-	text, err := json.Marshal(value)
-	if err != nil {
-		return "a value that is no JSON"
-	}
-	return shorten(string(text), maxShownValue)
-}
-
-// hides tells whether something in a value may be a credential.
-func hides(value any) bool {
-	switch value := value.(type) {
-	case string:
-		return credential.LooksLike(value)
-	case []any:
-		return slices.ContainsFunc(value, hides)
-	case map[string]any:
-		for key, member := range value {
-			if credential.Named(key) || hides(member) {
-				return true
-			}
-		}
-	}
-	return false
+	return shownPair(d.Path, d.Declared, d.Held)
 }
 
 // Differences are several of them.

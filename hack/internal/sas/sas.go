@@ -32,7 +32,7 @@ func Parse(connectionString string) (Credentials, error) {
 	for part := range strings.SplitSeq(connectionString, ";") {
 		// Keys are base64 and may end in '=': cut at the first only.
 		if name, value, found := strings.Cut(part, "="); found {
-			values[name] = value
+			values[strings.TrimSpace(name)] = strings.TrimSpace(value)
 		}
 	}
 	for _, name := range []string{"HostName", "SharedAccessKey"} {

@@ -19,6 +19,10 @@ func TestToken(t *testing.T) {
 			"HostName=localhost:8443;SharedAccessKeyName=service;SharedAccessKey=" + key,
 			"SharedAccessSignature sr=localhost%3A8443&sig=BshqQeR6pEGRAqv9L%2FjkXun5XUZ5MT5gHF9etxPqA84%3D&se=1700000000&skn=service",
 		},
+		"policy, with blanks": {
+			" HostName = localhost:8443 ;SharedAccessKeyName=service; SharedAccessKey = " + key + " \n",
+			"SharedAccessSignature sr=localhost%3A8443&sig=BshqQeR6pEGRAqv9L%2FjkXun5XUZ5MT5gHF9etxPqA84%3D&se=1700000000&skn=service",
+		},
 		"device": {
 			"HostName=localhost:8443;DeviceId=d1;SharedAccessKey=" + key,
 			"SharedAccessSignature sr=localhost%3A8443%2Fdevices%2Fd1&sig=KAP8MESGyreJfHV8Mak%2B5kpNjmwwQ%2B%2F%2BL0VxF0ryxC0%3D&se=1700000000",

@@ -32,7 +32,7 @@ func (h *Hub) SetTag(ctx context.Context, deviceID, tag string, value any) error
 	settings := map[string]string{}
 	for setting := range strings.SplitSeq(h.ConnectionString, ";") {
 		name, value, _ := strings.Cut(setting, "=")
-		settings[name] = value
+		settings[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}
 	patch, err := json.Marshal(map[string]any{"tags": map[string]any{tag: value}})
 	if err != nil {

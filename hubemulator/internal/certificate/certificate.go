@@ -82,9 +82,10 @@ func covers(c tls.Certificate, names []string) bool {
 }
 
 // Names lists every name that a server goes by: its own, localhost, and the
-// loopback addresses, those that it listens on included.
+// loopback addresses, those that it listens on included. An IPv6 address may stand in
+// brackets.
 func Names(hostname string, listeners ...net.Listener) []string {
-	names := []string{strings.ToLower(hostname), "localhost", "127.0.0.1", "::1"}
+	names := []string{strings.ToLower(strings.Trim(hostname, "[]")), "localhost", "127.0.0.1", "::1"}
 	for _, listener := range listeners {
 		if address, isTCP := listener.Addr().(*net.TCPAddr); isTCP && !address.IP.IsUnspecified() {
 			names = append(names, address.IP.String())

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -45,11 +46,16 @@ func Shutdown(server *http.Server) error {
 }
 
 // HostPort is the host of a server's https URLs: it carries the port of the
-// address unless that is 443.
+// address unless that is 443. An IPv6 address stands in brackets there, whether
+// hostname has them or not.
 func HostPort(hostname, address string) string {
+	hostname = strings.Trim(hostname, "[]")
 	_, port, err := net.SplitHostPort(address)
-	if err != nil || port == "443" {
-		return hostname
+	switch {
+	case err == nil && port != "443":
+		return net.JoinHostPort(hostname, port)
+	case strings.Contains(hostname, ":"):
+		return "[" + hostname + "]"
 	}
-	return net.JoinHostPort(hostname, port)
+	return hostname
 }
