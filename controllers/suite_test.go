@@ -402,16 +402,29 @@ func (w *world) somebodyElse(device string, tags map[string]any) {
 
 func (w *world) somebodyElsePatches(device string, patch hub.Patch) {
 	w.Helper()
+	w.patchAsAnother(hub.ID{Device: device}, patch)
+}
+
+// patchAsAnother writes to a twin of a device or module as another back end does.
+func (w *world) patchAsAnother(id hub.ID, patch hub.Patch) {
+	w.Helper()
+	session := w.otherSession()
+	w.Eventually(func() error {
+		twin, err := session.GetTwin(w.ctx, id)
+		w.Expect(err).NotTo(HaveOccurred())
+		_, err = session.PatchTwin(w.ctx, id, twin.ETag, patch)
+		return err
+	}, patience).Should(Succeed())
+}
+
+// otherSession is another back end's.
+func (w *world) otherSession() hub.Session {
+	w.Helper()
 	session, err := hub.Open(hub.Config{
 		ConnectionString: w.credential("iothubowner"), CABundle: w.hub.CACertificatePEM(), AllowedHostSuffixes: []string{"localhost"},
 	})
 	w.Expect(err).NotTo(HaveOccurred())
-	w.Eventually(func() error {
-		twin, err := session.GetTwin(w.ctx, hub.ID{Device: device})
-		w.Expect(err).NotTo(HaveOccurred())
-		_, err = session.PatchTwin(w.ctx, hub.ID{Device: device}, twin.ETag, patch)
-		return err
-	}, patience).Should(Succeed())
+	return session
 }
 
 // calls counts what the hub was asked, by operation.
