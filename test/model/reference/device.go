@@ -40,6 +40,9 @@ type Device struct {
 	foreign int
 	// confirmed is the holder at the last rest.
 	confirmed string
+	// renewed tells that a manager has started since: it may not have seen who holds the
+	// twin yet.
+	renewed bool
 }
 
 // NewDevice is a registered device with an empty twin, and no manager yet.
@@ -96,6 +99,9 @@ func (d *Device) RestoreRecord(id string) {
 func (d *Device) WipeStatus(id string) {
 	if d.confirmed == id {
 		d.confirmed = ""
+	}
+	if d.renewed {
+		d.states = d.states.each(func(s *state) []*state { return append(s.released(id), s) })
 	}
 	d.LoseRecord(id)
 }
@@ -208,6 +214,7 @@ func (d *Device) Start() {
 // forget drops what no new manager can know: versions before the newest, objects
 // that are gone, and claims that no status tells of.
 func (d *Device) forget() {
+	d.renewed = true
 	for _, o := range d.objects {
 		o.forget()
 	}

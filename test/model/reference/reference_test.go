@@ -125,20 +125,39 @@ func TestAnObjectIsKeptWhileThereIsSomethingToCleanUp(t *testing.T) {
 	g.Expect(d.Rest(pruned)).To(Succeed())
 }
 
-// TestAWipedStatusMayPassTheTwinOn: nothing says any more who keeps it.
+// TestAWipedStatusMayPassTheTwinOn: to a manager that has not looked at it yet, nothing says
+// any more who keeps it.
 func TestAWipedStatusMayPassTheTwinOn(t *testing.T) {
 	t.Parallel()
-	d, g := started(t, Spec{Leaves: Leaves{tagA: "1"}})
-	d.Create("p", Spec{Leaves: Leaves{tagA: "2"}})
-	second := seen(Leaves{tagA: "2"}, false)
-	second.Holder, second.Reasons = "p", map[string]string{"o": DeviceClaimed, "p": Succeeded}
-	d.Stop()
-	d.Start()
-	g.Expect(d.Rest(second)).NotTo(Succeed())
-	d.Stop()
-	d.WipeStatus("o")
-	d.Start()
-	g.Expect(d.Rest(second)).To(Succeed())
+	wipe := func(d *Device) { d.WipeStatus("o") }
+	for name, tt := range map[string]struct {
+		events []func(*Device)
+		passes bool
+	}{
+		"not wiped":               {[]func(*Device){(*Device).Stop, (*Device).Start}, false},
+		"before a manager starts": {[]func(*Device){(*Device).Stop, wipe, (*Device).Start}, true},
+		"while one starts":        {[]func(*Device){(*Device).Stop, (*Device).Start, wipe}, true},
+		"while one runs":          {[]func(*Device){wipe}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, g := started(t, Spec{Leaves: Leaves{tagA: "1"}})
+			d.Create("p", Spec{Leaves: Leaves{tagA: "2"}})
+			first, second := seen(Leaves{tagA: "1"}, false), seen(Leaves{tagA: "2"}, false)
+			first.Reasons["p"] = DeviceClaimed
+			second.Holder, second.Reasons = "p", map[string]string{"o": DeviceClaimed, "p": Succeeded}
+			g.Expect(d.Rest(first)).To(Succeed())
+			for _, happen := range tt.events {
+				happen(d)
+			}
+			if !tt.passes {
+				g.Expect(d.Rest(second)).NotTo(Succeed())
+				g.Expect(d.Rest(first)).To(Succeed())
+				return
+			}
+			g.Expect(d.Rest(second)).To(Succeed())
+		})
+	}
 }
 
 func TestAQueuedWriteLeavesNoOrphan(t *testing.T) {

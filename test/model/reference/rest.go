@@ -163,7 +163,7 @@ func (d *Device) settle(fitting states, seen Seen) {
 		}
 	}
 	d.readOnly = d.readOnly[len(d.readOnly)-1:]
-	d.foreign, d.confirmed = 0, seen.Holder
+	d.foreign, d.confirmed, d.renewed = 0, seen.Holder, false
 	d.states = fitting.each(func(s *state) []*state {
 		out := s.clone()
 		out.gone = map[string]bool{}
