@@ -98,7 +98,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		"no connection string":        {nil, "--connection-string-file is required"},
 		"connection string missing":   {[]string{"--connection-string-file", missing}, "--connection-string-file: open"},
-		"connection string malformed": {[]string{"--connection-string-file", bad}, "connection string: malformed"},
+		"connection string malformed": {[]string{"--connection-string-file", bad}, "connection string: part 3 is not of the form Name=Value"},
 		"CA missing":                  {[]string{"--connection-string-file", good, "--ca-file", missing}, "--ca-file: open"},
 		"CA empty":                    {[]string{"--connection-string-file", good, "--ca-file", empty}, "is empty"},
 		"CA without certificate":      {[]string{"--connection-string-file", good, "--ca-file", good}, "CA: no PEM certificate"},
