@@ -91,6 +91,8 @@ func badObjects() []bad {
 		badTwin("keys", `{"a.b":1}`, `{"$a":1}`,
 			`spec.tags["a.b"]: Invalid value: a key with the character '.'`+keys,
 			`spec.desired["$a"]: Invalid value: a key with the character '$'`+keys),
+		badTwin("export", "", `{"a":1,"$metadata":{"$lastUpdated":"2026-11-04T12:30:00Z","a":{"$lastUpdated":"2026-11-04T12:30:00Z"}},"$version":2}`,
+			"spec.desired: Invalid value: a part of a twin as the hub gives it out; leave out $metadata and $version, which the hub writes itself"),
 		badTwin("long key", `{"`+strings.Repeat("k", 1025)+`":1}`, "",
 			`spec.tags["`+strings.Repeat("k", 64)+`…"]: Invalid value: a key of 1025 bytes; at most 1024 are allowed`),
 		badTwin("string", `{"a":"`+strings.Repeat("v", 4097)+`"}`, "",
@@ -109,6 +111,9 @@ func badObjects() []bad {
 		badPart("mirror path",
 			func(spec *v1alpha1.DeviceTwinSpec) { spec.Mirror.Paths = []string{"firmware", "a b"} },
 			`spec.mirror.paths[1]: Invalid value: a key with the character ' '`+keys),
+		badPart("mirror path's beginning",
+			func(spec *v1alpha1.DeviceTwinSpec) { spec.Mirror.Paths = []string{"properties.reported.connectivity"} },
+			"spec.mirror.paths[0]: Invalid value: begins with what leads to the reported properties, and paths begin below them: write connectivity"),
 		badPart("Secret's name",
 			func(spec *v1alpha1.DeviceTwinSpec) {
 				spec.Registration, spec.ConnectionSecretName = v1alpha1.RegistrationCreate, "a..b"
@@ -120,6 +125,11 @@ func badObjects() []bad {
 			"spec.where: Invalid value: column 21: expected a property, a constant or a function, found the end of the text"),
 		badQuery("clause", "tags.plant = 'a'\nORDER BY deviceId",
 			"spec.where: Invalid value: line 2, column 1: ORDER is not part of IoT Hub's query language"),
+		badQuery("whole query", "SELECT * FROM devices WHERE tags.building = '43'",
+			"spec.where: Invalid value: column 1: a whole query stands here: leave out SELECT … WHERE, and write only what stands behind it, from column 29 on"),
+		badQuery("length", strings.TrimSuffix(strings.Repeat("a='x'or ", 999), "or "),
+			"spec.where: Invalid value: a condition that takes a query of 11030 characters, with blanks and parentheses around its operators as it is sent; "+
+				"IoT Hub takes at most 8192: use fewer comparisons, such as IN with a list in place of OR"),
 		badQuery("spelling", "STARTS_WITH(tags.a, 'b')",
 			`spec.where: Invalid value: column 1: unknown function "STARTS_WITH"; in queries it is spelled STARTSWITH`),
 		badConnection("host name", v1alpha1.ReasonInvalidHostName,
@@ -252,6 +262,10 @@ func TestDoubtsAreWarnings(t *testing.T) {
 	w.Expect(w.warnings.taken()).To(BeEmpty())
 	change(func() { obj.Spec.From = "devices.modules" })
 	w.Expect(w.warnings.taken()).To(Equal([]string{"spec.where: capabilities is in no twin of a module; twins of devices have it"}))
+	change(func() { obj.Spec.Where = "tags.cost-center = 42" })
+	w.Expect(w.warnings.taken()).To(Equal([]string{
+		"spec.where: tags.cost-center is read as a subtraction; the name with a hyphen is written tags.[[cost-center]]",
+	}))
 	change(func() { obj.Spec.Where = "tags.location.plant = 'Redmond43'" })
 	w.Expect(w.warnings.taken()).To(BeEmpty())
 }
@@ -265,11 +279,9 @@ func TestDoubtsAboutPaths(t *testing.T) {
 	w.warnings.taken()
 	twin := w.twin(w.on, "doubtful", `{"a":1}`, "")
 	twin.Spec.Policies = []v1alpha1.PathPolicy{{Path: "tags.b", Policy: v1alpha1.PolicyYield}}
-	twin.Spec.Mirror.Paths = []string{"reported.firmware"}
 	w.create(twin)
 	w.Expect(w.warnings.taken()).To(Equal([]string{
 		"spec.policies[0].path: nothing is declared at or below it",
-		"spec.mirror.paths[0]: begins with reported; paths begin below it",
 	}))
 	conn := w.connection(w.on, "doubtful")
 	conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: "Plant A", DeviceIDPrefix: "a"}}

@@ -174,12 +174,8 @@ func (s *session) Count(ctx context.Context, from Source, where string) (int64, 
 	if _, err := s.selection(ex, from, ""); err != nil {
 		return 0, err
 	}
-	text := "SELECT COUNT() AS total FROM " + string(from)
-	if where != "" {
-		text += " WHERE (" + where + ")"
-	}
 	var total int64
-	err := s.pages(ctx, ex, text, new(pageRows), func(page []json.RawMessage) error {
+	err := s.pages(ctx, ex, countQuery(from, where), new(pageRows), func(page []json.RawMessage) error {
 		for _, row := range page {
 			var counted struct{ Total int64 }
 			if err := json.Unmarshal(row, &counted); err != nil || counted.Total < 0 {
@@ -190,6 +186,14 @@ func (s *session) Count(ctx context.Context, from Source, where string) (int64, 
 		return nil
 	})
 	return total, err
+}
+
+func countQuery(from Source, where string) string {
+	text := "SELECT COUNT() AS total FROM " + string(from)
+	if where != "" {
+		text += " WHERE (" + where + ")"
+	}
+	return text
 }
 
 // lookedAt are the columns of a Look beside the ids.

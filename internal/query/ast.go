@@ -25,10 +25,12 @@ type (
 		operands []expression
 	}
 	not struct{ operand expression }
-	// binary is a comparison or arithmetic.
+	// binary is a comparison or arithmetic. joined tells that a minus stood between
+	// its operands without a blank: it may be a name's hyphen.
 	binary struct {
 		operator    string
 		left, right expression
+		joined      bool
 	}
 	negative struct{ operand expression }
 	// membership is IN, or NIN when negated.

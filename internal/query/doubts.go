@@ -22,7 +22,7 @@ const (
 // devices.
 func (c *Condition) Doubts(modules bool) []string {
 	d := &doubter{modules: modules, tested: map[string]bool{}}
-	walkPaths(c.root, d.path)
+	d.names(c.root)
 	d.condition(c.root, false)
 	d.leftOut()
 	return d.found[:min(len(d.found), maxDoubts)]
@@ -43,6 +43,25 @@ func (d *doubter) add(format string, args ...any) {
 	if doubt := fmt.Sprintf(format, args...); !slices.Contains(d.found, doubt) {
 		d.found = append(d.found, doubt)
 	}
+}
+
+// names looks at the paths of an expression, and at names with a hyphen, which are
+// read as subtractions.
+func (d *doubter) names(e expression) {
+	if name, found := misread(e); found {
+		d.hyphen(name)
+		return
+	}
+	for _, below := range children(e) {
+		d.names(below)
+	}
+	if p, isPath := e.(path); isPath {
+		d.path(p)
+	}
+}
+
+func (d *doubter) hyphen(name joinedName) {
+	d.add("%s is read as a subtraction; the name with a hyphen is written %s", cutShown(name.read), shown(name.meant))
 }
 
 // path looks at a path wherever it stands.
@@ -112,6 +131,9 @@ func (d *doubter) condition(e expression, negated bool) {
 
 // note remembers the paths of a comparison for leftOut.
 func (d *doubter) note(e expression, denies bool) {
+	if slices.ContainsFunc(append(children(e), e), func(below expression) bool { _, found := misread(below); return found }) {
+		return // what it reads is not what is meant
+	}
 	walkPaths(e, func(p path) {
 		if denies {
 			d.denied = append(d.denied, p)
@@ -167,6 +189,10 @@ func (d *doubter) comparison(b binary) {
 func (d *doubter) neverTrue(left, right expression) {
 	for _, side := range []struct{ this, other expression }{{left, right}, {right, left}} {
 		p, isPath := side.this.(path)
+		if name, joined := joinedNameOf(side.this); joined && !isPath {
+			d.hyphen(name)
+			return
+		}
 		switch other := side.other.(type) {
 		case constant:
 			if isPath && kindsOf(other)&^kindNull == 0 {
@@ -242,8 +268,12 @@ func fixedValues(field string) []string {
 	return nil
 }
 
-// absent tells whether an expression is a path that no twin has; path says so.
+// absent tells whether an expression is a path that no twin has, or a name that is
+// read as a subtraction; names says so.
 func absent(e expression) bool {
+	if _, found := misread(e); found {
+		return true
+	}
 	p, isPath := e.(path)
 	return isPath && kindsOf(p) == 0
 }
@@ -265,7 +295,10 @@ func described(e expression) string {
 
 // shown is a path as it is written, cut where it is long.
 func shown(p path) string {
-	text := canonical(p)
+	return cutShown(canonical(p))
+}
+
+func cutShown(text string) string {
 	if utf8.RuneCountInString(text) <= maxShownPath {
 		return text
 	}

@@ -42,6 +42,17 @@ func TestDoubts(t *testing.T) {
 		`deviceId NIN ['a']`:                                                 nil,
 		`-tags.a = 1 AND tags.b + tags.c = 3`:                                nil,
 
+		`tags.a - tags.b = 3`:                    nil,
+		`properties.reported.temperature-2 > 20`: nil,
+
+		// names with a hyphen
+		`tags.cost-center = 42`:          {"tags.cost-center is read as a subtraction; the name with a hyphen is written tags.[[cost-center]]"},
+		`tags.cost-center != '42'`:       {"tags.cost-center is read as a subtraction; the name with a hyphen is written tags.[[cost-center]]"},
+		`tags.fw-version = 'a' AND true`: {"tags.fw-version is read as a subtraction; the name with a hyphen is written tags.[[fw-version]]"},
+		`properties.reported.a-b-2-c.d IN ['x']`: {
+			"properties.reported.a-b-2-c.d is read as a subtraction; the name with a hyphen is written properties.reported.[[a-b-2-c]].d"},
+		`tags.line-2 = 'x'`: {"tags.line-2 is read as a subtraction; the name with a hyphen is written tags.[[line-2]]"},
+
 		// properties that no twin has
 		`tag.plant = 'a'`:              {"tag.plant is in no twin: there is no tag at its root" + root},
 		`plant != 'a'`:                 {"plant is in no twin: there is no plant at its root" + root},

@@ -17,11 +17,13 @@ type SyntaxError struct {
 }
 
 // Error implements error.
-func (e *SyntaxError) Error() string {
+func (e *SyntaxError) Error() string { return e.place() + ": " + e.Problem }
+
+func (e *SyntaxError) place() string {
 	if e.Line == 1 {
-		return fmt.Sprintf("column %d: %s", e.Column, e.Problem)
+		return fmt.Sprintf("column %d", e.Column)
 	}
-	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Problem)
+	return fmt.Sprintf("line %d, column %d", e.Line, e.Column)
 }
 
 func errorAt(text string, offset int, format string, args ...any) *SyntaxError {

@@ -29,7 +29,6 @@ func TestConditionErrors(t *testing.T) {
 		{`tags. = 1`, 7, `expected the name of a property, found "="`},
 		{`tags.43 = 1`, 6, `expected the name of a property, found "43"`},
 		{`tags.a-b = c d`, 14, `found "d"`},
-		{`a == 1`, 4, `found "="`},
 		{`a IN (1, 2)`, 6, "a list in square brackets"},
 		{`a IN [1 2]`, 9, `expected "," or "]" in the list`},
 		{`a IN [1,`, 9, "found the end of the text"},
@@ -55,7 +54,38 @@ func TestConditionErrors(t *testing.T) {
 		{`a = 0x`, 5, "is no number"},
 		{`a = 1e999`, 5, "too large"},
 		{`a = 0xFFFFFFFFFFFFFFFFF`, 5, "too large"},
-		{`a ; b`, 3, "has no meaning here"},
+		{`a # b`, 3, "has no meaning here; put a name with unusual characters in [[ ]]"},
+
+		// what people paste, with what to write
+		{`SELECT * FROM devices WHERE tags.building = '43'`, 1, "leave out SELECT … WHERE, and write only what stands behind it, from column 29 on"},
+		{" select deviceId\nfrom devices\nwhere a = 1", 2, "leave out SELECT … WHERE, and write only what stands behind it, from line 3, column 7 on"},
+		{`SELECT * FROM devices`, 1, "it has no condition: to select all, write IS_DEFINED(deviceId)"},
+		{`SELECT`, 1, "it has no condition"},
+		{`WHERE tags.building = '43'`, 1, "leave out WHERE, and write only what stands behind it"},
+		{`*`, 1, "* is no condition: to select all, write IS_DEFINED(deviceId)"},
+		{`tags.building = ‘43’`, 17, `'‘' is a typographic quotation mark: a string stands in ' or "`},
+		{`tags.building = “43”`, 17, `is a typographic quotation mark`},
+		{"`tags`.building = '43'", 1, `is a typographic quotation mark`},
+		{`a == 1`, 4, "= is the comparison: write it once"},
+		{`a => 1`, 4, "the operator is spelled >="},
+		{`a =< 1`, 4, "the operator is spelled <="},
+		{`tags.x IS NULL`, 8, "write NOT IS_DEFINED(tags.x)"},
+		{`(tags.x is not null)`, 9, "write IS_DEFINED(tags.x)"},
+		{`tags.x IS DEFINED AND b`, 8, "write IS_DEFINED(tags.x)"},
+		{`tags.x IS NOT DEFINED`, 8, "write NOT IS_DEFINED(tags.x)"},
+		{`tags.x IS`, 8, "write IS_DEFINED(tags.x)"},
+		{`1 IS NULL`, 3, "write NOT IS_DEFINED(the property)"},
+		{`tags.x EXISTS`, 8, "write IS_DEFINED(tags.x)"},
+		{`deviceId IN ('a','b')`, 13, `expected a list in square brackets, such as ['a', 'b'], found "("`},
+		{`deviceId NOT IN ['a']`, 10, "NOT IN is spelled NIN"},
+		{`tags.building = '43';`, 21, "leave out the semicolon"},
+		{`a ; b`, 3, "leave out the semicolon"},
+		{`tags.a = 1 && tags.b = 2`, 12, "& and && are written AND"},
+		{`tags.a = 1 || tags.b = 2`, 12, "| and || are written OR"},
+		{`!tags.a`, 1, "! is written NOT"},
+		{`tags['cost-center'] = 1`, 5, "without quotation marks: tags.[[cost-center]]"},
+		{`a BETWEEN 1 AND 2`, 3, "BETWEEN is not part of IoT Hub's query language; write >= and <="},
+		{`a LIKE 'b%'`, 3, "STARTSWITH and ENDSWITH test the ends of a string"},
 		{"a = '\xff'", 6, "not valid UTF-8"},
 	} {
 		t.Run(tt.text, func(t *testing.T) {
@@ -79,7 +109,7 @@ func TestErrorPosition(t *testing.T) {
 	g.Expect(ok).To(BeTrue())
 	g.Expect(*syntax).To(Equal(query.SyntaxError{
 		Offset: 31, Line: 2, Column: 12,
-		Problem: `expected a property, a constant or a function, found "="`,
+		Problem: "= is the comparison: write it once",
 	}))
 	g.Expect(err).To(MatchError(HavePrefix("line 2, column 12: ")))
 }

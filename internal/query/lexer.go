@@ -111,7 +111,7 @@ func (l *lexer) next() (token, error) {
 			return l.take(tokenSymbol, len(symbol)), nil
 		}
 	}
-	return token{}, errorAt(l.text, l.offset, "%q has no meaning here; put a name with unusual characters in [[ ]]", first)
+	return token{}, errorAt(l.text, l.offset, "%s", noWord(first))
 }
 
 // afterName tells a path's dot from a number's.

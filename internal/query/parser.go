@@ -3,6 +3,8 @@ package query
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // parser is a recursive-descent parser: one method per level of precedence,
@@ -75,9 +77,14 @@ func (p *parser) expectEnd(expected string) error {
 }
 
 func unsupportedClause(t token) (string, bool) {
-	for _, clause := range []string{"ORDER", "OFFSET", "LIMIT", "LIKE", "HAVING", "BETWEEN", "JOIN"} {
-		if t.is(clause) {
-			return clause + " is not part of IoT Hub's query language", true
+	for _, clause := range []struct{ word, advice string }{
+		{"ORDER", ""}, {"OFFSET", ""}, {"LIMIT", ""}, {"HAVING", ""}, {"JOIN", ""},
+		{"LIKE", "; STARTSWITH and ENDSWITH test the ends of a string"},
+		{"CONTAINS", "; STARTSWITH and ENDSWITH test the ends of a string"},
+		{"BETWEEN", "; write >= and <="},
+	} {
+		if t.is(clause.word) {
+			return clause.word + " is not part of IoT Hub's query language" + clause.advice, true
 		}
 	}
 	return "", false
@@ -95,6 +102,9 @@ func (p *parser) nested(parse func() (expression, error)) (expression, error) {
 
 func (p *parser) wholeCondition() (expression, error) {
 	start := p.peek()
+	if err := p.pastedQuery(); err != nil {
+		return nil, err
+	}
 	root, err := p.condition()
 	if err != nil {
 		return nil, err
@@ -178,7 +188,10 @@ func (p *parser) predicate() (expression, error) {
 	}
 	operator, found := p.acceptOperator(comparisons[:])
 	if !found {
-		return left, nil
+		return left, p.otherwise(left)
+	}
+	if err := p.otherComparison(operator); err != nil {
+		return nil, err
 	}
 	right, err := p.sum()
 	if err != nil {
@@ -200,7 +213,7 @@ func (p *parser) acceptOperator(operators []string) (string, bool) {
 
 func (p *parser) membership(operand expression, negated bool) (expression, error) {
 	if !p.peek().isSymbol("[") {
-		return nil, p.unexpected("a list in square brackets, such as ['a', 'b'],")
+		return nil, p.unexpected("a list in square brackets, such as ['a', 'b']")
 	}
 	items, err := p.list()
 	if err != nil {
@@ -222,16 +235,23 @@ func (p *parser) chain(operators []string, operand func() (expression, error)) (
 		return nil, err
 	}
 	for {
+		at := p.peek().offset
 		operator, found := p.acceptOperator(operators)
 		if !found {
 			return left, nil
 		}
+		joined := operator == "-" && p.peek().offset == at+1 && !blankBefore(p.text, at)
 		right, err := operand()
 		if err != nil {
 			return nil, err
 		}
-		left = binary{operator: operator, left: left, right: right}
+		left = binary{operator: operator, left: left, right: right, joined: joined}
 	}
+}
+
+func blankBefore(text string, offset int) bool {
+	before, _ := utf8.DecodeLastRuneInString(text[:offset])
+	return unicode.IsSpace(before)
 }
 
 func (p *parser) signed() (expression, error) {

@@ -53,7 +53,7 @@ func (vs *violations) add(field, format string, args ...any) {
 
 func (vs *violations) section(name Section, section map[string]any, limit int) {
 	vs.object(string(name), section, 0)
-	if size := sizeOf(section); size > limit {
+	if size := sizeOf(withoutExported(section)); size > limit {
 		vs.add(string(name), "a size of %d by IoT Hub's accounting; at most %d is allowed", size, limit)
 	}
 }
@@ -95,11 +95,39 @@ func (vs *violations) tooDeep(field string, level int) bool {
 }
 
 func (vs *violations) object(field string, object map[string]any, level int) {
+	exported := vs.exported(field, object)
 	for _, key := range slices.Sorted(maps.Keys(object)) {
+		if exported && slices.Contains(writtenByHub[:], key) {
+			continue
+		}
 		below := field + step(key)
 		vs.key(below, key)
 		vs.value(below, object[key], level+1)
 	}
+}
+
+// writtenByHub are the members that a hub adds to a section when it gives a twin out.
+var writtenByHub = [...]string{"$metadata", "$version"}
+
+// exported says in one sentence that a section was pasted as a hub gives it out: all
+// that is below its $metadata says nothing more.
+func (vs *violations) exported(field string, object map[string]any) bool {
+	for _, key := range writtenByHub {
+		if _, found := object[key]; found {
+			vs.add(field, "a part of a twin as the hub gives it out; leave out $metadata and $version, which the hub writes itself")
+			return true
+		}
+	}
+	return false
+}
+
+// withoutExported leaves out what is to be left out of a section anyway.
+func withoutExported(section map[string]any) map[string]any {
+	out := maps.Clone(section)
+	for _, key := range writtenByHub {
+		delete(out, key)
+	}
+	return out
 }
 
 func (vs *violations) key(field, key string) {

@@ -3,6 +3,7 @@ package twin
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -116,5 +117,40 @@ func TestViolationsAreBounded(t *testing.T) {
 	}
 	if found := Validate(Document{Desired: section}); len(found) != maxViolations {
 		t.Errorf("%d violations, want %d", len(found), maxViolations)
+	}
+}
+
+// TestPastedExport: a section as a hub gives it out breaks a rule with every property,
+// and says so once.
+func TestPastedExport(t *testing.T) {
+	t.Parallel()
+	const rule = "a part of a twin as the hub gives it out; leave out $metadata and $version, which the hub writes itself"
+	stamped := map[string]any{"$lastUpdated": "2026-11-04T12:30:00Z", "$lastUpdatedVersion": 3.0}
+	metadata := map[string]any{"$lastUpdated": "2026-11-04T12:30:00Z"}
+	for i := range 4000 {
+		metadata[fmt.Sprintf("p%d", i)] = stamped
+	}
+	section := map[string]any{"p1": 1.0, "$metadata": metadata, "$version": 7.0}
+	for name, tt := range map[string]struct {
+		declared Document
+		want     []Violation
+	}{
+		"desired":          {Document{Desired: section}, []Violation{{"desired", rule}}},
+		"only the version": {Document{Desired: map[string]any{"$version": 1.0}}, []Violation{{"desired", rule}}},
+		"a whole twin": {Document{Desired: map[string]any{"properties": map[string]any{"desired": section}}},
+			[]Violation{{"desired.properties.desired", rule}}},
+		"and what else is wrong": {Document{Desired: map[string]any{"$version": 7.0, "a": nil}},
+			[]Violation{{"desired", rule}, {"desired.a", "null; IoT Hub stores no null: leave the key out"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := Validate(tt.declared)
+			if name == "a whole twin" {
+				got = got[:1] // it is too large as well
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
 	}
 }

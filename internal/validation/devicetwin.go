@@ -2,7 +2,9 @@ package validation
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,11 +40,6 @@ func DeviceTwinDoubts(declared Declaration) []string {
 	for i, p := range declared.Policies.Paths {
 		if !p.Path.LeadsInto(declared.Document) {
 			doubts = append(doubts, fmt.Sprintf("%s: nothing is declared at or below it", policyPath(specPath(), i)))
-		}
-	}
-	for i, keys := range declared.Mirror {
-		if len(keys) > 1 && keys[0] == "reported" {
-			doubts = append(doubts, fmt.Sprintf("%s: begins with reported; paths begin below it", mirrorPath(specPath(), i)))
 		}
 	}
 	return doubts
@@ -117,6 +114,10 @@ func mirrorOf(spec *v1alpha1.DeviceTwinSpec, at *field.Path) ([][]string, field.
 	var errs field.ErrorList
 	var read [][]string
 	for i, text := range spec.Mirror.Paths {
+		if rule := aboveReported(text); rule != "" {
+			errs = append(errs, invalid(mirrorPath(at, i), rule))
+			continue
+		}
 		keys, err := twin.ParseKeys(text)
 		if err != nil {
 			errs = append(errs, invalid(mirrorPath(at, i), err.Error()))
@@ -127,10 +128,33 @@ func mirrorOf(spec *v1alpha1.DeviceTwinSpec, at *field.Path) ([][]string, field.
 	return read, errs
 }
 
+// toReported is how a path begins that was taken from a query, a document, a JSON
+// pointer or a status: it leads to the reported properties themselves.
+var toReported = regexp.MustCompile(`(?i)^\$?[./]?(?:(?:twin[./]|devices[./])?(?:properties[./])?|status[./])reported(?:[./]|$)`)
+
+// aboveReported says how a path is written that begins above the reported properties;
+// "" for others. A property called reported is mirrored with all others.
+func aboveReported(path string) string {
+	prefix := toReported.FindString(path)
+	if prefix == "" {
+		return ""
+	}
+	const rule = "begins with what leads to the reported properties, and paths begin below them: "
+	rest := path[len(prefix):]
+	if rest == "" {
+		return rule + "leave the path out; without paths everything is mirrored"
+	}
+	if strings.HasPrefix(path, "/") {
+		rest = strings.ReplaceAll(rest, "/", ".")
+	}
+	return rule + "write " + strings.NewReplacer("[[", "", "]]", "").Replace(rest)
+}
+
 func mirrorPath(at *field.Path, i int) *field.Path { return at.Child("mirror", "paths").Index(i) }
 
-// connectionSecretName checks that a Secret can have that name, if it is there:
-// otherwise the keys of a device would have no place to go.
+// connectionSecretName checks that a Secret can have that name, if it is there, and
+// that there is a connection string to keep in it: otherwise the keys of a device would
+// have no place to go.
 func connectionSecretName(spec *v1alpha1.DeviceTwinSpec, at *field.Path) field.ErrorList {
 	if spec.ConnectionSecretName == "" {
 		return nil
@@ -138,6 +162,10 @@ func connectionSecretName(spec *v1alpha1.DeviceTwinSpec, at *field.Path) field.E
 	var errs field.ErrorList
 	for _, rule := range apivalidation.NameIsDNSSubdomain(spec.ConnectionSecretName, false) {
 		errs = append(errs, invalid(at.Child("connectionSecretName"), rule))
+	}
+	if strings.Contains(spec.DeviceID+spec.ModuleID, ";") {
+		errs = append(errs, invalid(at.Child("connectionSecretName"),
+			"the id holds ';', which separates the parts of a connection string: there is none for it. Leave connectionSecretName out"))
 	}
 	return errs
 }

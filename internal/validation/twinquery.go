@@ -1,6 +1,8 @@
 package validation
 
 import (
+	"fmt"
+
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -14,6 +16,11 @@ func TwinQuery(obj *v1alpha1.TwinQuery) (*query.Condition, field.ErrorList) {
 	condition, err := query.ParseCondition(obj.Spec.Where)
 	if err != nil {
 		return nil, field.ErrorList{invalid(specPath().Child("where"), err.Error())}
+	}
+	if length := hub.QueryLength(hub.Source(obj.Spec.From), condition.String()); length > query.MaxLength {
+		return nil, field.ErrorList{invalid(specPath().Child("where"), fmt.Sprintf(
+			"a condition that takes a query of %d characters, with blanks and parentheses around its operators as it is sent; IoT Hub takes at most %d: "+
+				"use fewer comparisons, such as IN with a list in place of OR", length, query.MaxLength))}
 	}
 	return condition, nil
 }

@@ -2,6 +2,7 @@ package validation_test
 
 import (
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
@@ -34,6 +36,8 @@ func TestDeviceTwin(t *testing.T) {
 			want: "spec.tags.location.plant: Invalid value: null; IoT Hub stores no null: leave the key out"},
 		"a key": {desired: `{"a":{"b.c":"` + secret + `"}}`,
 			want: `spec.desired.a["b.c"]: Invalid value: a key with the character '.'; IoT Hub allows no control character, '.', '$', '#' or space in keys`},
+		"an export of the hub": {desired: `{"power":1,"$metadata":{"$lastUpdated":"2026-11-04T12:30:00Z","power":{"$lastUpdated":"2026-11-04T12:30:00Z"}},"$version":7}`,
+			want: "spec.desired: Invalid value: a part of a twin as the hub gives it out; leave out $metadata and $version, which the hub writes itself"},
 		"a string": {tags: `{"a":["` + strings.Repeat(secret, 600) + `"]}`,
 			want: "spec.tags.a[0]: Invalid value: a string of 4200 bytes; at most 4096 are allowed"},
 		"tags and desired": {tags: `{"n":4503599627370496}`, desired: `{"n":null}`,
@@ -101,16 +105,54 @@ func TestDeviceTwinPaths(t *testing.T) {
 	obj.Spec.Policies = []v1alpha1.PathPolicy{
 		{Path: "desired"}, {Path: "desired.schedule.start"}, {Path: "desired.schedule.start.hour"}, {Path: "tags.schedule"},
 	}
-	obj.Spec.Mirror.Paths = []string{"firmware.version", "reported", "reported.firmware"}
-	obj.Spec.ConnectionSecretName = "my-secret"
+	obj.Spec.Mirror.Paths = []string{"firmware.version", "properties", "reportedAt"}
+	obj.Spec.ConnectionSecretName, obj.Spec.DeviceID = "my-secret", "urn;dev:7"
+	_, errs = validation.DeviceTwin(obj)
+	g.Expect(validation.Text(errs)).To(HavePrefix("spec.connectionSecretName: Invalid value: the id holds ';', which separates the parts"))
+	obj.Spec.DeviceID = "urn:dev:7"
 	declared, errs := validation.DeviceTwin(obj)
 	g.Expect(errs).To(BeEmpty())
-	g.Expect(declared.Mirror).To(Equal([][]string{{"firmware", "version"}, {"reported"}, {"reported", "firmware"}}))
+	g.Expect(declared.Mirror).To(Equal([][]string{{"firmware", "version"}, {"properties"}, {"reportedAt"}}))
 	g.Expect(validation.DeviceTwinDoubts(declared)).To(Equal([]string{
 		"spec.policies[2].path: nothing is declared at or below it",
 		"spec.policies[3].path: nothing is declared at or below it",
-		"spec.mirror.paths[2]: begins with reported; paths begin below it",
 	}))
+}
+
+// TestMirrorPathsBeginBelowReported: what is pasted from a query or a status leads to
+// nothing otherwise, and nothing says so.
+func TestMirrorPathsBeginBelowReported(t *testing.T) {
+	t.Parallel()
+	for path, spelling := range map[string]string{
+		"reported.connectivity":                      "connectivity",
+		"properties.reported.connectivity":           "connectivity",
+		"Properties.Reported.connectivity.type":      "connectivity.type",
+		"$.properties.reported.connectivity":         "connectivity",
+		".status.reported.connectivity":              "connectivity",
+		"twin.properties.reported.a.b":               "a.b",
+		"devices.properties.reported.a":              "a",
+		"/properties/reported/telemetry/interval":    "telemetry.interval",
+		"properties.reported":                        "",
+		"reported":                                   "",
+		".status.reported":                           "",
+		"reported.reported.a":                        "reported.a",
+		"properties.reported.[[cost-center]].amount": "cost-center.amount",
+	} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			obj := &v1alpha1.DeviceTwin{}
+			obj.Spec.Mirror.Paths = []string{"firmware", path}
+			want := "spec.mirror.paths[1]: Invalid value: begins with what leads to the reported properties, and paths begin below them: "
+			if spelling == "" {
+				want += "leave the path out; without paths everything is mirrored"
+			} else {
+				want += "write " + spelling
+			}
+			_, errs := validation.DeviceTwin(obj)
+			g.Expect(validation.Text(errs)).To(Equal(want))
+		})
+	}
 }
 
 func TestWithOwner(t *testing.T) {
@@ -174,6 +216,30 @@ func TestTwinQuery(t *testing.T) {
 		"spec.where: tag.plant is in no twin: there is no tag at its root; tags are under tags, properties under properties.desired and properties.reported",
 		"spec.where: a comparison of version (a number) with a string is never true: they have different types",
 	}))
+}
+
+// TestTwinQueryAsItIsSent: a text that is short enough may be too long as it is sent.
+func TestTwinQueryAsItIsSent(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	obj := &v1alpha1.TwinQuery{}
+	long := func(comparisons int) string {
+		return strings.TrimSuffix(strings.Repeat("a='x'or ", comparisons), "or ")
+	}
+	const each, frame = len("a = 'x' OR "), len("SELECT COUNT() AS total FROM devices WHERE ()") - len(" OR ")
+	fitting := (query.MaxLength - frame) / each
+	obj.Spec.Where = long(fitting)
+	_, errs := validation.TwinQuery(obj)
+	g.Expect(errs).To(BeEmpty())
+	obj.Spec.Where = long(fitting + 1)
+	g.Expect(len(obj.Spec.Where)).To(BeNumerically("<=", 8000), "the schema lets it pass")
+	_, errs = validation.TwinQuery(obj)
+	g.Expect(validation.Text(errs)).To(HavePrefix(fmt.Sprintf(
+		"spec.where: Invalid value: a condition that takes a query of %d characters, with blanks and parentheses around its operators as it is sent; IoT Hub takes at most 8192",
+		frame+each*(fitting+1))))
+	obj.Spec.Where, obj.Spec.From = long(fitting), "devices.modules"
+	_, errs = validation.TwinQuery(obj)
+	g.Expect(errs).To(HaveLen(1), "the query is longer that lists modules")
 }
 
 // TestTwinQueryOfModules: what a twin has depends on whose it is.
