@@ -43,7 +43,7 @@ func TestTheUseOfAHubShows(t *testing.T) {
 		HaveField("Backlog", BeZero()),
 		HaveField("BacklogEndsAt", BeNil()),
 		HaveField("Twins", HaveValue(Equal(v1alpha1.TwinCounts{Total: 40, Ready: 40}))),
-		HaveField("QuotaUsedPercent", BeEquivalentTo(10)),
+		HaveField("QuotaUsedPercent", BeEquivalentTo(1)),
 		HaveField("QuotaDay", time.Now().UTC().Format(time.DateOnly)),
 		HaveField("EffectiveInterval.Duration", time.Hour),
 		HaveField("EffectiveFullSweepInterval.Duration", time.Hour),

@@ -185,14 +185,14 @@ func TestWhoIsRefusedIsToldNoNumbers(t *testing.T) {
 	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
 	w.create(obj)
 	w.awaitReady(obj)
-	w.Eventually(w.use(conn), patience).Should(HaveField("QuotaUsedPercent", BeEquivalentTo(10)))
+	w.Eventually(w.use(conn), patience).Should(HaveField("QuotaUsedPercent", BeEquivalentTo(1)))
 	i := &intruders{world: w}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "hub"}}
 	w.edit(secret, func() { secret.Data["connectionString"] = []byte(i.wrongKey()) })
 	w.await(conn, metav1.ConditionFalse, v1alpha1.ReasonUnauthorized)
 	w.Eventually(w.use(conn), patience).Should(Equal(v1alpha1.HubUse{}), "once the refusal is borne out")
 	w.edit(secret, func() { secret.Data["connectionString"] = []byte(w.credential("service")) })
-	w.Eventually(w.use(conn), patience).Should(HaveField("QuotaUsedPercent", BeEquivalentTo(10)))
+	w.Eventually(w.use(conn), patience).Should(HaveField("QuotaUsedPercent", BeEquivalentTo(1)))
 }
 
 // TestTwinQueriesOfNamespacesTakeTurns: a new one does not wait for all those of another

@@ -115,7 +115,8 @@ type HubUse struct {
 	BacklogEndsAt *metav1.Time `json:"backlogEndsAt,omitempty"`
 
 	// quotaUsedPercent of the operator's share of the daily message quota,
-	// spec.budget.dailyMessagesPercent, in steps of 10, rounded up. It can pass 100.
+	// spec.budget.dailyMessagesPercent, rounded up to 1, 2, 5, and then in steps of 10.
+	// It can pass 100.
 	// +optional
 	QuotaUsedPercent int32 `json:"quotaUsedPercent,omitempty"`
 

@@ -36,13 +36,32 @@ func (m *meter) add(now time.Time, bytes int) {
 }
 
 // step is how coarse the used percent is told, so that a status is not written for
-// each message.
+// each message. firstSteps are those below the first of these: a share that is hardly
+// used is not to look like one that is used to a tenth.
 const step = 10
+
+var firstSteps = [...]int{0, 1, 2, 5}
 
 // percent of the limit that is used, in steps, rounded up.
 func (m *meter) percent() int {
-	steps := math.Ceil(float64(m.total()) * 100 / float64(max(1, m.limit)) / step)
-	return int(min(steps, 1000)) * step
+	used := float64(m.total()) * 100 / float64(max(1, m.limit))
+	for _, first := range firstSteps {
+		if used <= float64(first) {
+			return first
+		}
+	}
+	return int(min(math.Ceil(used/step), 1000)) * step
+}
+
+// stepBelow is the step that a percent is above of.
+func stepBelow(percent int) int {
+	below := 0
+	for _, first := range firstSteps {
+		if first < percent {
+			below = first
+		}
+	}
+	return max(below, percent-step)
 }
 
 // restore takes over what an earlier process has told of a day: the middle of what its
@@ -50,7 +69,7 @@ func (m *meter) percent() int {
 func (m *meter) restore(now time.Time, date string, percent int) {
 	m.turn(now)
 	if date == m.today.Format(time.DateOnly) {
-		m.before = max(m.before, m.limit*int64(percent-step/2)/100-m.used)
+		m.before = max(m.before, m.limit*int64(percent+stepBelow(percent))/200-m.used)
 	}
 }
 

@@ -125,6 +125,25 @@ func TestRestartsDoNotUseUpTheDay(t *testing.T) {
 		y.Restore("2026-11-24", percent)
 		y.use(1)
 		percent = y.Messages().UsedPercent
-		y.Expect(percent).To(Equal(10))
+		y.Expect(percent).To(Equal(1))
+	}
+}
+
+// TestLittleUseIsToldAsLittle: of the daily share of a free hub, sixty calls are not a
+// tenth.
+func TestLittleUseIsToldAsLittle(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, Limits{DailyMessages: 4000}, 0)
+	told := func() int { return y.Messages().UsedPercent }
+	y.Expect(told()).To(BeZero())
+	for _, step := range []struct{ more, percent int }{{40, 1}, {20, 2}, {20, 2}, {1, 5}, {119, 5}, {1, 10}, {199, 10}, {1, 20}} {
+		y.use(step.more)
+		y.Expect(told()).To(Equal(step.percent), "%d of 4000", y.Messages().Used)
+	}
+	for told, middle := range map[int]int64{1: 20, 2: 60, 5: 140, 10: 300, 20: 600} {
+		restarted := newYard(t, Limits{DailyMessages: 4000}, 0)
+		restarted.Restore("2026-11-24", told)
+		restarted.Expect(restarted.Messages().Used).To(Equal(middle))
+		restarted.Expect(restarted.Messages().UsedPercent).To(Equal(told))
 	}
 }

@@ -61,7 +61,7 @@ type Messages struct {
 	Day string
 	// Used of Limit by this process, and before it as far as it was told.
 	Used, Limit int64
-	// UsedPercent in steps of 10, rounded up.
+	// UsedPercent rounded up to 1, 2, 5, and then in steps of 10.
 	UsedPercent int
 	// PerHour is how many may be used an hour for the rest of the day.
 	PerHour  float64
