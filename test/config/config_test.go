@@ -199,6 +199,7 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 		"config/shards/shard1",                // through config/shards
 		"config/certmanager/names",            // a transformer, used by config/default
 		"config/components/devicesim-sidecar", // through test/config/testdata/overlay
+		"config/kustomize",                    // through TestNamesFollowKustomize
 		"config/components/without-webhook",   // through test/config/testdata/without-webhook
 	))
 }
