@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -37,7 +36,7 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	r.report.set(obj, v1alpha1.ConditionSynced, synced(out), out)
 	if seen.twin != nil {
 		now := r.report.clock.Now().Truncate(time.Second)
-		mirror(&obj.Status, seen.declared.Mirror, ptr.Deref(obj.Spec.Mirror.MaxBytes, defaultMirror), seen.twin, now)
+		mirror(&obj.Status, seen.declared.Mirror, obj.Spec.Mirror, seen.twin, now)
 		obj.Status.Plan = plannedChange(seen.pending)
 		r.drifted(obj, seen)
 		r.contended(obj)
@@ -88,7 +87,7 @@ func (r *deviceTwinReconciler) describeMemberships(ctx context.Context, obj *v1a
 		log.FromContext(ctx).Error(err, "memberships are left as they are")
 		return
 	}
-	obj.Status.Memberships = names
+	obj.Status.Memberships, obj.Status.Queries = names, inOneLine(names)
 }
 
 // keepsNothing tells whether an object with this reason has no claim on a twin.

@@ -24,6 +24,18 @@ import (
 // maxMemberships is the schema's bound of status.memberships.
 const maxMemberships = 32
 
+// maxQueries is where status.queries is cut; the schema leaves room for ",…" behind it.
+const maxQueries = 1024
+
+// inOneLine joins names for a column, whole, as far as there is room.
+func inOneLine(names []string) string {
+	line := strings.Join(names, ",")
+	if len(line) <= maxQueries {
+		return line
+	}
+	return line[:strings.LastIndexByte(line[:maxQueries+1], ',')] + ",…"
+}
+
 // memberships remembers which devices each TwinQuery selects, and wakes the
 // DeviceTwins of those that joined or left. The hub's answer is the base; a twin that
 // was read since is judged by itself. TwinQueries that ask the same share both.

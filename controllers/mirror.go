@@ -11,8 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/utils/ptr"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/credential"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
@@ -28,12 +30,11 @@ const (
 )
 
 // mirror copies what was seen of a twin into a status: of the reported properties
-// those at paths, up to so many bytes. now is when it was seen.
-func mirror(status *v1alpha1.DeviceTwinStatus, paths [][]string, maxBytes int32, seen *hub.Twin, now time.Time) {
+// those at paths, as far as spec.mirror goes. now is when it was seen.
+func mirror(status *v1alpha1.DeviceTwinStatus, paths [][]string, spec v1alpha1.Mirror, seen *hub.Twin, now time.Time) {
 	status.ETag = seen.ETag
 	status.DesiredVersion = seen.DesiredVersion
-	text, _ := seen.Reported[connectivityKey].(string)
-	status.Connectivity = cut(text, maxConnectivity)
+	status.Connectivity = connectivity(seen.Reported, spec)
 	state := v1alpha1.ConnectionState(seen.ConnectionState)
 	switch {
 	case state == "":
@@ -41,7 +42,32 @@ func mirror(status *v1alpha1.DeviceTwinStatus, paths [][]string, maxBytes int32,
 	case status.Connection == nil || status.Connection.State != state:
 		status.Connection = &v1alpha1.DeviceConnection{State: state, Since: metav1.NewTime(now)}
 	}
-	status.Reported, status.ReportedTruncated = mirrorReported(selected(seen.Reported, paths), int(maxBytes))
+	reported := selected(seen.Reported, paths)
+	if spec.Credentials != v1alpha1.CredentialsShown {
+		reported = hidden(reported)
+	}
+	status.Reported, status.ReportedTruncated = mirrorReported(reported, int(ptr.Deref(spec.MaxBytes, defaultMirror)))
+}
+
+// connectivity is what the device says of its network: a text, or an object whose type
+// is one, as the tutorials of IoT Hub for Node.js and C# report it.
+func connectivity(reported map[string]any, spec v1alpha1.Mirror) string {
+	value := reported[connectivityKey]
+	if object, isObject := value.(map[string]any); isObject {
+		value = object["type"]
+	}
+	text, _ := value.(string)
+	if spec.Credentials != v1alpha1.CredentialsShown {
+		text = credential.Masked(text)
+	}
+	return cut(text, maxConnectivity)
+}
+
+// hidden is what may be shown of reported properties to all who may read the object.
+func hidden(reported map[string]any) map[string]any {
+	redacted, _ := credential.Redacted(reported)
+	shown, _ := redacted.(map[string]any)
+	return shown
 }
 
 // selected is what is to be mirrored of the reported properties.

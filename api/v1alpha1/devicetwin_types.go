@@ -88,10 +88,21 @@ type DeviceAuthentication struct {
 	SecondaryThumbprint string `json:"secondaryThumbprint,omitempty"`
 }
 
+// MirroredCredentials says what the mirror shows of values that look like credentials.
+// +kubebuilder:validation:Enum=Hide;Show
+type MirroredCredentials string
+
+const (
+	// CredentialsHidden puts a note in the place of such a value.
+	CredentialsHidden MirroredCredentials = "Hide"
+	// CredentialsShown mirrors them like all others.
+	CredentialsShown MirroredCredentials = "Show"
+)
+
 // Mirror bounds the mirror of reported properties in the status.
 type Mirror struct {
-	// paths below reported to mirror, keys joined by dots: telemetry.interval.
-	// Everything when left out.
+	// paths to mirror, keys joined by dots, which begin below reported:
+	// telemetry.interval, not reported.telemetry.interval. Everything when left out.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
@@ -106,6 +117,14 @@ type Mirror struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=32768
 	MaxBytes *int32 `json:"maxBytes,omitempty"`
+
+	// credentials is Hide or Show. Hide puts a note in the place of reported values
+	// that look like a key, a token or a connection string, or whose key is named like
+	// a credential, such as pwd, pin or AppSKey: all who may read this object read its
+	// status.
+	// +optional
+	// +kubebuilder:default=Hide
+	Credentials MirroredCredentials `json:"credentials,omitempty"`
 }
 
 // DeviceTwinSpec declares tags and desired properties of one device. It owns
@@ -122,11 +141,11 @@ type DeviceTwinSpec struct {
 	HubRef HubReference `json:"hubRef,omitzero"`
 
 	// deviceId of the device, as registered with the hub: case-sensitive, letters,
-	// digits and - . + % _ # * ? ! ( ) , : = @ $ '. Immutable.
+	// digits and - . + % _ # * ? ! ( ) , : ; = @ $ '. Immutable.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-.+%_#*?!(),:=@$']+$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-.+%_#*?!(),:;=@$']+$`
 	DeviceID string `json:"deviceId,omitempty"`
 
 	// moduleId makes this the twin of a module of the device instead of the
@@ -134,7 +153,7 @@ type DeviceTwinSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-.+%_#*?!(),:=@$']+$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-.+%_#*?!(),:;=@$']+$`
 	ModuleID string `json:"moduleId,omitempty"`
 
 	// tags to keep on the twin, in the shape that the hub stores them. A key that
@@ -305,7 +324,8 @@ type DeviceTwinStatus struct {
 	DesiredVersion int64 `json:"desiredVersion,omitempty"`
 
 	// connectivity is the string that the device reports at
-	// properties.reported.connectivity, cut at 256 characters.
+	// properties.reported.connectivity, or at properties.reported.connectivity.type
+	// where that is an object, cut at 256 characters.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Connectivity string `json:"connectivity,omitempty"`
@@ -335,6 +355,12 @@ type DeviceTwinStatus struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	Memberships []string `json:"memberships,omitempty"`
 
+	// queries are the memberships in one line, joined by commas, for the column of that
+	// name. Cut behind a name where it is longer than 1024 characters.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1026
+	Queries string `json:"queries,omitempty"`
+
 	// plan is what would be written to the hub, and is not: because a policy only
 	// observes, because the hub may not be written or because it could not be. Left
 	// out when nothing is pending.
@@ -361,7 +387,7 @@ type DeviceTwinStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Connectivity",type=string,JSONPath=`.status.connectivity`
 // +kubebuilder:printcolumn:name="Connection",type=string,JSONPath=`.status.connection.state`
-// +kubebuilder:printcolumn:name="Queries",type=string,JSONPath=`.status.memberships`
+// +kubebuilder:printcolumn:name="Queries",type=string,JSONPath=`.status.queries`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Hub",type=string,priority=1,JSONPath=`.spec.hubRef.name`
 // +kubebuilder:printcolumn:name="Module",type=string,priority=1,JSONPath=`.spec.moduleId`

@@ -83,7 +83,7 @@ type DeviceScope struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-.+%_#*?!(),:=@$']+$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-.+%_#*?!(),:;=@$']+$`
 	DeviceIDPrefix string `json:"deviceIdPrefix,omitempty"`
 }
 
