@@ -7,8 +7,9 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/admin"
 )
 
-// adminAPI is the API for those who watch and disturb the hub.
-func (s *Server) adminAPI() http.Handler {
+// adminAPI is the API for those who watch and disturb the hub, which is known by
+// these names.
+func (s *Server) adminAPI(names []string) http.Handler {
 	return admin.New(admin.Config{
 		Counters:      func() any { return s.Counters() },
 		ResetCounters: s.counters.Reset,
@@ -23,6 +24,7 @@ func (s *Server) adminAPI() http.Handler {
 			snapshot := s.Snapshot()
 			return func(deviceIDs ...string) error { return s.Restore(snapshot, deviceIDs...) }
 		},
-		Dial: s.dialByName,
+		Dial:      s.dialByName,
+		HostNames: names,
 	})
 }

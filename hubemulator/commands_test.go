@@ -155,6 +155,7 @@ func TestCommandsOverTheAdminAPI(t *testing.T) {
 		t.Helper()
 		request := must(http.NewRequestWithContext(t.Context(), http.MethodPost,
 			h.server.AdminURL()+"/devices/"+deviceID+"/commands", strings.NewReader(document)))
+		request.Header.Set("Content-Type", "application/json")
 		answer, err := h.client.http.Do(request)
 		g.Expect(err).NotTo(HaveOccurred())
 		defer func() { _ = answer.Body.Close() }() // read to its end below

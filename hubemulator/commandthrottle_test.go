@@ -58,6 +58,7 @@ func TestThrottledCommands(t *testing.T) {
 	document := `{"body":"` + base64.StdEncoding.EncodeToString([]byte("x")) + `"}`
 	admin := func(ctx context.Context) (int, error) {
 		request := must(http.NewRequestWithContext(ctx, http.MethodPost, h.server.AdminURL()+"/devices/d005/commands", strings.NewReader(document)))
+		request.Header.Set("Content-Type", "application/json")
 		answer, err := h.client.http.Do(request)
 		if err != nil {
 			return 0, err

@@ -15,7 +15,7 @@ import (
 func (h *hub) admin(t *testing.T, method, path, body string) (int, string) {
 	t.Helper()
 	c := client{http: h.client.http, base: h.server.AdminURL()}
-	answer, err := c.do(t.Context(), method, path, body)
+	answer, err := c.do(t.Context(), method, path, body, "Content-Type", "application/json")
 	if err != nil {
 		t.Fatal(err)
 	}

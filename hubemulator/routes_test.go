@@ -1,6 +1,8 @@
 package hubemulator_test
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -99,6 +101,36 @@ func TestAMQPIsNotOffered(t *testing.T) {
 	}
 	expectError(t, h.call(t, http.MethodGet, "/$servicebus/websocket", ""), http.StatusNotImplemented, "NotImplemented", text)
 	NewWithT(t).Expect(h.call(t, http.MethodGet, "/$servicebus/other", "").status).To(Equal(http.StatusNotFound))
+}
+
+// stuckBody is one that the client never gets to send.
+type stuckBody struct{ ended <-chan struct{} }
+
+func (b stuckBody) Read([]byte) (int, error) {
+	<-b.ended
+	return 0, io.ErrUnexpectedEOF
+}
+
+// Nobody may make the hub wait for a body without saying who asks.
+func TestUnauthorizedBodyIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	g, h := NewWithT(t), startHub(t, "d1")
+	ctx, giveUp := context.WithCancel(t.Context())
+	for _, path := range []string{"/twins/d1", "/devices"} {
+		request := must(http.NewRequestWithContext(ctx, http.MethodPost, h.base+path+version, stuckBody{ctx.Done()}))
+		request.Method = map[string]string{"/twins/d1": http.MethodPatch, "/devices": http.MethodPost}[path]
+		request.Header.Set("Authorization", sign("localhost", "AAAA", "iothubowner", h.clock.Now()))
+		go func() {
+			if answer, err := h.client.http.Do(request); err == nil {
+				_ = answer.Body.Close()
+			}
+		}()
+	}
+	for _, operation := range []string{"updateTwin", "bulkDevices"} {
+		g.Eventually(func() map[string]int64 { return h.server.Counters().Operations[operation].Statuses }, patience).
+			Should(Equal(map[string]int64{"401": 1}), operation)
+	}
+	giveUp()
 }
 
 func TestOversizeBody(t *testing.T) {

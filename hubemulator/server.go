@@ -230,7 +230,7 @@ func (s *Server) offer(running context.Context, names []string) error {
 		Names: s.names, Choices: s.opts.Choices.service(),
 	}))))
 	s.https.TLSConfig = s.identity.TLS.Clone()
-	s.admin = httpserver.New(running, s.opts.Logger, s.adminAPI())
+	s.admin = httpserver.New(running, s.opts.Logger, s.adminAPI(names))
 	return s.fillDataDir()
 }
 

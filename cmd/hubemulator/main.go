@@ -69,7 +69,8 @@ are as freshly created: etag 1, version 2. A field that does not exist and a
 twin that breaks a limit stop the start. Devices that the hub has already stay
 as they are.
 
-The admin address offers, in plain HTTP and without a password:
+The admin address offers, in plain HTTP and without a password, to clients that
+call it by an address, localhost or the hub's name and send application/json:
   GET    /emulator/healthz
   GET    /emulator/counters         POST /emulator/counters/reset
   GET    /emulator/faults           POST /emulator/faults
@@ -167,7 +168,7 @@ Examples:
   HTTPS_PROXY=http://127.0.0.1:8444 curl --cacert hubemulator-data/ca.crt https://contoso.service.azure-devices.net/
 
   # refuse every tenth query, the same ones in every run
-  curl -d '{"operation":"query","probability":0.1,"action":"status","status":503}' http://127.0.0.1:8444/emulator/faults
+  curl --json '{"operation":"query","probability":0.1,"action":"status","status":503}' http://127.0.0.1:8444/emulator/faults
 
   # service account "twins" of namespace "plants" may read and write twins, and
   # nobody else; without --issuer-trusted, any cluster's will do, and forged ones
@@ -176,7 +177,7 @@ Examples:
     --entra-role "c0000000-0000-4000-8000-000000000001=IoT Hub Twin Contributor"
 
   # make the next twin update wait until the fault is deleted
-  curl -d '{"operation":"updateTwin","count":1,"action":"hold"}' http://127.0.0.1:8444/emulator/faults
+  curl --json '{"operation":"updateTwin","count":1,"action":"hold"}' http://127.0.0.1:8444/emulator/faults
 
 Flags:
 `

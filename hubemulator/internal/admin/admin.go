@@ -32,6 +32,8 @@ type Config struct {
 	Snapshot func() (restore func(deviceIDs ...string) error)
 	// Dial connects to the hub by one of its names and a port, and to nothing else.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// HostNames are those of the hub, in lower case and without ports.
+	HostNames []string
 }
 
 // maxBody bounds a fault's description.
@@ -70,13 +72,13 @@ func New(config Config) http.Handler {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return config.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodConnect {
 			config.tunnel(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
-	})
+	}))
 }
 
 func (c Config) addFault(w http.ResponseWriter, r *http.Request) {

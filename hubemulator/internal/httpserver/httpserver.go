@@ -4,6 +4,7 @@ package httpserver
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,10 +12,11 @@ import (
 	"time"
 )
 
-// The limits of a connection. There is none on a request's duration: a fault
-// may hold it for as long as a test likes.
+// The limits of a connection. There is none on a request's duration once it is
+// there: a fault may hold it for as long as a test likes.
 const (
 	headerTimeout   = 10 * time.Second
+	bodyTimeout     = 30 * time.Second
 	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = time.Second
 )
@@ -24,13 +26,46 @@ func New(running context.Context, logger *slog.Logger, handler http.Handler) *ht
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // IoT Hub's service API speaks nothing newer
 	return &http.Server{
-		Handler:           handler,
+		Handler:           boundBodies(handler, bodyTimeout),
 		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		BaseContext:       func(net.Listener) context.Context { return running },
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
+}
+
+// boundBodies cuts requests whose body is not there in time: without a limit,
+// anybody could keep connections open with a body that never ends.
+func boundBodies(next http.Handler, timeout time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			connection := http.NewResponseController(w)
+			if err := connection.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			r.Body = &timedBody{ReadCloser: r.Body, connection: connection}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// timedBody lifts the deadline once the body has been read to its end.
+type timedBody struct {
+	io.ReadCloser
+	connection *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (b *timedBody) Read(into []byte) (int, error) {
+	n, err := b.ReadCloser.Read(into)
+	if errors.Is(err, io.EOF) {
+		if failure := b.connection.SetReadDeadline(time.Time{}); failure != nil {
+			return n, failure
+		}
+	}
+	return n, err
 }
 
 // Shutdown lets requests finish that are being answered, but does not wait

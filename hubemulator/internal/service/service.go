@@ -179,6 +179,10 @@ const unanswered = 0
 // serve answers a call of a known operation and counts it. It returns false
 // when the connection has to be cut instead.
 func (h *handler) serve(w http.ResponseWriter, r *http.Request, c call, path []string) bool {
+	// First of all, so that nobody is read of whom the hub knows nothing.
+	if err := h.admit(r, c, path); err != nil {
+		return h.finish(w, c, answer{}, err)
+	}
 	limit := int64(maxBody)
 	if c.route.operation == BulkDevices {
 		limit = maxBulkBody
@@ -189,9 +193,6 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, c call, path []s
 			return h.finish(w, c, answer{}, errBodyTooLarge)
 		}
 		return h.abandon(c)
-	}
-	if err := h.admit(r, c, path); err != nil {
-		return h.finish(w, c, answer{}, err)
 	}
 	return h.process(w, r, c)
 }

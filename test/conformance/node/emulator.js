@@ -4,7 +4,8 @@
 // from the cloud, which the hub takes over AMQP only, faults, and counters.
 
 async function ask(method, path, document) {
-  const answer = await fetch(process.env.HUB_ADMIN_URL + path, { method, body: JSON.stringify(document) });
+  const headers = { 'Content-Type': 'application/json' };
+  const answer = await fetch(process.env.HUB_ADMIN_URL + path, { method, headers, body: JSON.stringify(document) });
   const text = await answer.text();
   if (!answer.ok) {
     throw new Error(`${method} ${path}: ${answer.status} ${text}`);
