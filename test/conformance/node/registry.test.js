@@ -35,7 +35,6 @@ for (const [what, symmetricKey] of Object.entries(badKeys)) {
 const ways = {
   selfSigned: { x509Thumbprint: { primaryThumbprint: '0123456789ABCDEF0123456789ABCDEF01234567' } },
   certificateAuthority: { type: 'certificateAuthority' },
-  none: { type: 'none' },
 };
 for (const [type, authentication] of Object.entries(ways)) {
   test(`authentication of type ${type} needs no keys`, async () => {
@@ -45,6 +44,13 @@ for (const [type, authentication] of Object.entries(ways)) {
     assert.equal((await owner.getTwin(created.deviceId)).responseBody.authenticationType, type);
   });
 }
+
+test('a device has to prove who it is, a module gets keys for it', async () => {
+  await assert.rejects(register(owner, 'with-none', { authentication: { type: 'none' } }), { name: 'ArgumentError' });
+  await register(owner, 'of-none');
+  const { responseBody: module } = await owner.addModule({ deviceId: 'of-none', moduleId: 'm', authentication: { type: 'none' } });
+  assert.equal(module.authentication.type, 'sas');
+});
 
 test('the deprecated Device, full of nulls, is taken', async () => {
   const device = new Device({ deviceId: 'deprecated', status: 'disabled' });

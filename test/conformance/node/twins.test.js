@@ -144,6 +144,12 @@ test('queries: a token of another query is refused', async () => {
   await assert.rejects(owner.createQuery('SELECT * FROM devices', 2).next(query.continuationToken), { name: 'ArgumentError' });
 });
 
-test('queries: a page of more than a hundred rows is refused', async () => {
-  await assert.rejects(owner.createQuery('SELECT * FROM devices', 101).next(), { name: 'ArgumentError' });
+test('queries: a page has a hundred rows at most, whatever is asked for', async () => {
+  const hundred = Array.from({ length: 100 }, (_, i) => ({ deviceId: `page-${i}` }));
+  await owner.addDevices(hundred);
+  const query = owner.createQuery('SELECT * FROM devices', 1000);
+  assert.equal((await query.next()).result.length, 100);
+  assert.ok(query.hasMoreResults);
+  await owner.removeDevices(hundred, true);
+  await assert.rejects(owner.createQuery('SELECT * FROM devices', -1).next(), { name: 'ArgumentError' });
 });
