@@ -37,7 +37,7 @@ func (p *parser) otherwise(left expression) error {
 	if of, isPath := left.(path); isPath {
 		subject = shown(of)
 	}
-	advice := ""
+	var advice string
 	switch {
 	case next.is("IS"):
 		advice = fmt.Sprintf("IS is no operator; IS_DEFINED tells whether it is there: write %s", defined(after, subject, p.tokens[p.next:]))
@@ -72,7 +72,7 @@ func defined(after token, subject string, rest []token) string {
 // been read.
 func (p *parser) otherComparison(operator string) error {
 	next := p.peek()
-	advice := ""
+	var advice string
 	switch {
 	case operator == "=" && next.isSymbol("="):
 		advice = "= is the comparison: write it once"
