@@ -62,7 +62,7 @@ func TestRefusedRenewals(t *testing.T) {
 	t.Parallel()
 	g, h := NewWithT(t), startHub(t, "d1")
 	h.ok(t, http.MethodPut, "/devices/ca", `{"authentication":{"type":"certificateAuthority"}}`)
-	result := h.ok(t, http.MethodPost, renewPath, `{"policyKey":"primaryKey","devices":[{"id":"nobody"},{"id":"d1","moduleId":"none"},{"id":"ca"},{"id":"d1"}]}`)
+	result := h.ok(t, http.MethodPost, renewPath, `{"policyKey":"primaryKey","devices":[{"id":"absent"},{"id":"d1","moduleId":"none"},{"id":"ca"},{"id":"d1"}]}`)
 	g.Expect(result["rotatedKeys"]).To(HaveLen(1))
 	var numbers []any
 	for _, fault := range result["errors"].([]any) {

@@ -111,7 +111,7 @@ func (b stuckBody) Read([]byte) (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// Nobody may make the hub wait for a body without saying who asks.
+// A caller that the hub does not know cannot make it wait for a body.
 func TestUnauthorizedBodyIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	g, h := NewWithT(t), startHub(t, "d1")

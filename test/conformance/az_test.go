@@ -211,7 +211,7 @@ func (a *az) deviceIdentityRenewKey() {
 	}
 	before := keysOf()
 	result := a.ok(http.MethodPost, "/devices/keys/regenerate", document{
-		"policyKey": "primaryKey", "devices": []document{{"id": "d1"}, {"id": "nobody"}},
+		"policyKey": "primaryKey", "devices": []document{{"id": "d1"}, {"id": "absent"}},
 	}).(document)
 	a.Expect(result["rotatedKeys"]).To(HaveLen(1))
 	a.Expect(result["errors"]).To(HaveLen(1))

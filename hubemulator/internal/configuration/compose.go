@@ -30,43 +30,25 @@ func Compose(ranked []map[string]any) (desired Desired, effective []bool) {
 		}
 	}
 	desired.By = map[string]int{}
-	attribute(desired.Properties, nil, ranked, desired.By)
+	attribute(desired.Properties, "", ranked, desired.By)
 	return desired, effective
 }
 
-// attribute finds for each leaf below names the first content that has it.
-func attribute(properties map[string]any, names []string, ranked []map[string]any, by map[string]int) {
+// attribute finds for each leaf below names the first content that sets it. What
+// a content sets as a whole replaces all that those after it set inside.
+func attribute(properties map[string]any, names string, ranked []map[string]any, by map[string]int) {
 	for name, value := range properties {
-		at := append(slices.Clone(names), name)
+		path := strings.TrimPrefix(names+"."+name, ".")
 		if object, isObject := value.(map[string]any); isObject && len(object) > 0 {
-			attribute(object, at, ranked, by)
+			attribute(object, path, ranked, by)
 			continue
 		}
-		if i := slices.IndexFunc(ranked, func(content map[string]any) bool { return has(content, at) }); i >= 0 {
-			by[strings.Join(at, ".")] = i
+		if i := slices.IndexFunc(ranked, func(content map[string]any) bool {
+			return isCovered(root+"."+path, []map[string]any{content})
+		}); i >= 0 {
+			by[path] = i
 		}
 	}
-}
-
-// has reports whether a content sets the property of these names.
-func has(content map[string]any, names []string) bool {
-	for path, value := range content {
-		above := namesOf(path)
-		if len(above) > len(names) || !slices.Equal(above, names[:len(above)]) {
-			continue
-		}
-		found := true
-		for _, name := range names[len(above):] {
-			object, _ := value.(map[string]any)
-			if value, found = object[name]; !found {
-				break
-			}
-		}
-		if found {
-			return true
-		}
-	}
-	return false
 }
 
 // isCovered reports whether one of the contents sets all that a path leads to.

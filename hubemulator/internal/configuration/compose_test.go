@@ -65,6 +65,21 @@ func TestCompose(t *testing.T) {
 	}
 }
 
+func TestComposedLeavesNameTheirContent(t *testing.T) {
+	t.Parallel()
+	for ranked, by := range map[string]map[string]int{
+		`[{}]`: {},
+		`[{"properties.desired.a.b":1,"properties.desired.c":[{"d":1}]}]`:                              {"a.b": 0, "c": 0},
+		`[{"properties.desired.a.b":1},{"properties.desired.a":{"b":2,"c":{"d":3}}}]`:                  {"a.b": 0, "a.c.d": 1},
+		`[{"properties.desired.a":{"c":3}},{"properties.desired.a.b":1,"properties.desired.e":{}}]`:    {"a.c": 0, "e": 1},
+		`[{"properties.desired.a.b.c":1},{"properties.desired.a":{"b":5,"d":6}}]`:                      {"a.b.c": 0, "a.d": 1},
+		`[{"properties.desired.b":1},{"properties.desired":{"a":1,"b":2}},{"properties.desired.c":3}]`: {"a": 1, "b": 0},
+	} {
+		desired, _ := configuration.Compose(decode[[]map[string]any](t, ranked))
+		NewWithT(t).Expect(desired.By).To(Equal(by), ranked)
+	}
+}
+
 func TestRank(t *testing.T) {
 	t.Parallel()
 	at := func(id string, priority int32, second int) configuration.Configuration {

@@ -4,7 +4,6 @@ package httpserver
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,36 +35,18 @@ func New(running context.Context, logger *slog.Logger, handler http.Handler) *ht
 }
 
 // boundBodies cuts requests whose body is not there in time: without a limit,
-// anybody could keep connections open with a body that never ends.
+// a body that never ends would keep its connection open.
 func boundBodies(next http.Handler, timeout time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
-			connection := http.NewResponseController(w)
-			if err := connection.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+			// net/http lifts it when the body has been read to its end.
+			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout)); err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
 			}
-			r.Body = &timedBody{ReadCloser: r.Body, connection: connection}
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// timedBody lifts the deadline once the body has been read to its end.
-type timedBody struct {
-	io.ReadCloser
-	connection *http.ResponseController
-}
-
-// Read implements io.Reader.
-func (b *timedBody) Read(into []byte) (int, error) {
-	n, err := b.ReadCloser.Read(into)
-	if errors.Is(err, io.EOF) {
-		if failure := b.connection.SetReadDeadline(time.Time{}); failure != nil {
-			return n, failure
-		}
-	}
-	return n, err
 }
 
 // Shutdown lets requests finish that are being answered, but does not wait

@@ -35,7 +35,7 @@ func (c *conn) fitConnect(pk *packets.Packet) error {
 	// An empty password is legal, and what a client without a token sends.
 	pk.Connect.PasswordFlag = len(pk.Connect.Password) > 0
 	if pk.Connect.ClientIdentifier == "" {
-		pk.Connect.Clean = true // nobody is called that, whatever session is asked for
+		pk.Connect.Clean = true // no device is called that, whatever session is asked for
 	}
 	if will.WillFlag && len(will.WillPayload) == 0 {
 		// Legal, but the library takes no empty one.

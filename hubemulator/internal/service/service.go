@@ -179,7 +179,7 @@ const unanswered = 0
 // serve answers a call of a known operation and counts it. It returns false
 // when the connection has to be cut instead.
 func (h *handler) serve(w http.ResponseWriter, r *http.Request, c call, path []string) bool {
-	// First of all, so that nobody is read of whom the hub knows nothing.
+	// Before the body: an unknown caller is not read.
 	if err := h.admit(r, c, path); err != nil {
 		return h.finish(w, c, answer{}, err)
 	}

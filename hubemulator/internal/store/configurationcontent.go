@@ -43,7 +43,7 @@ type desiredWrite struct {
 }
 
 // wants is what contents together want of a twin's desired properties, and
-// which configuration wants a leaf, by its path; none when they are nobody's.
+// which configuration wants a leaf, by its path; none without a configuration.
 type wants struct {
 	configuration.Desired
 	authors map[string]author

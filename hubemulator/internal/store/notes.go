@@ -20,7 +20,7 @@ type notes struct {
 }
 
 // author is a configuration that wrote a leaf, which has the version of that
-// write for as long as nobody else writes it.
+// write until another writer comes.
 type author struct {
 	Version       int64  `json:"version"`
 	Configuration string `json:"configuration"`

@@ -223,7 +223,7 @@ for (const [what, schedule] of Object.entries(schedules)) {
   });
 
   test(`job, ${what}: cancelled before it starts`, async () => {
-    const { jobStatus: created } = await schedule(`${name}-later`, "deviceId = 'nobody'", inAnHour());
+    const { jobStatus: created } = await schedule(`${name}-later`, "deviceId = 'absent'", inAnHour());
     assert.equal(created.jobId, `${name}-later`);
     assert.equal(created.status, 'queued');
     await jobs.cancelJob(`${name}-later`);
