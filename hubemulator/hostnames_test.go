@@ -106,7 +106,7 @@ func TestTLSByName(t *testing.T) {
 		} {
 			g, config := NewWithT(t), h.trusting(t, name)
 			config.MinVersion, config.MaxVersion = tt.least, tt.most
-			config.InsecureSkipVerify = tt.want == 0 //nolint:gosec // it is the hub that has to refuse
+			config.InsecureSkipVerify = tt.want == 0 // it is the hub that has to refuse
 			connection, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", address)
 			if tt.want == 0 {
 				g.Expect(err).To(HaveOccurred(), name)
