@@ -92,20 +92,27 @@ func TestColumns(t *testing.T) {
 	w.Expect(columns[:6]).To(Equal([]string{"t1", "d1", "True", "cellular", "Disconnected", "redmond43,redmond43-cellular"}))
 }
 
-// TestAnIDWithASemicolon is for the hub to take or to refuse.
+// TestAnIDWithASemicolon is for the hub to take or to refuse; a connection string has
+// no room for it.
 func TestAnIDWithASemicolon(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, withPolicy("iothubowner"))
 	w.connect()
-	obj := w.twin("semicolon", "urn;dev:7", `{"a":1}`, "")
+	const id = "urn;dev:7"
+	obj := w.registering(id)
 	w.create(obj)
-	ready := w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotFound)
-	w.Expect(ready.Message).To(ContainSubstring(`the twin of device "urn;dev:7"`))
-	registering := w.registering("urn;dev:8")
-	registering.Name = "secret"
-	w.create(registering)
-	ready = w.await(registering, metav1.ConditionFalse, v1alpha1.ReasonInvalidTwin)
+	ready := w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonInvalidTwin)
 	w.Expect(ready.Message).To(ContainSubstring("spec.connectionSecretName: Invalid value: the id holds ';'"))
+	w.edit(obj, func() { obj.Spec.ConnectionSecretName = "" })
+	w.awaitReady(obj)
+	w.Expect(obj.Status.Target).To(HaveSuffix("/" + id))
+	w.Expect(w.tags(id)).To(Equal(`{"plant":"Redmond43"}`))
+	query := w.query("semicolon", "STARTSWITH(deviceId, 'urn;')")
+	w.create(query)
+	w.awaitDevices(query, id)
+	w.Eventually(w.memberships(obj), patience, "20ms").Should(Equal([]string{"semicolon"}))
+	w.somebodyElse(id, map[string]any{"plant": "Elsewhere"})
+	w.Eventually(func() string { return w.tags(id) }, patience, "20ms").Should(Equal(`{"plant":"Redmond43"}`))
 }
 
 // TestPastedConnectionStrings: a HubConnection says what was pasted, and what to do.
