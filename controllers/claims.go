@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 )
 
 // claims decide which of several DeviceTwins of one twin keeps it: one whose namespace
@@ -50,30 +50,14 @@ func newClaims(reader client.Reader, hubs *connections) *claims {
 	}
 }
 
-// targetName is how a status names a twin on a session's host, which is in lower
-// case. No host or id contains a slash.
-func targetName(obj *v1alpha1.DeviceTwin, host string) string {
-	return host + "/" + idOf(obj).String()
-}
-
-// sameTarget is the name of the same twin at the hub's classic name: an earlier version
-// wrote the one of the hub's names that the credential gave.
-func sameTarget(target string) string {
-	host, id, found := strings.Cut(target, "/")
-	if !found {
-		return target
-	}
-	return hub.ClassicName(host) + "/" + id
-}
-
 // keeps tells whether an object is recorded as the one that keeps a twin.
 func keeps(obj *v1alpha1.DeviceTwin, target string) bool {
-	return sameTarget(obj.Status.Target) == target
+	return fieldindex.SameTarget(obj.Status.Target) == target
 }
 
 // take claims a twin for an object, or says who keeps it.
 func (c *claims) take(ctx context.Context, obj *v1alpha1.DeviceTwin, host string) error {
-	target, own := targetName(obj, host), claim{client.ObjectKeyFromObject(obj), obj.UID}
+	target, own := fieldindex.TargetName(obj, host), claim{client.ObjectKeyFromObject(obj), obj.UID}
 	if c.keepsAnother(own.name, target) {
 		c.release(ctx, own.name) // the HubConnection leads to another host now
 	}
@@ -162,7 +146,7 @@ func (c *claims) outranks(ctx context.Context, obj, other *v1alpha1.DeviceTwin) 
 // named tells whether the HubConnection of a DeviceTwin lists a scope of its namespace
 // that covers its device, whether it is ready or not.
 func (c *claims) named(ctx context.Context, obj *v1alpha1.DeviceTwin) bool {
-	conn, err := c.connections.read(ctx, hubOf(obj))
+	conn, err := c.connections.read(ctx, fieldindex.HubOf(obj))
 	return err == nil && scopeOf(conn, obj.Namespace).names(obj.Spec.DeviceID)
 }
 
@@ -285,7 +269,7 @@ func (c *claims) before(ctx context.Context, a, b *v1alpha1.DeviceTwin, target s
 // rivals are the other DeviceTwins of the same twin that may use its hub, through
 // whatever HubConnection. They are the cache's own, not to be changed.
 func (c *claims) rivals(ctx context.Context, obj *v1alpha1.DeviceTwin, target string) ([]v1alpha1.DeviceTwin, error) {
-	all, err := twinsOf(ctx, c.client, idOf(obj))
+	all, err := fieldindex.TwinsOf(ctx, c.client, fieldindex.IDOf(obj))
 	if err != nil {
 		return nil, err
 	}
@@ -338,7 +322,7 @@ func (c *claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, targe
 	found, err := c.connections.resolve(ctx, rival.Namespace, rival.Spec.HubRef)
 	if err == nil {
 		admitted := found.scope.admit(rival.Spec.DeviceID) == nil
-		return admitted && targetName(rival, found.session.Host()) == target && (recorded || !rival.Spec.Suspend), nil
+		return admitted && fieldindex.TargetName(rival, found.session.Host()) == target && (recorded || !rival.Spec.Suspend), nil
 	}
 	out := outcomeOf(err)
 	if recorded && out.class == unseen {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
@@ -62,7 +63,7 @@ func (r *registrar) unregistered(ctx context.Context) error {
 	if found == nil {
 		return r.registeredElsewhere()
 	}
-	identity, err := r.session.GetIdentity(ctx, idOf(r.obj))
+	identity, err := r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (r *registrar) restoreSecret(ctx context.Context, note *v1alpha1.Registrati
 	if err != nil || found != nil {
 		return err
 	}
-	identity, err := r.session.GetIdentity(ctx, idOf(r.obj))
+	identity, err := r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func (r *registrar) ownSecret(ctx context.Context) (*corev1.Secret, error) {
 }
 
 func (r *registrar) createSecret(ctx context.Context, keys hub.Credentials) error {
-	id := idOf(r.obj)
+	id := fieldindex.IDOf(r.obj)
 	owner := "DeviceId=" + id.Device
 	if id.Module != "" {
 		owner += ";ModuleId=" + id.Module

@@ -16,6 +16,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
@@ -82,7 +83,7 @@ func (r *deviceTwinReconciler) waitsForItsTurn(obj *v1alpha1.DeviceTwin, out out
 	if out.class != parked {
 		return false
 	}
-	known, _ := r.connections.get(hubOf(obj))
+	known, _ := r.connections.get(fieldindex.HubOf(obj))
 	return known.session != nil && !known.session.Dispatcher().Broken()
 }
 
@@ -128,7 +129,7 @@ func (r *deviceTwinReconciler) wentAlone(ctx context.Context, obj *v1alpha1.Devi
 // recordLeftBehind logs, counts and records as an event what was left behind: on the HubConnection of
 // another namespace when the object's own is going away, which takes no events.
 func (r *deviceTwinReconciler) recordLeftBehind(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) {
-	log.FromContext(ctx).Info("left behind on the hub", "device", idOf(obj).String(), "left", left)
+	log.FromContext(ctx).Info("left behind on the hub", "device", fieldindex.IDOf(obj).String(), "left", left)
 	r.metrics.leftBehind()
 	namespace := namespaceMetadata()
 	err := r.client.Get(ctx, types.NamespacedName{Name: obj.Namespace}, namespace)
@@ -137,9 +138,9 @@ func (r *deviceTwinReconciler) recordLeftBehind(ctx context.Context, obj *v1alph
 		return
 	}
 	var conn v1alpha1.HubConnection
-	if key := hubOf(obj); key.Namespace != obj.Namespace && r.client.Get(ctx, key, &conn) == nil {
+	if key := fieldindex.HubOf(obj); key.Namespace != obj.Namespace && r.client.Get(ctx, key, &conn) == nil {
 		r.report.eventFor(&conn, obj, corev1.EventTypeWarning, v1alpha1.EventLeftBehind,
-			fmt.Sprintf("%s of a namespace that was deleted: %s", idOf(obj), left))
+			fmt.Sprintf("%s of a namespace that was deleted: %s", fieldindex.IDOf(obj), left))
 	}
 }
 
@@ -159,7 +160,7 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *stored) (lef
 	if err != nil {
 		return "", err
 	}
-	successor, err := r.claims.successor(ctx, obj, targetName(obj, found.session.Host()))
+	successor, err := r.claims.successor(ctx, obj, fieldindex.TargetName(obj, found.session.Host()))
 	if err != nil {
 		return "", err
 	}
@@ -186,7 +187,7 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, f
 	if !mayBeRegistered(note) {
 		return false, nil
 	}
-	identity, err := found.session.GetIdentity(ctx, idOf(obj))
+	identity, err := found.session.GetIdentity(ctx, fieldindex.IDOf(obj))
 	switch {
 	case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
 		// One that may be registered yet by a request on its way is waited for.
@@ -202,7 +203,7 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, f
 	if err := stored.writeAhead(ctx); err != nil {
 		return false, err
 	}
-	err = found.session.DeleteIdentity(ctx, idOf(obj), identity.ETag)
+	err = found.session.DeleteIdentity(ctx, fieldindex.IDOf(obj), identity.ETag)
 	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
 		err = nil
 	}
@@ -214,9 +215,9 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, f
 func (r *deviceTwinReconciler) clear(ctx context.Context, stored *stored, found resolved, successor *v1alpha1.DeviceTwin) (left string, err error) {
 	obj := stored.obj
 	spared := r.spared(ctx, successor)
-	record := recordOf(ctx, obj, targetOf(obj, found.session.Host()))
+	record := recordOf(ctx, obj, fieldindex.TargetOf(obj, found.session.Host()))
 	for range maxAttempts {
-		held, err := found.session.GetTwin(ctx, idOf(obj))
+		held, err := found.session.GetTwin(ctx, fieldindex.IDOf(obj))
 		if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
 			return "", nil
 		}
@@ -289,7 +290,7 @@ func (r *deviceTwinReconciler) remove(ctx context.Context, stored *stored, found
 	if err := stored.writeAhead(ctx); err != nil {
 		return err
 	}
-	after, err := found.session.PatchTwin(ctx, idOf(obj), held.ETag, hub.Patch(plan.Patch))
+	after, err := found.session.PatchTwin(ctx, fieldindex.IDOf(obj), held.ETag, hub.Patch(plan.Patch))
 	switch {
 	case hub.ReasonOf(err) == hub.ReasonPreconditionFailed:
 		return errReplan

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
@@ -285,7 +286,7 @@ func (r *deviceTwinReconciler) push(stored *stored, found resolved, declared val
 		owner:     found.spec.OwnerTag,
 		registrar: r.registrar(stored, found.session),
 		stored:    stored, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
-		declared: declared.Document, policies: declared.Policies, id: idOf(obj), target: targetOf(obj, found.session.Host()),
+		declared: declared.Document, policies: declared.Policies, id: fieldindex.IDOf(obj), target: fieldindex.TargetOf(obj, found.session.Host()),
 		admit: func(ctx context.Context) error { return r.admit(ctx, found, obj) },
 	}
 }
@@ -308,13 +309,13 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 		if r.claims.kept(obj) != "" {
 			r.claims.release(ctx, name)
 		}
-		r.readBack.Join(name, found.key, idOf(obj))
+		r.readBack.Join(name, found.key, fieldindex.IDOf(obj))
 		return found, nil
 	}
 	if err := r.claims.take(ctx, obj, found.session.Host()); err != nil {
 		return resolved{}, err
 	}
-	if displaced := r.readBack.Track(name, found.key, idOf(obj)); displaced != (types.NamespacedName{}) {
+	if displaced := r.readBack.Track(name, found.key, fieldindex.IDOf(obj)); displaced != (types.NamespacedName{}) {
 		r.moved.ring(displaced, priorityNews) // it is told of the twin no more
 	}
 	return found, nil
@@ -353,14 +354,6 @@ func (r *deviceTwinReconciler) admit(ctx context.Context, found resolved, obj *v
 			"the mode of HubConnection %s is ReadOnly: status.plan shows what would be written", found.key))
 	}
 	return r.guards.admit(ctx, found.key, obj.UID)
-}
-
-func idOf(obj *v1alpha1.DeviceTwin) hub.ID {
-	return hub.ID{Device: obj.Spec.DeviceID, Module: obj.Spec.ModuleID}
-}
-
-func targetOf(obj *v1alpha1.DeviceTwin, host string) twin.Target {
-	return twin.Target{Host: host, DeviceID: obj.Spec.DeviceID, ModuleID: obj.Spec.ModuleID, Owner: string(obj.UID)}
 }
 
 // declaredBy reads the declaration and holds it against the rules.

@@ -5,6 +5,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
@@ -15,7 +16,7 @@ func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done done)
 	}
 	if done.recreated {
 		r.report.event(obj, "Normal", v1alpha1.EventDeviceRecreated,
-			idOf(obj).String()+" was deleted and registered anew by somebody else; its twin is brought into step again")
+			fieldindex.IDOf(obj).String()+" was deleted and registered anew by somebody else; its twin is brought into step again")
 	}
 	if len(done.leftBehind) > 0 {
 		r.report.event(obj, "Normal", v1alpha1.EventLeftBehind,

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
@@ -49,9 +50,12 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	NewWithT(t).Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	builder := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&v1alpha1.DeviceTwin{}, idIndex, func(client.Object) []string {
-		return []string{idBucket(hub.ID{Device: "d1"})} // whatever the id is: any two may share a bucket
-	})
+	builder := fake.NewClientBuilder().WithScheme(scheme)
+	for index, bucket := range fieldindex.ByID(hub.ID{Device: "d1"}) {
+		builder = builder.WithIndex(&v1alpha1.DeviceTwin{}, index, func(client.Object) []string {
+			return []string{bucket} // whatever the id is: any two may share a bucket
+		})
+	}
 	known := map[types.NamespacedName]connection{}
 	for name, now := range map[string]*connection{
 		"hub":     {session: hostOnly{host: electionHost}},

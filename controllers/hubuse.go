@@ -16,6 +16,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 )
@@ -139,7 +140,7 @@ func (u *uses) messages(conn *v1alpha1.HubConnection, m dispatch.Messages) {
 // count counts the DeviceTwins of a HubConnection; nil when it has none.
 func (u *uses) count(ctx context.Context, key types.NamespacedName) (*v1alpha1.TwinCounts, error) {
 	var twins v1alpha1.DeviceTwinList
-	if err := u.client.List(ctx, &twins, client.MatchingFields{hubIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+	if err := u.client.List(ctx, &twins, fieldindex.ByHub(key), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("counting DeviceTwins: %w", err)
 	}
 	if len(twins.Items) == 0 {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
@@ -237,14 +238,14 @@ func (l *looks) pages(ctx context.Context, asked finding, managed []hub.ID, seen
 
 // managed are the twins that have a DeviceTwin and may be selected, sorted.
 func (l *looks) managed(ctx context.Context, asked finding) ([]hub.ID, error) {
-	twins, err := twinsAt(ctx, l.reader, asked.question)
+	twins, err := fieldindex.TwinsAt(ctx, l.reader, asked.question.hub, asked.question.from)
 	if err != nil {
 		return nil, err
 	}
 	var ids []hub.ID
 	for i := range twins {
 		if asked.scope.covers(twins[i].Spec.DeviceID) {
-			ids = append(ids, idOf(&twins[i]))
+			ids = append(ids, fieldindex.IDOf(&twins[i]))
 		}
 	}
 	slices.SortFunc(ids, hub.ID.Compare)

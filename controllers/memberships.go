@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
@@ -185,7 +186,7 @@ func (m *memberships) listed(q question) bool {
 // leftover are the devices whose status names a query that does not list them: of a
 // manager before this one, or of another condition of the query.
 func (m *memberships) leftover(ctx context.Context, q question, namespace string, devices []string) []string {
-	twins, err := twinsAt(ctx, m.reader, q, client.InNamespace(namespace))
+	twins, err := fieldindex.TwinsAt(ctx, m.reader, q.hub, q.from, client.InNamespace(namespace))
 	if err != nil {
 		log.FromContext(ctx).Error(err, "who is selected no more waits for its twin to be read")
 	}
@@ -193,7 +194,7 @@ func (m *memberships) leftover(ctx context.Context, q question, namespace string
 	defer m.mu.RUnlock()
 	var left []string
 	for i := range twins {
-		id := idOf(&twins[i]).String()
+		id := fieldindex.IDOf(&twins[i]).String()
 		named := slices.ContainsFunc(twins[i].Status.Memberships, func(name string) bool {
 			return m.asks[types.NamespacedName{Namespace: namespace, Name: name}] == q
 		})
@@ -304,7 +305,7 @@ func difference(a, b []string) []string {
 // had answered yet keeps the place that it has in the status.
 func (m *memberships) of(ctx context.Context, reader client.Reader, obj *v1alpha1.DeviceTwin, hub types.NamespacedName) ([]string, error) {
 	var queries v1alpha1.TwinQueryList
-	if err := reader.List(ctx, &queries, client.InNamespace(obj.Namespace), client.MatchingFields{hubIndex: hub.String()}); err != nil {
+	if err := reader.List(ctx, &queries, client.InNamespace(obj.Namespace), fieldindex.ByHub(hub)); err != nil {
 		return nil, fmt.Errorf("listing TwinQueries: %w", err)
 	}
 	var names []string
@@ -314,7 +315,7 @@ func (m *memberships) of(ctx context.Context, reader client.Reader, obj *v1alpha
 		q, answered := m.asks[client.ObjectKeyFromObject(&queries.Items[i])]
 		member := slices.Contains(obj.Status.Memberships, name)
 		if answered {
-			member = m.answers[q].has(idOf(obj), member)
+			member = m.answers[q].has(fieldindex.IDOf(obj), member)
 		}
 		if member {
 			names = append(names, name)

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
@@ -36,9 +37,9 @@ type registrar struct {
 // noted is a copy of what the status says of the registration, as it counts for this
 // object and twin.
 func (r *registrar) noted() *v1alpha1.RegistrationRecord {
-	fresh := &v1alpha1.RegistrationRecord{Target: targetName(r.obj, r.session.Host()), UID: string(r.obj.UID)}
+	fresh := &v1alpha1.RegistrationRecord{Target: fieldindex.TargetName(r.obj, r.session.Host()), UID: string(r.obj.UID)}
 	note := r.obj.Status.Registration
-	if note == nil || sameTarget(note.Target) != fresh.Target || note.UID != fresh.UID {
+	if note == nil || fieldindex.SameTarget(note.Target) != fresh.Target || note.UID != fresh.UID {
 		return fresh
 	}
 	noted := note.DeepCopy()
@@ -51,7 +52,7 @@ func (r *registrar) register(ctx context.Context) error {
 	before := r.noted()
 	if before.GenerationID != "" {
 		return stopDiffering(stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
-			"%s was registered by this object and is gone. It is not registered again: delete this object, or create another", idOf(r.obj)))
+			"%s was registered by this object and is gone. It is not registered again: delete this object, or create another", fieldindex.IDOf(r.obj)))
 	}
 	if err := r.refusedStill(ctx); err != nil {
 		return err
@@ -73,9 +74,9 @@ func (r *registrar) register(ctx context.Context) error {
 	if err := r.keepKeys(ctx, credentials); err != nil {
 		return err
 	}
-	identity, err := r.session.CreateIdentity(ctx, idOf(r.obj), credentials)
+	identity, err := r.session.CreateIdentity(ctx, fieldindex.IDOf(r.obj), credentials)
 	if hub.ReasonOf(err) == hub.ReasonAlreadyExists {
-		identity, err = r.session.GetIdentity(ctx, idOf(r.obj))
+		identity, err = r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
 	}
 	if err != nil {
 		r.refused(before, err)
@@ -91,7 +92,7 @@ func (r *registrar) refusedStill(ctx context.Context) error {
 	if ready == nil || ready.Reason != v1alpha1.ReasonUnauthorized && ready.Reason != v1alpha1.ReasonForbidden {
 		return nil
 	}
-	_, err := r.session.GetIdentity(ctx, idOf(r.obj))
+	_, err := r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
 	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
 		return nil
 	}
@@ -116,7 +117,7 @@ func (r *registrar) found(ctx context.Context) error {
 	note := r.noted()
 	switch {
 	case note.GenerationID == "" && mayBeRegistered(note), note.AuthenticationPending:
-		identity, err := r.session.GetIdentity(ctx, idOf(r.obj))
+		identity, err := r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
 		if err != nil {
 			return err
 		}
@@ -141,7 +142,7 @@ func (r *registrar) recognize(ctx context.Context, identity *hub.Identity) error
 		return nil // another client was faster
 	}
 	if note.GenerationID == "" {
-		r.event(v1alpha1.EventRegistered, "registered with the hub: "+idOf(r.obj).String())
+		r.event(v1alpha1.EventRegistered, "registered with the hub: "+fieldindex.IDOf(r.obj).String())
 		note.AuthenticationPending = keyless(r.obj)
 	}
 	note.GenerationID = identity.GenerationID
@@ -170,7 +171,7 @@ func (r *registrar) authenticate(ctx context.Context, note *v1alpha1.Registratio
 		return err
 	}
 	given := r.obj.Spec.Authentication
-	_, err := r.session.UpdateIdentity(ctx, idOf(r.obj), identity.ETag, hub.Credentials{
+	_, err := r.session.UpdateIdentity(ctx, fieldindex.IDOf(r.obj), identity.ETag, hub.Credentials{
 		Type:              hub.AuthenticationType(given.Type),
 		PrimaryThumbprint: strings.ToUpper(given.PrimaryThumbprint), SecondaryThumbprint: strings.ToUpper(given.SecondaryThumbprint),
 	})
@@ -196,7 +197,7 @@ func keyless(obj *v1alpha1.DeviceTwin) bool {
 
 func (r *registrar) registeredElsewhere() error {
 	return stopStalled(v1alpha1.ReasonRegisteredElsewhere, fmt.Sprintf(
-		"somebody else registered %s, so that there are no keys to keep in Secret %q: leave out spec.connectionSecretName", idOf(r.obj), r.obj.Spec.ConnectionSecretName))
+		"somebody else registered %s, so that there are no keys to keep in Secret %q: leave out spec.connectionSecretName", fieldindex.IDOf(r.obj), r.obj.Spec.ConnectionSecretName))
 }
 
 // credentials are what to register with: keys that are known here alone, by which the
@@ -213,7 +214,7 @@ func (r *registrar) credentials(ctx context.Context, note *v1alpha1.Registration
 	kept := keysOf(found)
 	if !slices.Contains(note.Credentials, hashOf(kept)) {
 		return hub.Credentials{}, stopDiffering(stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
-			"%s is not registered, and Secret %q of this object tells that it was. Delete the Secret to have it registered anew", idOf(r.obj), found.Name))
+			"%s is not registered, and Secret %q of this object tells that it was. Delete the Secret to have it registered anew", fieldindex.IDOf(r.obj), found.Name))
 	}
 	return kept, nil
 }

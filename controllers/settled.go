@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 )
 
 // settled remembers which objects were brought into step, and for which
@@ -70,7 +71,7 @@ func (s *settled) hash(d declaration) uint64 { return max(1, maphash.Comparable(
 
 func declarationOf(obj *v1alpha1.DeviceTwin, found resolved) declaration {
 	return declaration{
-		generation: obj.Generation, handled: handled(obj), target: targetName(obj, found.session.Host()),
+		generation: obj.Generation, handled: handled(obj), target: fieldindex.TargetName(obj, found.session.Host()),
 		owner: ptr.Deref(found.spec.OwnerTag, v1alpha1.OwnerTag{}),
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
@@ -161,7 +162,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	if err != nil {
 		return reconcilers{}, fmt.Errorf("making a client for Secrets: %w", err)
 	}
-	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := fieldindex.Add(ctx, mgr.GetFieldIndexer()); err != nil {
 		return reconcilers{}, err
 	}
 	outside := newOutsiders(opts.Shard, mgr.GetAPIReader(), opts.Clock)
