@@ -18,6 +18,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
@@ -66,13 +67,13 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		}
 	}
 	if out.class == parked { // it keeps its place
-		return ctrl.Result{RequeueAfter: remaining, Priority: ptr.To(priorityEdit)}, nil
+		return ctrl.Result{RequeueAfter: remaining, Priority: ptr.To(trigger.Edit)}, nil
 	}
 	r.turns.withdraw(name)
 	result, err := r.report.next(ctx, out, 0)
 	if err == nil {
 		result.RequeueAfter = max(min(result.RequeueAfter, remaining), time.Millisecond)
-		result.Priority = ptr.To(priorityEdit)
+		result.Priority = ptr.To(trigger.Edit)
 	}
 	return result, err
 }
@@ -164,7 +165,7 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *stored) (lef
 	if err != nil {
 		return "", err
 	}
-	turn, err := r.turns.take(obj, found.session, dispatch.LookAndWrite, priorityEdit)
+	turn, err := r.turns.take(obj, found.session, dispatch.LookAndWrite, trigger.Edit)
 	if err != nil {
 		return "", err
 	}

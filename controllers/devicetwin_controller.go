@@ -18,6 +18,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
+	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
@@ -35,7 +36,7 @@ type deviceTwinReconciler struct {
 	claims      *claims
 	readBack    *readback.Group
 	settled     *settled
-	moved       *doorbell // rung for objects whose twin moved
+	moved       *trigger.Queue // rung for objects whose twin moved
 	turns       *turns
 	metrics     *Metrics
 
@@ -44,15 +45,15 @@ type deviceTwinReconciler struct {
 }
 
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	toTwins := mapped(dependents(r.client, &v1alpha1.DeviceTwinList{}), priorityNews)
-	toTwinsOfNamespace := mapped(guestsOf(r.client, &v1alpha1.DeviceTwinList{}), priorityNews)
+	toTwins := trigger.Mapped(dependents(r.client, &v1alpha1.DeviceTwinList{}), trigger.News)
+	toTwinsOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.DeviceTwinList{}), trigger.News)
 	return ctrl.NewControllerManagedBy(mgr).
-		Watches(&v1alpha1.DeviceTwin{}, edits(r.turns.mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
-		WatchesRawSource(r.turns.come.source()).
+		Watches(&v1alpha1.DeviceTwin{}, trigger.Edits(r.turns.mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
+		WatchesRawSource(r.turns.come.Source()).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toTwins)).
-		WatchesRawSource(source.Channel(r.memberships.changed, mapped(twinsOfDevice(r.client), priorityNews))).
-		WatchesRawSource(r.moved.source()).
-		WatchesRawSource(source.Channel(r.claims.released, mapped(twinsOfID(r.client), priorityDrift))).
+		WatchesRawSource(source.Channel(r.memberships.changed, trigger.Mapped(twinsOfDevice(r.client), trigger.News))).
+		WatchesRawSource(r.moved.Source()).
+		WatchesRawSource(source.Channel(r.claims.released, trigger.Mapped(twinsOfID(r.client), trigger.Drift))).
 		WatchesMetadata(namespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
 		Named("devicetwin").
@@ -316,7 +317,7 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 		return resolved{}, err
 	}
 	if displaced := r.readBack.Track(name, found.key, fieldindex.IDOf(obj)); displaced != (types.NamespacedName{}) {
-		r.moved.ring(displaced, priorityNews) // it is told of the twin no more
+		r.moved.Enqueue(displaced, trigger.News) // it is told of the twin no more
 	}
 	return found, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
+	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
@@ -40,7 +41,7 @@ type hubConnectionReconciler struct {
 	probes       *probes
 	uses         *uses
 	looks        *looks
-	failing      *doorbell // rung for hubs that stopped to answer
+	failing      *trigger.Queue // rung for hubs that stopped to answer
 }
 
 func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
@@ -48,10 +49,10 @@ func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
 		return []ctrl.Request{{NamespacedName: client.ObjectKeyFromObject(conn)}}
 	}
 	return ctrl.NewControllerManagedBy(mgr).
-		Watches(&v1alpha1.HubConnection{}, edits(func(types.NamespacedName, int) {}), builder.WithPredicates(declarationChanged())).
-		WatchesRawSource(source.Channel(r.secrets.events, mapped(itself, priorityEdit))).
-		WatchesRawSource(r.failing.source()).
-		WatchesRawSource(source.Channel(r.guards.tripped, mapped(itself, priorityNews))).
+		Watches(&v1alpha1.HubConnection{}, trigger.Edits(func(types.NamespacedName, int) {}), builder.WithPredicates(declarationChanged())).
+		WatchesRawSource(source.Channel(r.secrets.events, trigger.Mapped(itself, trigger.Edit))).
+		WatchesRawSource(r.failing.Source()).
+		WatchesRawSource(source.Channel(r.guards.tripped, trigger.Mapped(itself, trigger.News))).
 		WithOptions(opts.controller()).
 		Named("hubconnection").
 		Complete(r)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
 // TestWhatAVisitNeeds follows from what was last known of the object.
@@ -19,12 +20,12 @@ func TestWhatAVisitNeeds(t *testing.T) {
 		need     dispatch.Need
 		priority int
 	}{
-		"never seen":  {nil, dispatch.LookAndWrite, priorityNews},
-		"edited":      {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 1}, dispatch.LookAndWrite, priorityNews},
-		"in step":     {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 2}, dispatch.Look, priorityReadBack},
-		"not in step": {&metav1.Condition{Status: metav1.ConditionFalse, ObservedGeneration: 2}, dispatch.LookAndWrite, priorityNews},
+		"never seen":  {nil, dispatch.LookAndWrite, trigger.News},
+		"edited":      {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 1}, dispatch.LookAndWrite, trigger.News},
+		"in step":     {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 2}, dispatch.Look, trigger.ReadBack},
+		"not in step": {&metav1.Condition{Status: metav1.ConditionFalse, ObservedGeneration: 2}, dispatch.LookAndWrite, trigger.News},
 		"contended": {&metav1.Condition{Status: metav1.ConditionFalse, ObservedGeneration: 2, Reason: v1alpha1.ReasonContended},
-			dispatch.LookAndWrite, priorityConflict},
+			dispatch.LookAndWrite, trigger.Conflict},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,11 +50,11 @@ func TestWhatAPersonDidStaysUrgent(t *testing.T) {
 	g := NewWithT(t)
 	turns := newTurns(nil, "DeviceTwin", dispatch.Visits)
 	name, other := types.NamespacedName{Name: "a"}, types.NamespacedName{Name: "b"}
-	g.Expect(turns.marked(name, priorityReadBack)).To(Equal(priorityReadBack))
-	turns.mark(name, priorityEdit)
-	turns.mark(name, priorityCreate)
-	g.Expect(turns.marked(name, priorityReadBack)).To(Equal(priorityEdit))
-	g.Expect(turns.marked(other, priorityReadBack)).To(Equal(priorityReadBack))
+	g.Expect(turns.marked(name, trigger.ReadBack)).To(Equal(trigger.ReadBack))
+	turns.mark(name, trigger.Edit)
+	turns.mark(name, trigger.Create)
+	g.Expect(turns.marked(name, trigger.ReadBack)).To(Equal(trigger.Edit))
+	g.Expect(turns.marked(other, trigger.ReadBack)).To(Equal(trigger.ReadBack))
 	turns.served(name)
-	g.Expect(turns.marked(name, priorityDrift)).To(Equal(priorityDrift))
+	g.Expect(turns.marked(name, trigger.Drift)).To(Equal(trigger.Drift))
 }

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
 // action is what the controller was doing, as events.k8s.io wants it told.
@@ -117,10 +118,10 @@ func (r reporter) eventFor(obj, about object, kind, reason, note string) {
 // goes to the queue's back-off.
 func (r reporter) next(ctx context.Context, out outcome, interval time.Duration) (ctrl.Result, error) {
 	after := time.Duration(0)
-	priority := priorityNews
+	priority := trigger.News
 	switch out.class {
 	case succeeded:
-		after, priority = wait.Jitter(interval, intervalJitter), priorityReadBack
+		after, priority = wait.Jitter(interval, intervalJitter), trigger.ReadBack
 	case suspended, parked:
 	case unseen:
 		if out.retryAfter == 0 {
@@ -129,7 +130,7 @@ func (r reporter) next(ctx context.Context, out outcome, interval time.Duration)
 		after = out.retryAfter
 	case transient:
 		if out.reason == v1alpha1.ReasonContended {
-			priority = priorityConflict
+			priority = trigger.Conflict
 		}
 		if out.retryAfter == 0 {
 			return ctrl.Result{Priority: ptr.To(priority)}, out.err

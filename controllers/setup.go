@@ -19,6 +19,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
+	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
 // eventSource names the controller in events.
@@ -174,7 +175,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		fuses  = newGuards(opts.Clock)
 		kept   = newClaims(mgr.GetClient(), hubs)
 	)
-	moved, failing := &doorbell{}, &doorbell{}
+	moved, failing := &trigger.Queue{}, &trigger.Queue{}
 	probes := newProbes()
 	readBack := newReadBack(moved, failing, probes)
 	opts.Metrics.follow(readBack)
@@ -189,7 +190,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		looks: looked,
 	}
 	queries.askings = newAskings(opts.Clock, opts.ListedPages, func(name types.NamespacedName) {
-		queries.turns.come.ring(name, queries.turns.marked(name, priorityReadBack))
+		queries.turns.come.Enqueue(name, queries.turns.marked(name, trigger.ReadBack))
 	}, looked.forget)
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs, outsiders: outside,
@@ -206,13 +207,13 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 
 // newReadBack rings for the DeviceTwins whose twins moved, and for the HubConnections
 // that cannot be read back, which are to be proved anew.
-func newReadBack(moved, failing *doorbell, probes *probes) *readback.Group {
+func newReadBack(moved, failing *trigger.Queue, probes *probes) *readback.Group {
 	return readback.NewGroup(clock.RealClock{}, readback.Told{
-		Moved: func(object types.NamespacedName) { moved.ring(object, priorityNews) },
+		Moved: func(object types.NamespacedName) { moved.Enqueue(object, trigger.News) },
 		Failing: func(hub types.NamespacedName) {
 			probes.expire(hub)
-			failing.ring(hub, priorityNews)
+			failing.Enqueue(hub, trigger.News)
 		},
-		Late: func(hub types.NamespacedName) { failing.ring(hub, priorityNews) },
+		Late: func(hub types.NamespacedName) { failing.Enqueue(hub, trigger.News) },
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
 // turns has objects of one kind wait for their turn at the hub without a worker.
@@ -26,7 +27,7 @@ type turns struct {
 	of   dispatch.Kind
 
 	// come is rung for objects whose turn has come.
-	come *doorbell
+	come *trigger.Queue
 
 	mu sync.Mutex
 	// urgent is what a person did to an object since it was last looked at with
@@ -35,7 +36,7 @@ type turns struct {
 }
 
 func newTurns(sessions *hub.Pool, kind string, of dispatch.Kind) *turns {
-	return &turns{sessions: sessions, kind: kind, of: of, come: &doorbell{}, urgent: map[types.NamespacedName]int{}}
+	return &turns{sessions: sessions, kind: kind, of: of, come: &trigger.Queue{}, urgent: map[types.NamespacedName]int{}}
 }
 
 // mark notes that a person did something to an object.
@@ -89,7 +90,7 @@ func (t *turns) take(obj client.Object, session hub.Session, need dispatch.Need,
 	name := client.ObjectKeyFromObject(obj)
 	grant, ok := session.Dispatcher().Admit(dispatch.Request{
 		Key: t.key(name), Namespace: name.Namespace, Priority: t.marked(name, priority), Kind: t.of, Need: need,
-		Wake: func(priority int) { t.come.ring(name, priority) },
+		Wake: func(priority int) { t.come.Enqueue(name, priority) },
 	})
 	if !ok {
 		return nil, errParked
@@ -103,13 +104,13 @@ func needOf(obj *v1alpha1.DeviceTwin) (dispatch.Need, int) {
 	synced := meta.FindStatusCondition(obj.Status.Conditions, v1alpha1.ConditionSynced)
 	switch {
 	case synced == nil || synced.ObservedGeneration != obj.Generation:
-		return dispatch.LookAndWrite, priorityNews
+		return dispatch.LookAndWrite, trigger.News
 	case synced.Status == metav1.ConditionTrue:
-		return dispatch.Look, priorityReadBack
+		return dispatch.Look, trigger.ReadBack
 	case synced.Reason == v1alpha1.ReasonContended:
-		return dispatch.LookAndWrite, priorityConflict
+		return dispatch.LookAndWrite, trigger.Conflict
 	}
-	return dispatch.LookAndWrite, priorityNews
+	return dispatch.LookAndWrite, trigger.News
 }
 
 // turn is the place at the hub that one visit holds.
@@ -125,7 +126,7 @@ type turn struct {
 func (t *turns) begin(obj *v1alpha1.DeviceTwin, session hub.Session, drifts bool) (*turn, error) {
 	need, priority := needOf(obj)
 	if drifts {
-		need, priority = dispatch.LookAndWrite, max(priority, priorityDrift)
+		need, priority = dispatch.LookAndWrite, max(priority, trigger.Drift)
 	}
 	grant, err := t.take(obj, session, need, priority)
 	return &turn{turns: t, obj: obj, session: session, grant: grant}, err
@@ -142,7 +143,7 @@ func (t *turn) toWrite() error {
 	}
 	t.grant.Done()
 	var err error
-	t.grant, err = t.turns.take(t.obj, t.session, dispatch.LookAndWrite, priorityDrift)
+	t.grant, err = t.turns.take(t.obj, t.session, dispatch.LookAndWrite, trigger.Drift)
 	return err
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
@@ -42,11 +43,11 @@ type twinQueryReconciler struct {
 }
 
 func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	toQueries := mapped(dependents(r.client, &v1alpha1.TwinQueryList{}), priorityNews)
-	toQueriesOfNamespace := mapped(guestsOf(r.client, &v1alpha1.TwinQueryList{}), priorityNews)
+	toQueries := trigger.Mapped(dependents(r.client, &v1alpha1.TwinQueryList{}), trigger.News)
+	toQueriesOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.TwinQueryList{}), trigger.News)
 	return ctrl.NewControllerManagedBy(mgr).
-		Watches(&v1alpha1.TwinQuery{}, edits(r.turns.mark), builder.WithPredicates(declarationChanged())).
-		WatchesRawSource(r.turns.come.source()).
+		Watches(&v1alpha1.TwinQuery{}, trigger.Edits(r.turns.mark), builder.WithPredicates(declarationChanged())).
+		WatchesRawSource(r.turns.come.Source()).
 		WatchesRawSource(source.Channel(r.connections.subscribe(), toQueries)).
 		WatchesMetadata(namespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
@@ -133,7 +134,7 @@ func (r *twinQueryReconciler) look(before, after *v1alpha1.TwinQuery, found find
 func (r *twinQueryReconciler) next(ctx context.Context, obj *v1alpha1.TwinQuery, out outcome, interval time.Duration) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(obj)
 	if out.class == parked {
-		priority := r.turns.marked(name, priorityReadBack)
+		priority := r.turns.marked(name, trigger.ReadBack)
 		return ctrl.Result{RequeueAfter: wait.Jitter(obj.Spec.Interval.Duration, intervalJitter), Priority: &priority}, nil
 	}
 	return r.turns.next(ctx, r.report, name, out, interval)
@@ -197,9 +198,9 @@ func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) 
 // turn returns the turn of a query to ask, or errParked. It returns none, which is usable,
 // at a hub that does not answer: to ask it says so at once.
 func (r *twinQueryReconciler) turn(obj *v1alpha1.TwinQuery, session hub.Session) (*dispatch.Grant, error) {
-	priority := priorityReadBack
+	priority := trigger.ReadBack
 	if obj.Status.ObservedAt == nil {
-		priority = priorityNews
+		priority = trigger.News
 	}
 	grant, err := r.turns.take(obj, session, dispatch.Need{}, priority)
 	if err != nil && session.Dispatcher().Broken() {

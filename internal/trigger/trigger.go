@@ -1,7 +1,11 @@
-package controllers
+// Package trigger has objects visited: it adds them to a controller's queue, each with a
+// priority, for what the user did and for what is learned elsewhere in the process. It never
+// waits, so that it may be used amid a visit, and knows nothing of what a visit does.
+package trigger
 
 import (
 	"context"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -11,19 +15,48 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
 // The priorities of what has objects looked at, in the controllers' queues and at the
 // hubs. Each source of events and each result names its own: left out, a result
 // inherits that of the visit before for good, and an event counts as 0.
 const (
-	priorityEdit     = 100 // a person changed or deleted an object
-	priorityCreate   = 90  // a person created one: a rollout must not hold up an edit
-	priorityConflict = 80  // somebody else wrote in between
-	priorityDrift    = 60  // the hub holds something else than declared
-	priorityNews     = 0   // what an object refers to changed, or the manager has started
-	priorityReadBack = -100
+	Edit     = 100  // the user changed or deleted an object
+	Create   = 90   // the user created one: a rollout must not hold up an edit
+	Conflict = 80   // another writer changed the twin in between
+	Drift    = 60   // the hub holds something else than declared
+	News     = 0    // what an object refers to changed, or the manager has started
+	ReadBack = -100 // nothing is known to have changed
 )
+
+// Queue has single objects of one controller visited. The zero value is ready to be used, and
+// is a source of that controller.
+type Queue struct {
+	mu    sync.RWMutex
+	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
+}
+
+// Source is for the controller's setup.
+func (q *Queue) Source() source.Source {
+	return source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.queue = queue
+		return nil
+	})
+}
+
+// Enqueue has an object visited. Before the controller has started it does nothing: that is
+// about to visit every object.
+func (q *Queue) Enqueue(name types.NamespacedName, priority int) {
+	q.mu.RLock()
+	queue := q.queue
+	q.mu.RUnlock()
+	if queue != nil {
+		enqueue(queue, priority, reconcile.Request{NamespacedName: name})
+	}
+}
 
 // enqueue adds requests to a controller's queue.
 func enqueue(queue workqueue.TypedRateLimitingInterface[reconcile.Request], priority int, requests ...reconcile.Request) {
@@ -36,8 +69,8 @@ func enqueue(queue workqueue.TypedRateLimitingInterface[reconcile.Request], prio
 	}
 }
 
-// mapped has the objects looked at that a map function finds for news of another one.
-func mapped(find handler.MapFunc, priority int) handler.EventHandler {
+// Mapped has the objects visited that a map function finds for news of another one.
+func Mapped(find handler.MapFunc, priority int) handler.EventHandler {
 	add := func(ctx context.Context, obj client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		enqueue(queue, priority, find(ctx, obj)...)
 	}
@@ -51,11 +84,11 @@ func mapped(find handler.MapFunc, priority int) handler.EventHandler {
 	}
 }
 
-// edits has objects looked at that a person touched, and tells how urgent that is.
-func edits(urgent func(types.NamespacedName, int)) handler.EventHandler {
+// Edits has objects visited that the user touched, and tells how urgent that is.
+func Edits(urgent func(types.NamespacedName, int)) handler.EventHandler {
 	add := func(obj client.Object, priority int, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		name := client.ObjectKeyFromObject(obj)
-		if priority > priorityNews {
+		if priority > News {
 			urgent(name, priority)
 		}
 		enqueue(queue, priority, reconcile.Request{NamespacedName: name})
@@ -63,16 +96,16 @@ func edits(urgent func(types.NamespacedName, int)) handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			if e.IsInInitialList {
-				add(e.Object, priorityNews, queue)
+				add(e.Object, News, queue)
 				return
 			}
-			add(e.Object, priorityCreate, queue)
+			add(e.Object, Create, queue)
 		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			add(e.ObjectNew, priorityEdit, queue)
+			add(e.ObjectNew, Edit, queue)
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			enqueue(queue, priorityEdit, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
+			enqueue(queue, Edit, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
 		},
 	}
 }
