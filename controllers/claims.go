@@ -7,14 +7,14 @@ import (
 	"strings"
 	"sync"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 // claims decide which of several DeviceTwins of one twin keeps it: one whose namespace
@@ -24,9 +24,8 @@ import (
 type claims struct {
 	client      client.Reader
 	connections *connections
-	// released carries DeviceTwins known by device alone, whose twin nobody keeps
-	// any more.
-	released chan event.GenericEvent
+	// released is told of DeviceTwins that may take a twin which no other one keeps any more.
+	released func(types.NamespacedName)
 
 	mu   sync.Mutex
 	held map[string]claim // by target
@@ -43,9 +42,9 @@ type claim struct {
 	uid  types.UID
 }
 
-func newClaims(reader client.Reader, hubs *connections) *claims {
+func newClaims(reader client.Reader, hubs *connections, released func(types.NamespacedName)) *claims {
 	return &claims{
-		client: reader, connections: hubs, released: make(chan event.GenericEvent),
+		client: reader, connections: hubs, released: released,
 		held: map[string]claim{}, by: map[types.NamespacedName]string{}, cleanUps: map[types.NamespacedName]struct{}{},
 	}
 }
@@ -364,10 +363,20 @@ func (c *claims) release(ctx context.Context, name types.NamespacedName) types.U
 	return holder.uid
 }
 
-// tell wakes the DeviceTwins of a target's device, but for the one that gave it up.
+// tell wakes the DeviceTwins of a target's device or module but for the one that gave it
+// up, which may be in the cache still.
 func (c *claims) tell(ctx context.Context, by types.NamespacedName, target string) {
-	news := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: by.Namespace, Name: by.Name}}
-	_, id, _ := strings.Cut(target, "/")
-	news.Spec.DeviceID, news.Spec.ModuleID, _ = strings.Cut(id, "/")
-	send(ctx, c.released, news)
+	_, text, _ := strings.Cut(target, "/")
+	var id hub.ID
+	id.Device, id.Module, _ = strings.Cut(text, "/")
+	twins, err := fieldindex.TwinsOf(ctx, c.client, id)
+	if err != nil {
+		log.FromContext(ctx).Error(err, unlisted)
+		return
+	}
+	for i := range twins {
+		if name := client.ObjectKeyFromObject(&twins[i]); name != by {
+			c.released(name)
+		}
+	}
 }

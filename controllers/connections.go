@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
@@ -31,22 +30,20 @@ type connections struct {
 	client    client.Reader
 	outsiders *outsiders
 
-	mu    sync.RWMutex
-	known map[types.NamespacedName]connection
-	wake  []chan<- event.GenericEvent
+	mu          sync.RWMutex
+	known       map[types.NamespacedName]connection
+	subscribers []func(ctx context.Context, conn types.NamespacedName)
 }
 
 func newConnections(reader client.Reader, outside *outsiders) *connections {
 	return &connections{client: reader, outsiders: outside, known: map[types.NamespacedName]connection{}}
 }
 
-// subscribe returns a channel that carries each HubConnection that changed.
-func (c *connections) subscribe() <-chan event.GenericEvent {
-	wake := make(chan event.GenericEvent)
+// subscribe has a function told of each HubConnection that changed. It must not wait.
+func (c *connections) subscribe(told func(ctx context.Context, conn types.NamespacedName)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wake = append(c.wake, wake)
-	return wake
+	c.subscribers = append(c.subscribers, told)
 }
 
 func (c *connections) get(key types.NamespacedName) (connection, bool) {
@@ -56,8 +53,8 @@ func (c *connections) get(key types.NamespacedName) (connection, bool) {
 	return known, ok
 }
 
-// set stores what is known of a hub, and wakes whoever depends on it if that is
-// news. It blocks until they have taken the news or ctx ends.
+// set stores what is known of a hub, and wakes the objects that depend on it if that is
+// news.
 func (c *connections) set(ctx context.Context, key types.NamespacedName, now connection) {
 	c.mu.Lock()
 	before, ok := c.known[key]
@@ -80,12 +77,10 @@ func (c *connections) forget(ctx context.Context, key types.NamespacedName) {
 
 func (c *connections) tell(ctx context.Context, key types.NamespacedName) {
 	c.mu.RLock()
-	wake := c.wake
+	subscribers := c.subscribers
 	c.mu.RUnlock()
-	for _, channel := range wake {
-		if !send(ctx, channel, connectionNamed(key)) {
-			return
-		}
+	for _, told := range subscribers {
+		told(ctx, key)
 	}
 }
 

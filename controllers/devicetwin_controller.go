@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
@@ -36,7 +35,7 @@ type deviceTwinReconciler struct {
 	claims      *claims
 	readBack    *readback.Group
 	settled     *settled
-	moved       *trigger.Queue // rung for objects whose twin moved
+	queue       *trigger.Queue // for what is learned elsewhere of objects
 	turns       *turns
 	metrics     *Metrics
 
@@ -45,15 +44,12 @@ type deviceTwinReconciler struct {
 }
 
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	toTwins := trigger.Mapped(dependents(r.client, &v1alpha1.DeviceTwinList{}), trigger.News)
+	r.connections.subscribe(dependents(r.client, &v1alpha1.DeviceTwinList{}, r.queue))
 	toTwinsOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.DeviceTwinList{}), trigger.News)
 	return ctrl.NewControllerManagedBy(mgr).
 		Watches(&v1alpha1.DeviceTwin{}, trigger.Edits(r.turns.mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
 		WatchesRawSource(r.turns.come.Source()).
-		WatchesRawSource(source.Channel(r.connections.subscribe(), toTwins)).
-		WatchesRawSource(source.Channel(r.memberships.changed, trigger.Mapped(twinsOfDevice(r.client), trigger.News))).
-		WatchesRawSource(r.moved.Source()).
-		WatchesRawSource(source.Channel(r.claims.released, trigger.Mapped(twinsOfID(r.client), trigger.Drift))).
+		WatchesRawSource(r.queue.Source()).
 		WatchesMetadata(namespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
 		Named("devicetwin").
@@ -317,7 +313,7 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 		return resolved{}, err
 	}
 	if displaced := r.readBack.Track(name, found.key, fieldindex.IDOf(obj)); displaced != (types.NamespacedName{}) {
-		r.moved.Enqueue(displaced, trigger.News) // it is told of the twin no more
+		r.queue.Enqueue(displaced, trigger.News) // it is told of the twin no more
 	}
 	return found, nil
 }

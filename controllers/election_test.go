@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,8 +13,6 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
@@ -84,7 +81,7 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
 	reader := builder.Build()
 	hubs := newConnections(reader, newOutsiders(shard.Shard{}, reader, clock.RealClock{}))
 	hubs.known = known
-	return newClaims(reader, hubs)
+	return newClaims(reader, hubs, func(types.NamespacedName) {})
 }
 
 // TestElections: who keeps a twin that this process has not seen claimed yet.
@@ -224,7 +221,9 @@ func TestWhoLetGoIsNotWoken(t *testing.T) {
 	gone, waiting := rivalTwin("gone", "a", nil), rivalTwin("waiting", "b", nil)
 	stranger := rivalTwin("stranger", "c", func(o *v1alpha1.DeviceTwin) { o.Spec.DeviceID = "d2" })
 	c := electorate(t, gone, waiting, stranger)
-	g.Expect(twinsOfID(c.client)(t.Context(), gone)).To(ConsistOf(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(waiting)}))
+	told := attended(c)
+	c.tell(t.Context(), client.ObjectKeyFromObject(gone), electionHost+"/d1")
+	g.Expect(told()).To(ConsistOf(client.ObjectKeyFromObject(waiting)))
 }
 
 // TestClaimsFollowNamesAndHosts: a claim is of one object on one host.
@@ -233,10 +232,6 @@ func TestClaimsFollowNamesAndHosts(t *testing.T) {
 	g := NewWithT(t)
 	first := rivalTwin("own", "a", nil)
 	c := electorate(t, first)
-	go func() { // whoever waits
-		for range c.released {
-		}
-	}()
 	g.Expect(c.take(t.Context(), first, electionHost)).To(Succeed())
 	namesake := rivalTwin("own", "z", nil)
 	g.Expect(c.take(t.Context(), namesake, electionHost)).To(Succeed())
@@ -247,7 +242,6 @@ func TestClaimsFollowNamesAndHosts(t *testing.T) {
 	g.Expect(c.release(t.Context(), client.ObjectKeyFromObject(namesake))).To(BeEquivalentTo("z"))
 	g.Expect(c.release(t.Context(), client.ObjectKeyFromObject(namesake))).To(BeEmpty())
 	g.Expect(c.held).To(BeEmpty())
-	close(c.released)
 }
 
 // overtaken is a cache in which something happens right after an answer.
@@ -288,7 +282,7 @@ func TestNobodyIsRecordedAfterItWent(t *testing.T) {
 	gone, waiting := rivalTwin("gone", "a", nil), rivalTwin("waiting", "b", nil)
 	keeper := claim{client.ObjectKeyFromObject(gone), gone.UID}
 	c := electorate(t, waiting)
-	c.released = make(chan event.GenericEvent, 1)
+	told := attended(c)
 	for range 3000 {
 		c.held, c.by = map[string]claim{target: keeper}, map[types.NamespacedName]string{keeper.name: target}
 		var group sync.WaitGroup
@@ -300,27 +294,26 @@ func TestNobodyIsRecordedAfterItWent(t *testing.T) {
 		})
 		group.Wait()
 		g.Expect(c.held[target].name).NotTo(Equal(keeper.name))
-		g.Expect(c.released).To(Receive(), "whoever was told to wait is woken")
+		g.Expect(told()).NotTo(BeEmpty(), "one that was told to wait is woken")
 	}
 }
 
-// attended has what claims tell taken, and returns how often that was.
-func attended(t *testing.T, c *claims) func() int {
-	t.Helper()
-	var told atomic.Int32
-	c.released = make(chan event.GenericEvent)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for range c.released {
-			told.Add(1)
-		}
-	}()
-	t.Cleanup(func() {
-		close(c.released)
-		<-ended
-	})
-	return func() int { return int(told.Load()) }
+// attended notes who is woken, and returns who was since it was asked last.
+func attended(c *claims) func() []types.NamespacedName {
+	var mu sync.Mutex
+	var told []types.NamespacedName
+	c.released = func(name types.NamespacedName) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, name)
+	}
+	return func() []types.NamespacedName {
+		mu.Lock()
+		defer mu.Unlock()
+		since := told
+		told = nil
+		return since
+	}
 }
 
 // TestAClaimIsChallenged: in memory, as after a restart, it stands only while its holder
@@ -357,7 +350,7 @@ func TestAClaimIsChallenged(t *testing.T) {
 				there = append(there, tt.holder)
 			}
 			c := electorate(t, there...)
-			told := attended(t, c)
+			told := attended(c)
 			holder := claim{types.NamespacedName{Namespace: "plant", Name: "holder"}, "b"}
 			c.held[target], c.by[holder.name] = holder, target
 			err := c.take(t.Context(), tt.own, electionHost)
@@ -369,7 +362,11 @@ func TestAClaimIsChallenged(t *testing.T) {
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(c.held[target].name.Name).To(Equal("own"))
 			g.Expect(c.by).NotTo(HaveKey(holder.name))
-			g.Eventually(told).Should(Equal(1), "who kept it is told")
+			var names []types.NamespacedName
+			for _, obj := range there {
+				names = append(names, client.ObjectKeyFromObject(obj))
+			}
+			g.Expect(told()).To(ConsistOf(names), "the one that kept it is told")
 		})
 	}
 }
@@ -383,11 +380,11 @@ func TestNoClaimIsLeftOver(t *testing.T) {
 	mover := rivalTwin("mover", "a", nil)
 	claimant := rivalTwin("claimant", "b", func(o *v1alpha1.DeviceTwin) { o.Spec.HubRef.Name = "again" })
 	c := electorate(t, mover, claimant)
-	told := attended(t, c)
+	told := attended(c)
 	g.Expect(c.take(t.Context(), mover, before)).To(Succeed()) // then its Secret leads elsewhere
 	g.Expect(outcomeOf(c.take(t.Context(), claimant, electionHost)).reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
 	g.Expect(c.held).NotTo(HaveKey(before + "/d1"))
-	g.Eventually(told).Should(Equal(1), "who waits for the twin of the other host is woken")
+	g.Expect(told()).To(ConsistOf(client.ObjectKeyFromObject(claimant)), "one that waits for the twin of the other host is woken")
 	g.Expect(c.take(t.Context(), mover, electionHost)).To(Succeed())
 	c.release(t.Context(), client.ObjectKeyFromObject(mover))
 	c.release(t.Context(), client.ObjectKeyFromObject(claimant))

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
@@ -23,8 +22,8 @@ const guardWindow = time.Hour
 // stop all changes of a hub when there are too many.
 type guards struct {
 	clock clock.PassiveClock
-	// tripped carries HubConnections whose status has something new to say.
-	tripped chan event.GenericEvent
+	// tripped is told of HubConnections whose status has something new to say.
+	tripped func(types.NamespacedName)
 
 	mu    sync.Mutex
 	fuses map[types.NamespacedName]*fuse
@@ -42,8 +41,8 @@ type fuse struct {
 	reset     string
 }
 
-func newGuards(c clock.PassiveClock) *guards {
-	return &guards{clock: c, tripped: make(chan event.GenericEvent), fuses: map[types.NamespacedName]*fuse{}}
+func newGuards(c clock.PassiveClock, tripped func(types.NamespacedName)) *guards {
+	return &guards{clock: c, tripped: tripped, fuses: map[types.NamespacedName]*fuse{}}
 }
 
 // configure takes over what a HubConnection says of its guard, and returns its
@@ -109,7 +108,7 @@ func (g *guards) admit(ctx context.Context, key types.NamespacedName, uid types.
 	stopped, limit := !f.trippedAt.IsZero(), f.trippedBy
 	g.mu.Unlock()
 	if news {
-		g.tell(ctx, key)
+		g.tripped(key)
 	}
 	if !stopped {
 		return nil
@@ -157,9 +156,4 @@ func (g *guards) forget(key types.NamespacedName) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.fuses, key)
-}
-
-// tell wakes the HubConnection's reconciler.
-func (g *guards) tell(ctx context.Context, key types.NamespacedName) {
-	send(ctx, g.tripped, connectionNamed(key))
 }

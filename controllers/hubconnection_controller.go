@@ -13,7 +13,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
@@ -41,18 +40,13 @@ type hubConnectionReconciler struct {
 	probes       *probes
 	uses         *uses
 	looks        *looks
-	failing      *trigger.Queue // rung for hubs that stopped to answer
+	queue        *trigger.Queue // for what is learned elsewhere of HubConnections
 }
 
 func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	itself := func(_ context.Context, conn client.Object) []ctrl.Request {
-		return []ctrl.Request{{NamespacedName: client.ObjectKeyFromObject(conn)}}
-	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Watches(&v1alpha1.HubConnection{}, trigger.Edits(func(types.NamespacedName, int) {}), builder.WithPredicates(declarationChanged())).
-		WatchesRawSource(source.Channel(r.secrets.events, trigger.Mapped(itself, trigger.Edit))).
-		WatchesRawSource(r.failing.Source()).
-		WatchesRawSource(source.Channel(r.guards.tripped, trigger.Mapped(itself, trigger.News))).
+		WatchesRawSource(r.queue.Source()).
 		WithOptions(opts.controller()).
 		Named("hubconnection").
 		Complete(r)

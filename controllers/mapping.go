@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -15,55 +16,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
+	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
-// dependents maps a HubConnection to the objects of a kind that refer to it.
-func dependents(reader client.Reader, kind client.ObjectList) handler.MapFunc {
-	return func(ctx context.Context, obj client.Object) []reconcile.Request {
-		return requests(ctx, reader, kind, fieldindex.ByHub(client.ObjectKeyFromObject(obj)))
+// dependents has the objects of a kind visited that refer to a HubConnection.
+func dependents(reader client.Reader, kind client.ObjectList, queue *trigger.Queue) func(context.Context, types.NamespacedName) {
+	return func(ctx context.Context, conn types.NamespacedName) {
+		for _, request := range requests(ctx, reader, kind, fieldindex.ByHub(conn)) {
+			queue.Enqueue(request.NamespacedName, trigger.News)
+		}
 	}
 }
 
-// twinsOfDevice maps what memberships tells of a device to its DeviceTwins.
-func twinsOfDevice(reader client.Reader) handler.MapFunc {
-	return mapTwins(reader, func(news, twin *v1alpha1.DeviceTwin) bool {
-		return twin.Namespace == news.Namespace && fieldindex.HubOf(twin) == fieldindex.HubOf(news)
-	})
-}
-
-// twinsOfID maps what claims tells of a device to all its DeviceTwins but the one that
-// let go of it, which may be in the cache still.
-func twinsOfID(reader client.Reader) handler.MapFunc {
-	return mapTwins(reader, func(news, twin *v1alpha1.DeviceTwin) bool {
-		return client.ObjectKeyFromObject(twin) != client.ObjectKeyFromObject(news)
-	})
-}
-
-// mapTwins maps news of a device to those DeviceTwins of its id that they concern.
-func mapTwins(reader client.Reader, concerns func(news, twin *v1alpha1.DeviceTwin) bool) handler.MapFunc {
-	return func(ctx context.Context, obj client.Object) []reconcile.Request {
-		news, ok := obj.(*v1alpha1.DeviceTwin)
-		if !ok {
-			return nil
-		}
-		twins, err := fieldindex.TwinsOf(ctx, reader, fieldindex.IDOf(news))
-		if err != nil {
-			log.FromContext(ctx).Error(err, unlisted)
-			return nil
-		}
-		var out []reconcile.Request
-		for i := range twins {
-			if concerns(news, &twins[i]) {
-				out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&twins[i])})
-			}
-		}
-		return out
-	}
-}
-
-// unlisted is logged where a map function fails, which has nobody to return an error to.
+// unlisted is logged where objects to visit cannot be listed, and there is no caller to tell.
 const unlisted = "objects to look at again could not be listed; they wait for their interval"
 
 // guestsOf maps a namespace to its objects: whether they may use the hub of

@@ -9,11 +9,9 @@ import (
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -43,7 +41,7 @@ func inOneLine(names []string) string {
 type memberships struct {
 	clock   clock.PassiveClock
 	reader  client.Reader
-	changed chan event.GenericEvent // DeviceTwins known by namespace, hub and device
+	changed func(types.NamespacedName) // is told of DeviceTwins that joined or left
 	metrics *Metrics
 
 	mu      sync.RWMutex
@@ -82,9 +80,9 @@ const indexLag = 30 * time.Second
 // that was read: one that is not read again within it may be gone.
 const longestDispute = time.Hour
 
-func newMemberships(c clock.PassiveClock, reader client.Reader, metrics *Metrics) *memberships {
+func newMemberships(c clock.PassiveClock, reader client.Reader, metrics *Metrics, changed func(types.NamespacedName)) *memberships {
 	return &memberships{
-		clock: c, reader: reader, changed: make(chan event.GenericEvent), metrics: metrics,
+		clock: c, reader: reader, changed: changed, metrics: metrics,
 		answers: map[question]*answer{}, asks: map[types.NamespacedName]question{},
 	}
 }
@@ -274,13 +272,20 @@ func (m *memberships) forget(ctx context.Context, query types.NamespacedName) {
 	m.wake(ctx, query.Namespace, at, left)
 }
 
-func (m *memberships) wake(ctx context.Context, namespace string, hub types.NamespacedName, devices []string) {
+// wake has the DeviceTwins of a namespace and hub visited that are of some devices.
+func (m *memberships) wake(ctx context.Context, namespace string, conn types.NamespacedName, devices []string) {
 	for _, device := range devices {
-		twin := &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}
-		twin.Spec.HubRef = v1alpha1.HubReference{Namespace: hub.Namespace, Name: hub.Name}
-		twin.Spec.DeviceID, twin.Spec.ModuleID, _ = strings.Cut(device, "/")
-		if !send(ctx, m.changed, twin) {
+		var id hub.ID
+		id.Device, id.Module, _ = strings.Cut(device, "/")
+		twins, err := fieldindex.TwinsOf(ctx, m.reader, id)
+		if err != nil {
+			log.FromContext(ctx).Error(err, unlisted)
 			return
+		}
+		for i := range twins {
+			if obj := &twins[i]; obj.Namespace == namespace && fieldindex.HubOf(obj) == conn {
+				m.changed(client.ObjectKeyFromObject(obj))
+			}
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 )
 
 // secretWatches follows exactly the Secrets that HubConnections name, one watch
@@ -23,7 +22,8 @@ import (
 type secretWatches struct {
 	ctx    context.Context // ends the watches
 	client kubernetes.Interface
-	events chan event.GenericEvent // HubConnections whose Secret changed
+	// changed is told of HubConnections whose Secret changed.
+	changed func(types.NamespacedName)
 
 	mu       sync.Mutex
 	watches  map[types.NamespacedName]*secretWatch         // by Secret
@@ -38,11 +38,11 @@ type secretWatch struct {
 	latest string
 }
 
-func newSecretWatches(ctx context.Context, client kubernetes.Interface) *secretWatches {
+func newSecretWatches(ctx context.Context, client kubernetes.Interface, changed func(types.NamespacedName)) *secretWatches {
 	return &secretWatches{
 		ctx:      ctx,
 		client:   client,
-		events:   make(chan event.GenericEvent),
+		changed:  changed,
 		watches:  map[types.NamespacedName]*secretWatch{},
 		followed: map[types.NamespacedName]types.NamespacedName{},
 	}
@@ -52,7 +52,7 @@ func newSecretWatches(ctx context.Context, client kubernetes.Interface) *secretW
 // what was read: from a resourceVersion, empty if there was none.
 func (w *secretWatches) follow(conn, secret types.NamespacedName, read string) {
 	if w.add(conn, secret, read) {
-		w.tell(w.ctx, conn)
+		w.changed(conn)
 	}
 }
 
@@ -121,9 +121,9 @@ func (w *secretWatches) run(ctx context.Context, secret types.NamespacedName) {
 			return obj, nil
 		},
 		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(obj any) { w.changed(ctx, secret, versionOf(obj)) },
-			UpdateFunc: func(_, obj any) { w.changed(ctx, secret, versionOf(obj)) },
-			DeleteFunc: func(any) { w.changed(ctx, secret, "") },
+			AddFunc:    func(obj any) { w.seen(secret, versionOf(obj)) },
+			UpdateFunc: func(_, obj any) { w.seen(secret, versionOf(obj)) },
+			DeleteFunc: func(any) { w.seen(secret, "") },
 		},
 	})
 	informer.RunWithContext(ctx)
@@ -136,9 +136,9 @@ func versionOf(obj any) string {
 	return ""
 }
 
-func (w *secretWatches) changed(ctx context.Context, secret types.NamespacedName, version string) {
+func (w *secretWatches) seen(secret types.NamespacedName, version string) {
 	for _, conn := range w.note(secret, version) {
-		w.tell(ctx, conn)
+		w.changed(conn)
 	}
 }
 
@@ -152,8 +152,4 @@ func (w *secretWatches) note(secret types.NamespacedName, version string) []type
 	}
 	found.latest = version
 	return slices.Collect(maps.Keys(found.followers))
-}
-
-func (w *secretWatches) tell(ctx context.Context, conn types.NamespacedName) {
-	send(ctx, w.events, connectionNamed(conn))
 }

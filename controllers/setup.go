@@ -167,20 +167,20 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		return reconcilers{}, err
 	}
 	outside := newOutsiders(opts.Shard, mgr.GetAPIReader(), opts.Clock)
+	twinQueue, hubQueue := &trigger.Queue{}, &trigger.Queue{}
 	var (
 		report = reporter{clock: opts.Clock, recorder: mgr.GetEventRecorder(eventSource), retry: opts.RetryInterval, server: &apiServer{}}
 		hubs   = newConnections(mgr.GetClient(), outside)
-		found  = newMemberships(opts.Clock, mgr.GetClient(), opts.Metrics)
+		found  = newMemberships(opts.Clock, mgr.GetClient(), opts.Metrics, to(twinQueue, trigger.News))
 		looked = newLooks(ctx, clock.RealClock{}, opts.Clock, mgr.GetClient(), found.listManaged)
-		fuses  = newGuards(opts.Clock)
-		kept   = newClaims(mgr.GetClient(), hubs)
+		fuses  = newGuards(opts.Clock, to(hubQueue, trigger.News))
+		kept   = newClaims(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
 	)
-	moved, failing := &trigger.Queue{}, &trigger.Queue{}
 	probes := newProbes()
-	readBack := newReadBack(moved, failing, probes)
+	readBack := newReadBack(twinQueue, hubQueue, probes)
 	opts.Metrics.follow(readBack)
 	twins := &deviceTwinReconciler{
-		readBack: readBack, settled: newSettled(opts.Clock), moved: moved,
+		readBack: readBack, settled: newSettled(opts.Clock), queue: twinQueue,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
 		contention: newContention(opts.Clock), guards: fuses, claims: kept,
 		turns: newTurns(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
@@ -194,26 +194,31 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	}, looked.forget)
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs, outsiders: outside,
-		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube), suffixes: opts.AllowedHostSuffixes,
+		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube, to(hubQueue, trigger.Edit)), suffixes: opts.AllowedHostSuffixes,
 		guards:     fuses,
 		readBack:   readBack,
 		identities: identities{kube: kube, entra: opts.Entra},
 		uses:       newUses(mgr.GetClient(), report, opts.UseInterval, readBack),
 		probeEvery: opts.ProbeInterval,
-		probes:     probes, failing: failing, looks: looked,
+		probes:     probes, queue: hubQueue, looks: looked,
 	}
 	return reconcilers{twins: twins, queries: queries, connections: connections}, nil
 }
 
-// newReadBack rings for the DeviceTwins whose twins moved, and for the HubConnections
+// to has objects visited through a queue.
+func to(queue *trigger.Queue, priority int) func(types.NamespacedName) {
+	return func(name types.NamespacedName) { queue.Enqueue(name, priority) }
+}
+
+// newReadBack has the DeviceTwins visited whose twins moved, and the HubConnections
 // that cannot be read back, which are to be proved anew.
-func newReadBack(moved, failing *trigger.Queue, probes *probes) *readback.Group {
+func newReadBack(twins, hubs *trigger.Queue, probes *probes) *readback.Group {
 	return readback.NewGroup(clock.RealClock{}, readback.Told{
-		Moved: func(object types.NamespacedName) { moved.Enqueue(object, trigger.News) },
+		Moved: func(object types.NamespacedName) { twins.Enqueue(object, trigger.News) },
 		Failing: func(hub types.NamespacedName) {
 			probes.expire(hub)
-			failing.Enqueue(hub, trigger.News)
+			hubs.Enqueue(hub, trigger.News)
 		},
-		Late: func(hub types.NamespacedName) { failing.Enqueue(hub, trigger.News) },
+		Late: func(hub types.NamespacedName) { hubs.Enqueue(hub, trigger.News) },
 	})
 }

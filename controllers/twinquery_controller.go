@@ -13,7 +13,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
@@ -43,12 +42,11 @@ type twinQueryReconciler struct {
 }
 
 func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	toQueries := trigger.Mapped(dependents(r.client, &v1alpha1.TwinQueryList{}), trigger.News)
+	r.connections.subscribe(dependents(r.client, &v1alpha1.TwinQueryList{}, r.turns.come))
 	toQueriesOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.TwinQueryList{}), trigger.News)
 	return ctrl.NewControllerManagedBy(mgr).
 		Watches(&v1alpha1.TwinQuery{}, trigger.Edits(r.turns.mark), builder.WithPredicates(declarationChanged())).
 		WatchesRawSource(r.turns.come.Source()).
-		WatchesRawSource(source.Channel(r.connections.subscribe(), toQueries)).
 		WatchesMetadata(namespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
 		Named("twinquery").
