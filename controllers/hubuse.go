@@ -110,7 +110,7 @@ func backlogOf(use *v1alpha1.HubUse, backlog dispatch.Backlog, now time.Time) {
 func intervalsOf(use *v1alpha1.HubUse, state readback.State) {
 	if state.Interval > 0 {
 		use.EffectiveInterval.Duration, use.EffectiveFullSweepInterval.Duration = state.Interval, state.FullSweep
-		use.StretchedBecause = state.Stretched
+		use.EffectiveIntervalReason = state.Stretched
 	}
 }
 

@@ -47,7 +47,7 @@ func TestTheUseOfAHubShows(t *testing.T) {
 		HaveField("QuotaDay", time.Now().UTC().Format(time.DateOnly)),
 		HaveField("EffectiveInterval.Duration", time.Hour),
 		HaveField("EffectiveFullSweepInterval.Duration", time.Hour),
-		HaveField("StretchedBecause", BeEmpty()),
+		HaveField("EffectiveIntervalReason", BeEmpty()),
 	))
 	version := conn.ResourceVersion
 	w.Consistently(func() string {
@@ -82,13 +82,13 @@ func TestTheDaysMessagesSurviveARestart(t *testing.T) {
 	w.Eventually(w.use(conn), patience).Should(And(
 		HaveField("EffectiveInterval.Duration", 64*readBack),
 		HaveField("EffectiveFullSweepInterval.Duration", 64*readBack),
-		HaveField("StretchedBecause", ContainSubstring("today's messages")),
+		HaveField("EffectiveIntervalReason", ContainSubstring("today's messages")),
 	), "reading back comes after it")
 	w.edit(conn, func() { conn.Spec.Budget.DailyMessagesPercent = 100 })
 	w.Eventually(w.use(conn), patience).Should(And(
 		HaveField("EffectiveInterval.Duration", readBack),
 		HaveField("EffectiveFullSweepInterval.Duration", readBack),
-		HaveField("StretchedBecause", BeEmpty()),
+		HaveField("EffectiveIntervalReason", BeEmpty()),
 	))
 	w.Expect(meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionQuotaPressure)).To(BeFalse())
 	w.report("d1", `{"connectivity":"cellular"}`)

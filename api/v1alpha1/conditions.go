@@ -194,7 +194,7 @@ const (
 // Reasons of a DeviceTwin's Acknowledged.
 const (
 	// ReasonAcknowledged: the device has taken over every declared desired property.
-	ReasonAcknowledged = "AllAcknowledged"
+	ReasonAcknowledged = "Acknowledged"
 	// ReasonNeverReported: the device has never reported any of them.
 	ReasonNeverReported = "NeverReported"
 	// ReasonAwaitingDevice: some are not acknowledged yet, and there is time left.

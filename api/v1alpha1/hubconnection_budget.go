@@ -138,11 +138,11 @@ type HubUse struct {
 	// +kubebuilder:validation:Type=string
 	EffectiveFullSweepInterval metav1.Duration `json:"effectiveFullSweepInterval,omitzero"`
 
-	// stretchedBecause says why they are longer than declared; left out when they
+	// effectiveIntervalReason says why they are longer than declared; left out when they
 	// are not.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
-	StretchedBecause string `json:"stretchedBecause,omitempty"`
+	EffectiveIntervalReason string `json:"effectiveIntervalReason,omitempty"`
 
 	// readBackAsOf is when the hub was last read back completely; told only while
 	// the condition ReadBackLate holds.
