@@ -198,7 +198,7 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, f
 	case !registrar.registered(note, identity):
 		return false, nil // another client's
 	}
-	if err := r.admit(ctx, found, obj); err != nil {
+	if err := r.admit(found, obj); err != nil {
 		return false, err
 	}
 	if err := stored.writeAhead(ctx); err != nil {
@@ -285,7 +285,7 @@ func unrecorded(obj *v1alpha1.DeviceTwin, held *hub.Twin) string {
 
 func (r *deviceTwinReconciler) remove(ctx context.Context, stored *stored, found resolved, held *hub.Twin, plan twin.Plan) error {
 	obj := stored.obj
-	if err := r.admit(ctx, found, obj); err != nil {
+	if err := r.admit(found, obj); err != nil {
 		return err
 	}
 	if err := stored.writeAhead(ctx); err != nil {

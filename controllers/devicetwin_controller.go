@@ -284,7 +284,7 @@ func (r *deviceTwinReconciler) push(stored *stored, found resolved, declared val
 		registrar: r.registrar(stored, found.session),
 		stored:    stored, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
 		declared: declared.Document, policies: declared.Policies, id: fieldindex.IDOf(obj), target: fieldindex.TargetOf(obj, found.session.Host()),
-		admit: func(ctx context.Context) error { return r.admit(ctx, found, obj) },
+		admit: func() error { return r.admit(found, obj) },
 	}
 }
 
@@ -345,12 +345,12 @@ func (r *deviceTwinReconciler) registrar(stored *stored, session hub.Session) *r
 }
 
 // admit says whether the hub may be changed for an object now.
-func (r *deviceTwinReconciler) admit(ctx context.Context, found resolved, obj *v1alpha1.DeviceTwin) error {
+func (r *deviceTwinReconciler) admit(found resolved, obj *v1alpha1.DeviceTwin) error {
 	if found.spec.Mode == v1alpha1.ModeReadOnly {
 		return stopDiffering(waiting, v1alpha1.ReasonHubReadOnly, fmt.Sprintf(
 			"the mode of HubConnection %s is ReadOnly: status.plan shows what would be written", found.key))
 	}
-	return r.guards.admit(ctx, found.key, obj.UID)
+	return r.guards.admit(found.key, obj.UID)
 }
 
 // declaredBy reads the declaration and holds it against the rules.

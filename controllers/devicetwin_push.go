@@ -39,7 +39,7 @@ type push struct {
 	target     twin.Target
 	turn       *turn
 	// admit says whether the hub may be changed now.
-	admit func(ctx context.Context) error
+	admit func() error
 
 	done done
 }
@@ -112,7 +112,7 @@ func (p *push) read(ctx context.Context) (*hub.Twin, error) {
 }
 
 func (p *push) register(ctx context.Context) error {
-	if err := p.admit(ctx); err != nil {
+	if err := p.admit(); err != nil {
 		return err
 	}
 	err := p.registrar.register(ctx)
@@ -152,7 +152,7 @@ func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 	if plan.Patch.Empty() {
 		return held, p.settle(plan, p.flights.landed(p.obj.UID))
 	}
-	if err := p.admitted(ctx, again); err != nil {
+	if err := p.admitted(again); err != nil {
 		return held, err
 	}
 	if err := p.record(plan.Record); err != nil {
@@ -185,8 +185,8 @@ func (p *push) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 
 // admitted tells whether the hub may be changed now. A first attempt asks for a turn to
 // write, if it has none yet; a later one holds its turn, and waits for its change.
-func (p *push) admitted(ctx context.Context, again bool) error {
-	if err := p.admit(ctx); err != nil || again {
+func (p *push) admitted(again bool) error {
+	if err := p.admit(); err != nil || again {
 		return err
 	}
 	return p.turn.toWrite()

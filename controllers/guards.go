@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"sync"
@@ -97,7 +96,7 @@ func (f *fuse) status() *v1alpha1.GuardStatus {
 }
 
 // admit tells whether a twin may be changed now; it counts as changed then.
-func (g *guards) admit(ctx context.Context, key types.NamespacedName, uid types.UID) error {
+func (g *guards) admit(key types.NamespacedName, uid types.UID) error {
 	g.mu.Lock()
 	f := g.fuses[key]
 	if f == nil || f.limit == 0 {

@@ -56,7 +56,7 @@ func (x *guarded) key() types.NamespacedName { return client.ObjectKeyFromObject
 // change asks whether a twin may be changed.
 func (x *guarded) change(uid string) bool {
 	x.t.Helper()
-	err := x.guards.admit(x.t.Context(), x.key(), types.UID(uid))
+	err := x.guards.admit(x.key(), types.UID(uid))
 	if err != nil {
 		x.Expect(outcomeOf(err).reason).To(Equal(v1alpha1.ReasonHubPaused))
 	}
