@@ -47,10 +47,10 @@ func (n noting) RoundTrip(r *http.Request) (*http.Response, error) {
 // device gets.
 func TestASecretThatArrivesLate(t *testing.T) {
 	t.Parallel()
-	var late func()
+	late := make(chan func(), 1)
 	w := newWorld(t, withPolicy("iothubowner"), func(w *world) {
 		w.wire = func(next http.RoundTripper) http.RoundTripper {
-			return noting{next, &sync.Once{}, func() { late() }}
+			return noting{next, &sync.Once{}, func() { (<-late)() }}
 		}
 	})
 	conn := w.connect()
@@ -66,12 +66,14 @@ func TestASecretThatArrivesLate(t *testing.T) {
 			Target: conn.Status.HostName + "/new-1", UID: string(obj.UID), Credentials: []string{hex.EncodeToString(sum[:])},
 		}
 	})
-	late = func() {
+	// What the manager's requests call works on copies: the test reads the object meanwhile.
+	owner, host := obj.DeepCopy(), conn.Status.HostName
+	late <- func() {
 		secret := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "device-connection"},
-			StringData: map[string]string{"primaryKey": primary, "secondaryKey": secondary, "connectionString": "HostName=" + conn.Status.HostName},
+			StringData: map[string]string{"primaryKey": primary, "secondaryKey": secondary, "connectionString": "HostName=" + host},
 		}
-		w.Expect(controllerutil.SetControllerReference(obj, secret, suite.scheme)).To(Succeed())
+		w.Expect(controllerutil.SetControllerReference(owner, secret, suite.scheme)).To(Succeed())
 		w.create(secret)
 	}
 	w.edit(obj, func() { obj.Spec.Suspend = false })

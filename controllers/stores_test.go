@@ -17,8 +17,8 @@ import (
 // configured are the fields that hold what a manager is made of, whatever objects there
 // are. Each one that is not listed has to be empty when there are none.
 var configured = []string{
-	"connections.suffixes",   // the hosts that are allowed
-	"twins.connections.wake", // the controllers that are woken
+	"connections.suffixes",          // the hosts that are allowed
+	"twins.connections.subscribers", // the controllers that are told
 	"connections.identities.entra.CABundle",
 }
 
