@@ -41,6 +41,8 @@ type looks struct {
 	// hubs let one look at a time pass for each HubConnection: one with a small share of a
 	// hub must not have another one's looks wait for it.
 	hubs map[types.NamespacedName]*gate
+	// ended tells that no look begins any more.
+	ended bool
 }
 
 // look is the last one for a question.
@@ -79,6 +81,9 @@ func newLooks(
 // Start implements manager.Runnable: it ends when the looks have ended.
 func (l *looks) Start(ctx context.Context) error {
 	<-ctx.Done()
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
 	l.wait.Wait()
 	return nil
 }
@@ -97,7 +102,7 @@ func (l *looks) look(asked finding, interval time.Duration, wanted bool) {
 		one.wanted = one.wanted || wanted
 		return
 	}
-	if one.ctx.Err() != nil || (!wanted && l.clock.Since(one.began) < one.every(interval)) {
+	if l.ended || one.ctx.Err() != nil || (!wanted && l.clock.Since(one.began) < one.every(interval)) {
 		return
 	}
 	one.running = true

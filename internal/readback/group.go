@@ -70,6 +70,9 @@ func (g *Group) Start(ctx context.Context) error {
 	}
 	g.mu.Unlock()
 	g.watch(ctx)
+	g.mu.Lock()
+	g.ctx = nil // nothing is launched any more
+	g.mu.Unlock()
 	g.wait.Wait()
 	return nil
 }
