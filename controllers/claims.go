@@ -10,11 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
 // claims decide which of several DeviceTwins of one twin keeps it: one whose namespace
@@ -366,17 +364,6 @@ func (c *claims) release(ctx context.Context, name types.NamespacedName) types.U
 // tell wakes the DeviceTwins of a target's device or module but for the one that gave it
 // up, which may be in the cache still.
 func (c *claims) tell(ctx context.Context, by types.NamespacedName, target string) {
-	_, text, _ := strings.Cut(target, "/")
-	var id hub.ID
-	id.Device, id.Module, _ = strings.Cut(text, "/")
-	twins, err := fieldindex.TwinsOf(ctx, c.client, id)
-	if err != nil {
-		log.FromContext(ctx).Error(err, unlisted)
-		return
-	}
-	for i := range twins {
-		if name := client.ObjectKeyFromObject(&twins[i]); name != by {
-			c.released(name)
-		}
-	}
+	_, id, _ := strings.Cut(target, "/")
+	wakeTwins(ctx, c.client, id, c.released, func(obj *v1alpha1.DeviceTwin) bool { return client.ObjectKeyFromObject(obj) != by })
 }

@@ -275,18 +275,9 @@ func (m *memberships) forget(ctx context.Context, query types.NamespacedName) {
 // wake has the DeviceTwins of a namespace and hub visited that are of some devices.
 func (m *memberships) wake(ctx context.Context, namespace string, conn types.NamespacedName, devices []string) {
 	for _, device := range devices {
-		var id hub.ID
-		id.Device, id.Module, _ = strings.Cut(device, "/")
-		twins, err := fieldindex.TwinsOf(ctx, m.reader, id)
-		if err != nil {
-			log.FromContext(ctx).Error(err, unlisted)
-			return
-		}
-		for i := range twins {
-			if obj := &twins[i]; obj.Namespace == namespace && fieldindex.HubOf(obj) == conn {
-				m.changed(client.ObjectKeyFromObject(obj))
-			}
-		}
+		wakeTwins(ctx, m.reader, device, m.changed, func(obj *v1alpha1.DeviceTwin) bool {
+			return obj.Namespace == namespace && fieldindex.HubOf(obj) == conn
+		})
 	}
 }
 

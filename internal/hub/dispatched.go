@@ -41,7 +41,9 @@ func dispatched(with *standing, c clock.PassiveClock) middleware {
 			answer := dispatch.Answer{Class: class, Took: c.Since(started)}
 			switch {
 			case err == nil:
-				if !spoiled(req, res) {
+				if spoiled(req, res) {
+					answer.Failure = &Error{Reason: ReasonUnexpectedAnswer, Status: res.StatusCode, detail: "the answer is cut short, or no JSON"}
+				} else {
 					with.hear(verdictOf(ex.op, res))
 				}
 				answerOf(&answer, req, res, c)
@@ -99,9 +101,6 @@ func spoiled(req *http.Request, res *http.Response) bool {
 // answerOf fills in what an answer says. IoT Hub bills a change by what is sent, and a read by what comes back.
 func answerOf(answer *dispatch.Answer, req *http.Request, res *http.Response, c clock.PassiveClock) {
 	answer.Status = res.StatusCode
-	if spoiled(req, res) {
-		answer.Failure = &Error{Reason: ReasonUnexpectedAnswer, Status: res.StatusCode, detail: "the answer is cut short, or no JSON"}
-	}
 	if res.StatusCode >= http.StatusInternalServerError {
 		code, _ := hubError(res.Header, nil, nil)
 		answer.Failure = &Error{Reason: statusReason(res.StatusCode, code), Status: res.StatusCode, Code: code}
