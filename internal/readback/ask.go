@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
@@ -98,11 +99,16 @@ func newestOf(page []hub.Sighting, newest time.Time) time.Time {
 }
 
 // read reads the twins that moved, as long as there is room for their documents. A batch whose answer cannot be used is
-// left to direct reads. of is brought on.
+// left to direct reads if the hub still counts its twins: an outage must not have each twin read on its own. of is brought
+// on.
 func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source, of *duration) error {
 	wanted := k.book.wantedOf(from)
 	var errs []error
 	row := 0
+	answers := sync.OnceValue(func() bool {
+		_, err := k.count(ctx, session, from, of)
+		return err == nil
+	})
 	for _, batch := range hub.Batches(devicesOf(wanted), "") {
 		if !k.book.hasRoom(k.clock.Now()) {
 			k.more = true
@@ -115,16 +121,17 @@ func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source,
 		}, of)
 		asked := upTo(wanted, batch[len(batch)-1]) // what is wanted is sorted, and cut into batches in that order
 		wanted = wanted[len(asked):]
-		switch {
-		case err == nil:
+		if err == nil {
 			k.book.absent(asked, missing)
 			row = 0
 			continue
-		case spoilt(err):
-			k.book.absent(asked, unreadable)
-			row++
 		}
-		if errs = append(errs, err); row == maxSpoilt || !spoilt(err) {
+		errs = append(errs, err)
+		if !spoilt(err) || !answers() {
+			break
+		}
+		k.book.absent(asked, unreadable)
+		if row++; row == maxSpoilt {
 			break
 		}
 	}

@@ -123,3 +123,31 @@ func TestABatchThatCannotBeReadHarmsNoOther(t *testing.T) {
 	f.Expect(keeper.finish(result)).NotTo(Succeed())
 	f.Expect(keeper.ages.swept[hub.Devices]).To(Equal(before))
 }
+
+// pageless is a session to a hub in front of which something else answers.
+type pageless struct{ hub.Session }
+
+func (pageless) FindTwins(context.Context, hub.Source, []string, func(*hub.Twin), func(hub.Unreadable)) error {
+	return &hub.Error{Reason: hub.ReasonUnexpectedAnswer}
+}
+
+func (pageless) Count(context.Context, hub.Source, string) (int64, error) {
+	return 0, &hub.Error{Reason: hub.ReasonUnexpectedAnswer}
+}
+
+// TestAPageInFrontOfTheHubHasNoTwinReadDirectly: no twin is to blame, so none is asked for on its own; all are read once
+// the hub answers again.
+func TestAPageInFrontOfTheHubHasNoTwinReadDirectly(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, hubemulator.Options{Devices: devices(large)}, Settings{Interval: time.Hour, FullSweep: time.Hour})
+	f.manage(devices(large)...)
+	keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
+	for _, device := range devices(large) {
+		keeper.book.want(hub.ID{Device: device})
+	}
+	f.Expect(keeper.read(t.Context(), pageless{f.session}, hub.Devices, &keeper.lookTime)).NotTo(Succeed())
+	f.Expect(keeper.book.wantedOf(hub.Devices)).To(HaveLen(large), "none is given up")
+	f.Expect(keeper.read(t.Context(), f.session, hub.Devices, &keeper.lookTime)).To(Succeed())
+	f.Eventually(func() int { return f.total(f.handed) }, patience, poll).Should(Equal(large))
+	f.Expect(f.total(f.read)).To(BeZero())
+}

@@ -148,12 +148,7 @@ func (k *keeper) looks(
 	ctx context.Context, session hub.Session, from hub.Source, batches [][]string, of []*duration,
 ) ([]hub.Look, error) {
 	if len(batches) > 1 {
-		var total int64
-		err := k.question(ctx, session, func(ctx context.Context, page func(func())) (err error) {
-			total, err = session.Count(ctx, from, "")
-			page(func() {})
-			return err
-		}, of...)
+		total, err := k.count(ctx, session, from, of...)
 		if err != nil {
 			return nil, err
 		}
@@ -162,6 +157,16 @@ func (k *keeper) looks(
 		}
 	}
 	return byID(from, batches), nil
+}
+
+// count is how many twins of a source the hub holds, managed or not.
+func (k *keeper) count(ctx context.Context, session hub.Session, from hub.Source, of ...*duration) (total int64, err error) {
+	err = k.question(ctx, session, func(ctx context.Context, page func(func())) (err error) {
+		total, err = session.Count(ctx, from, "")
+		page(func() {})
+		return err
+	}, of...)
+	return total, err
 }
 
 func byID(from hub.Source, batches [][]string) []hub.Look {
