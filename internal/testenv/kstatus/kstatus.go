@@ -75,6 +75,8 @@ func checkEach(obj Object, conditions []metav1.Condition) error {
 
 func expect(obj Object, ready, reconciling, stalled *metav1.Condition) status.Status {
 	switch {
+	case obj.GetDeletionTimestamp() != nil: // whatever its conditions say
+		return status.TerminatingStatus
 	case ready.ObservedGeneration != obj.GetGeneration(), reconciling != nil, ready.Status == metav1.ConditionUnknown:
 		return status.InProgressStatus
 	case stalled != nil:
