@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 // askings ask each hub each question once, however many TwinQueries ask it.
@@ -76,7 +77,7 @@ func (a *askings) answer(
 	a.use(who, q)
 	one, free := a.begin(q, who)
 	if !free {
-		return reply{}, time.Time{}, errUnseen
+		return reply{}, time.Time{}, outcome.NotSeen()
 	}
 	defer a.end(one)
 	now := a.clock.Now()

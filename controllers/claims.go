@@ -13,6 +13,8 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 // claims decide which of several DeviceTwins of one twin keeps it: one whose namespace
@@ -21,7 +23,7 @@ import (
 // since creation times start anew then as well. One that never writes claims nothing.
 type claims struct {
 	client      client.Reader
-	connections *connections
+	connections *hubaccess.Connections
 	// released is told of DeviceTwins that may take a twin which no other one keeps any more.
 	released func(types.NamespacedName)
 
@@ -40,7 +42,7 @@ type claim struct {
 	uid  types.UID
 }
 
-func newClaims(reader client.Reader, hubs *connections, released func(types.NamespacedName)) *claims {
+func newClaims(reader client.Reader, hubs *hubaccess.Connections, released func(types.NamespacedName)) *claims {
 	return &claims{
 		client: reader, connections: hubs, released: released,
 		held: map[string]claim{}, by: map[types.NamespacedName]string{}, cleanUps: map[types.NamespacedName]struct{}{},
@@ -120,7 +122,7 @@ func (c *claims) challenge(ctx context.Context, obj *v1alpha1.DeviceTwin, holder
 	}
 	if err == nil && kept.UID == holder.uid {
 		stands, err := c.competes(ctx, &kept, target, true)
-		if outcomeOf(err).class == unseen && err != nil {
+		if outcome.Of(err).Class == outcome.Unseen && err != nil {
 			return nil // it may well keep it: its hub was not looked at yet
 		}
 		if err != nil {
@@ -143,8 +145,8 @@ func (c *claims) outranks(ctx context.Context, obj, other *v1alpha1.DeviceTwin) 
 // named tells whether the HubConnection of a DeviceTwin lists a scope of its namespace
 // that covers its device, whether it is ready or not.
 func (c *claims) named(ctx context.Context, obj *v1alpha1.DeviceTwin) bool {
-	conn, err := c.connections.read(ctx, fieldindex.HubOf(obj))
-	return err == nil && scopeOf(conn, obj.Namespace).names(obj.Spec.DeviceID)
+	conn, err := c.connections.Read(ctx, fieldindex.HubOf(obj))
+	return err == nil && hubaccess.ScopeOf(conn, obj.Namespace).Names(obj.Spec.DeviceID)
 }
 
 // withdraw ends a claim, unless it is another one by now, and wakes those who wait for it.
@@ -229,7 +231,7 @@ func claimedBy(obj *v1alpha1.DeviceTwin, holder claim) error {
 	if holder.name.Namespace == obj.Namespace {
 		who = fmt.Sprintf("DeviceTwin %q", holder.name.Name)
 	}
-	return stopStalled(v1alpha1.ReasonDeviceClaimed,
+	return outcome.Stall(v1alpha1.ReasonDeviceClaimed,
 		who+" keeps this twin already. This one takes over when that one goes; what both declare belongs into one")
 }
 
@@ -316,17 +318,17 @@ func (c *claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, targe
 	if _, invalid := declaredBy(rival); !claimsTwin(rival) || invalid != nil && !recorded {
 		return false, nil
 	}
-	found, err := c.connections.resolve(ctx, rival.Namespace, rival.Spec.HubRef)
+	found, err := c.connections.Resolve(ctx, rival.Namespace, rival.Spec.HubRef)
 	if err == nil {
-		admitted := found.scope.admit(rival.Spec.DeviceID) == nil
-		return admitted && fieldindex.TargetName(rival, found.session.Host()) == target && (recorded || !rival.Spec.Suspend), nil
+		admitted := found.Scope.Admit(rival.Spec.DeviceID) == nil
+		return admitted && fieldindex.TargetName(rival, found.Session.Host()) == target && (recorded || !rival.Spec.Suspend), nil
 	}
-	out := outcomeOf(err)
-	if recorded && out.class == unseen {
+	out := outcome.Of(err)
+	if recorded && out.Class == outcome.Unseen {
 		// It may well keep the twin: its hub was not looked at yet.
-		return false, &stop{outcome{class: unseen, retryAfter: staleRetry, err: err}}
+		return false, outcome.Stale(err)
 	}
-	return recorded && out.reason == v1alpha1.ReasonHubNotReady, nil
+	return recorded && out.Effects().KeepsClaim, nil
 }
 
 // claimsTwin tells whether a DeviceTwin writes to its twin, or has something there that

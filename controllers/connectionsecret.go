@@ -14,6 +14,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 // The keys of a Secret that a device connects with.
@@ -40,7 +42,7 @@ func (r *registrar) keepKeys(ctx context.Context, keys hub.Credentials) error {
 	case found == nil:
 		return r.createSecret(ctx, keys)
 	case hashOf(keysOf(found)) != hashOf(keys):
-		return &stop{outcome{class: unseen, retryAfter: staleRetry}}
+		return outcome.Stale(nil)
 	}
 	return nil
 }
@@ -80,15 +82,15 @@ func keepsSecret(obj *v1alpha1.DeviceTwin) bool {
 
 // secretGone tells whether the Secret of an object that is in step has to be made again.
 // It is looked for now and then, at the API server: the hub is asked only when it is gone.
-func (r *deviceTwinReconciler) secretGone(ctx context.Context, stored *stored, found resolved) (bool, error) {
+func (r *deviceTwinReconciler) secretGone(ctx context.Context, stored *stored, found hubaccess.Hub) (bool, error) {
 	if !keepsSecret(stored.obj) || !r.settled.secretDue(stored.obj) {
 		return false, nil
 	}
-	secret, err := r.registrar(stored, found.session).ownSecret(ctx)
+	secret, err := r.registrar(stored, found.Session).ownSecret(ctx)
 	if err != nil || secret == nil {
 		return true, err
 	}
-	r.settled.secretSeen(stored.obj, found.spec.ReadBack.FullSweep())
+	r.settled.secretSeen(stored.obj, found.Spec.ReadBack.FullSweep())
 	return false, nil
 }
 
@@ -120,7 +122,7 @@ func (r *registrar) ownSecret(ctx context.Context) (*corev1.Secret, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
 	case !metav1.IsControlledBy(&found, r.obj):
-		return nil, stopDiffering(stalled, v1alpha1.ReasonSecretNotOwned, fmt.Sprintf(
+		return nil, outcome.Differ(outcome.Stalled, v1alpha1.ReasonSecretNotOwned, fmt.Sprintf(
 			"Secret %q exists and is not this object's own: name another in spec.connectionSecretName, or delete it. It was not touched", name.Name))
 	}
 	return &found, nil

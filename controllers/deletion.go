@@ -18,6 +18,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
@@ -37,40 +39,40 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		r.forget(ctx, name)
 		return ctrl.Result{}, nil
 	}
-	stored := newStored(r.client, r.report.server, obj)
+	stored := newStored(r.client, r.report.Server, obj)
 	if err := stored.writable(ctx); err != nil {
-		return r.report.next(ctx, outcomeOf(err), 0)
+		return r.report.Next(ctx, outcome.Of(err), 0)
 	}
 	left, err := r.cleanUp(ctx, stored)
 	if err == nil {
 		return r.removeFinalizer(ctx, obj, left)
 	}
-	out := outcomeOf(err)
+	out := outcome.Of(err)
 	turn := r.waitsForItsTurn(obj, out)
 	remaining := r.deletions.remaining(obj, turn)
 	switch {
 	case turn:
-		out.message = "it waits for its turn, among all objects that have something to do at the hub and share its rate"
-	case out.class == parked:
-		out.message = "the hub has not answered lately"
+		out.Message = "it waits for its turn, among all objects that have something to do at the hub and share its rate"
+	case out.Class == outcome.Parked:
+		out.Message = "the hub has not answered lately"
 	}
-	if remaining <= 0 || nothingToWaitFor(out) {
-		return r.removeFinalizer(ctx, obj, "the hub was not cleaned up: "+out.message)
+	if remaining <= 0 || out.Effects().EndsCleanup {
+		return r.removeFinalizer(ctx, obj, "the hub was not cleaned up: "+out.Message)
 	}
-	if out.class != unseen {
-		out.message = bounded("the hub is not cleaned up yet: " + out.message)
-		told := outcome{class: waiting, reason: v1alpha1.ReasonDeleting, message: out.message}
+	if out.Class != outcome.Unseen {
+		out.Message = outcome.Bounded("the hub is not cleaned up yet: " + out.Message)
+		told := outcome.Outcome{Class: outcome.Waiting, Reason: v1alpha1.ReasonDeleting, Message: out.Message}
 		obj.Status.ObservedGeneration = obj.Generation
-		r.report.conditions(obj, told)
-		if err := r.report.write(ctx, r.client, stored.held, obj); err != nil {
-			return r.report.next(ctx, outcomeOf(err), 0)
+		r.report.SetConditions(obj, told)
+		if err := r.report.Write(ctx, r.client, stored.held, obj); err != nil {
+			return r.report.Next(ctx, outcome.Of(err), 0)
 		}
 	}
-	if out.class == parked { // it keeps its place
+	if out.Class == outcome.Parked { // it keeps its place
 		return ctrl.Result{RequeueAfter: remaining, Priority: ptr.To(trigger.Edit)}, nil
 	}
 	r.turns.withdraw(name)
-	result, err := r.report.next(ctx, out, 0)
+	result, err := r.report.Next(ctx, out, 0)
 	if err == nil {
 		result.RequeueAfter = max(min(result.RequeueAfter, remaining), time.Millisecond)
 		result.Priority = ptr.To(trigger.Edit)
@@ -80,22 +82,12 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 
 // waitsForItsTurn tells whether nothing but our own rate keeps the hub from being
 // cleaned up: however many objects are deleted at once, that is no outage.
-func (r *deviceTwinReconciler) waitsForItsTurn(obj *v1alpha1.DeviceTwin, out outcome) bool {
-	if out.class != parked {
+func (r *deviceTwinReconciler) waitsForItsTurn(obj *v1alpha1.DeviceTwin, out outcome.Outcome) bool {
+	if out.Class != outcome.Parked {
 		return false
 	}
-	known, _ := r.connections.get(fieldindex.HubOf(obj))
-	return known.session != nil && !known.session.Dispatcher().Broken()
-}
-
-// nothingToWaitFor tells whether the hub will not become ours to clean up again.
-func nothingToWaitFor(out outcome) bool {
-	switch out.reason {
-	case v1alpha1.ReasonHubNotFound, v1alpha1.ReasonHubNotAllowed, v1alpha1.ReasonDeviceNotAllowed,
-		v1alpha1.ReasonOwnedElsewhere, v1alpha1.ReasonSuspended:
-		return true
-	}
-	return false
+	known, _ := r.connections.Known(fieldindex.HubOf(obj))
+	return known.Session != nil && !known.Session.Dispatcher().Broken()
 }
 
 // removeFinalizer removes the finalizer, and says what stays on the hub.
@@ -104,7 +96,7 @@ func (r *deviceTwinReconciler) removeFinalizer(ctx context.Context, obj *v1alpha
 	controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
 	err := r.client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	if client.IgnoreNotFound(err) != nil {
-		return r.report.next(ctx, outcomeOf(err), 0)
+		return r.report.Next(ctx, outcome.Of(err), 0)
 	}
 	r.deletions.end(obj)
 	r.forget(ctx, client.ObjectKeyFromObject(obj))
@@ -112,7 +104,7 @@ func (r *deviceTwinReconciler) removeFinalizer(ctx context.Context, obj *v1alpha
 		return ctrl.Result{}, nil // nothing was asked for
 	}
 	if left == "" {
-		r.report.event(obj, corev1.EventTypeNormal, v1alpha1.EventCleanedUp, "the hub was cleaned up")
+		r.report.Event(obj, corev1.EventTypeNormal, v1alpha1.EventCleanedUp, "the hub was cleaned up")
 		return ctrl.Result{}, nil
 	}
 	r.recordLeftBehind(ctx, obj, left)
@@ -135,12 +127,12 @@ func (r *deviceTwinReconciler) recordLeftBehind(ctx context.Context, obj *v1alph
 	namespace := namespaceMetadata()
 	err := r.client.Get(ctx, types.NamespacedName{Name: obj.Namespace}, namespace)
 	if err == nil && namespace.DeletionTimestamp.IsZero() {
-		r.report.event(obj, corev1.EventTypeWarning, v1alpha1.EventLeftBehind, left)
+		r.report.Event(obj, corev1.EventTypeWarning, v1alpha1.EventLeftBehind, left)
 		return
 	}
 	var conn v1alpha1.HubConnection
 	if key := fieldindex.HubOf(obj); key.Namespace != obj.Namespace && r.client.Get(ctx, key, &conn) == nil {
-		r.report.eventFor(&conn, obj, corev1.EventTypeWarning, v1alpha1.EventLeftBehind,
+		r.report.EventFor(&conn, obj, corev1.EventTypeWarning, v1alpha1.EventLeftBehind,
 			fmt.Sprintf("%s of a namespace that was deleted: %s", fieldindex.IDOf(obj), left))
 	}
 }
@@ -152,20 +144,20 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *stored) (lef
 		return "", nil
 	}
 	if obj.Spec.Suspend {
-		return "", &stop{outcome{class: suspended, reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true"}}
+		return "", outcome.AsError(outcome.Outcome{Class: outcome.Suspended, Reason: v1alpha1.ReasonSuspended, Message: "spec.suspend is true"})
 	}
 	found, err := r.claimed(ctx, obj)
-	if outcomeOf(err).reason == v1alpha1.ReasonDeviceClaimed {
+	if outcome.Of(err).Effects().KeptElsewhere {
 		return "", nil // another one keeps the twin: nothing on it is ours
 	}
 	if err != nil {
 		return "", err
 	}
-	successor, err := r.claims.successor(ctx, obj, fieldindex.TargetName(obj, found.session.Host()))
+	successor, err := r.claims.successor(ctx, obj, fieldindex.TargetName(obj, found.Session.Host()))
 	if err != nil {
 		return "", err
 	}
-	turn, err := r.turns.take(obj, found.session, dispatch.LookAndWrite, trigger.Edit)
+	turn, err := r.turns.take(obj, found.Session, dispatch.LookAndWrite, trigger.Edit)
 	if err != nil {
 		return "", err
 	}
@@ -181,14 +173,14 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *stored) (lef
 
 // deregister deletes the device or module, if this object registered it and it is
 // still the same one.
-func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, found resolved) (deleted bool, err error) {
+func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, found hubaccess.Hub) (deleted bool, err error) {
 	obj := stored.obj
-	registrar := r.registrar(stored, found.session)
+	registrar := r.registrar(stored, found.Session)
 	note := registrar.noted()
 	if !mayBeRegistered(note) {
 		return false, nil
 	}
-	identity, err := found.session.GetIdentity(ctx, fieldindex.IDOf(obj))
+	identity, err := found.Session.GetIdentity(ctx, fieldindex.IDOf(obj))
 	switch {
 	case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
 		// One that may be registered yet by a request on its way is waited for.
@@ -204,7 +196,7 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, f
 	if err := stored.writeAhead(ctx); err != nil {
 		return false, err
 	}
-	err = found.session.DeleteIdentity(ctx, fieldindex.IDOf(obj), identity.ETag)
+	err = found.Session.DeleteIdentity(ctx, fieldindex.IDOf(obj), identity.ETag)
 	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
 		err = nil
 	}
@@ -213,19 +205,19 @@ func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, f
 
 // clear deletes the leaves that hold a value of ours, but for those that a
 // successor declares.
-func (r *deviceTwinReconciler) clear(ctx context.Context, stored *stored, found resolved, successor *v1alpha1.DeviceTwin) (left string, err error) {
+func (r *deviceTwinReconciler) clear(ctx context.Context, stored *stored, found hubaccess.Hub, successor *v1alpha1.DeviceTwin) (left string, err error) {
 	obj := stored.obj
 	spared := r.spared(ctx, successor)
-	record := recordOf(ctx, obj, fieldindex.TargetOf(obj, found.session.Host()))
+	record := recordOf(ctx, obj, fieldindex.TargetOf(obj, found.Session.Host()))
 	for range maxAttempts {
-		held, err := found.session.GetTwin(ctx, fieldindex.IDOf(obj))
+		held, err := found.Session.GetTwin(ctx, fieldindex.IDOf(obj))
 		if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
 			return "", nil
 		}
 		if err != nil {
 			return "", err
 		}
-		if err := foreign(held, found.spec.OwnerTag, record); err != nil {
+		if err := foreign(held, found.Spec.OwnerTag, record); err != nil {
 			return "", err
 		}
 		plan := twin.Make(twin.Input{
@@ -239,7 +231,7 @@ func (r *deviceTwinReconciler) clear(ctx context.Context, stored *stored, found 
 			return leftOn(plan, ""), err
 		}
 	}
-	return "", stopDiffering(transient, v1alpha1.ReasonContended, "somebody else changed the twin under each attempt")
+	return "", outcome.Differ(outcome.Transient, v1alpha1.ReasonContended, "somebody else changed the twin under each attempt")
 }
 
 // spared is what a successor, if there is one, takes over: what it declares, the
@@ -252,8 +244,8 @@ func (r *deviceTwinReconciler) spared(ctx context.Context, successor *v1alpha1.D
 	if err != nil {
 		return twin.Document{}
 	}
-	found, err := r.connections.resolve(ctx, successor.Namespace, successor.Spec.HubRef)
-	if err == nil && len(validation.WithOwner(&declared, found.spec.OwnerTag)) > 0 {
+	found, err := r.connections.Resolve(ctx, successor.Namespace, successor.Spec.HubRef)
+	if err == nil && len(validation.WithOwner(&declared, found.Spec.OwnerTag)) > 0 {
 		return twin.Document{}
 	}
 	return declared.Document
@@ -283,7 +275,7 @@ func unrecorded(obj *v1alpha1.DeviceTwin, held *hub.Twin) string {
 	return "the record of what this object wrote is gone (status.record), so that nothing was cleared, and the hub holds what it declares: " + shared.String()
 }
 
-func (r *deviceTwinReconciler) remove(ctx context.Context, stored *stored, found resolved, held *hub.Twin, plan twin.Plan) error {
+func (r *deviceTwinReconciler) remove(ctx context.Context, stored *stored, found hubaccess.Hub, held *hub.Twin, plan twin.Plan) error {
 	obj := stored.obj
 	if err := r.admit(found, obj); err != nil {
 		return err
@@ -291,7 +283,7 @@ func (r *deviceTwinReconciler) remove(ctx context.Context, stored *stored, found
 	if err := stored.writeAhead(ctx); err != nil {
 		return err
 	}
-	after, err := found.session.PatchTwin(ctx, fieldindex.IDOf(obj), held.ETag, hub.Patch(plan.Patch))
+	after, err := found.Session.PatchTwin(ctx, fieldindex.IDOf(obj), held.ETag, hub.Patch(plan.Patch))
 	switch {
 	case hub.ReasonOf(err) == hub.ReasonPreconditionFailed:
 		return errReplan
@@ -314,7 +306,7 @@ func (r *deviceTwinReconciler) landed(obj *v1alpha1.DeviceTwin, nothingSent bool
 	if nothingSent || r.flights.landed(obj.UID) {
 		return nil
 	}
-	return stopWaiting(v1alpha1.ReasonDeleting, "an earlier write may still be on its way to the hub, which queues them for up to a minute")
+	return outcome.Wait(v1alpha1.ReasonDeleting, "an earlier write may still be on its way to the hub, which queues them for up to a minute")
 }
 
 // defaultDeletionTimeout is how long an outage may keep an object from going: an outage is

@@ -16,6 +16,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
@@ -26,8 +28,8 @@ import (
 // mirrors what is seen there.
 type deviceTwinReconciler struct {
 	client      client.Client
-	report      reporter
-	connections *connections
+	report      outcome.Reporter
+	connections *hubaccess.Connections
 	memberships *memberships
 	flights     *flights
 	contention  *contention
@@ -44,7 +46,7 @@ type deviceTwinReconciler struct {
 }
 
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	r.connections.subscribe(dependents(r.client, &v1alpha1.DeviceTwinList{}, r.queue))
+	r.connections.Subscribe(dependents(r.client, &v1alpha1.DeviceTwinList{}, r.queue))
 	toTwinsOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.DeviceTwinList{}), trigger.News)
 	return ctrl.NewControllerManagedBy(mgr).
 		Watches(&v1alpha1.DeviceTwin{}, trigger.Edits(r.turns.mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
@@ -88,13 +90,13 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 // look visits an object and reports what came of it. direct tells that what the hub's
 // index says of the twin is not enough.
 func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (ctrl.Result, error) {
-	stored := newStored(r.client, r.report.server, obj)
+	stored := newStored(r.client, r.report.Server, obj)
 	if err := stored.writable(ctx); err != nil {
-		return r.next(ctx, obj, outcomeOf(err), 0)
+		return r.next(ctx, obj, outcome.Of(err), 0)
 	}
 	found, seen, err := r.visit(ctx, stored, direct)
-	out := outcomeOf(err)
-	if out.class == unseen || out.class == parked {
+	out := outcome.Of(err)
+	if out.Class == outcome.Unseen || out.Class == outcome.Parked {
 		r.known(obj).PutBack(seen.hint)
 		return r.next(ctx, obj, out, 0)
 	}
@@ -111,9 +113,9 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 		// Right after a start nothing tells whether the index or the status is older.
 		return r.look(ctx, before, true)
 	}
-	if err := r.report.write(ctx, r.client, before, obj); err != nil {
+	if err := r.report.Write(ctx, r.client, before, obj); err != nil {
 		r.known(obj).PutBack(seen.hint)
-		return r.next(ctx, obj, outcomeOf(err), 0)
+		return r.next(ctx, obj, outcome.Of(err), 0)
 	}
 	if seen.recordLost {
 		r.tellRecordLost(before, obj)
@@ -123,8 +125,8 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 
 // next says when to visit an object again. One that is parked was not found to be in
 // step: its next visit asks the hub, whatever the index shows.
-func (r *deviceTwinReconciler) next(ctx context.Context, obj *v1alpha1.DeviceTwin, out outcome, interval time.Duration) (ctrl.Result, error) {
-	if out.class == parked {
+func (r *deviceTwinReconciler) next(ctx context.Context, obj *v1alpha1.DeviceTwin, out outcome.Outcome, interval time.Duration) (ctrl.Result, error) {
+	if out.Class == outcome.Parked {
 		r.settled.undo(obj)
 		return ctrl.Result{}, nil
 	}
@@ -133,17 +135,17 @@ func (r *deviceTwinReconciler) next(ctx context.Context, obj *v1alpha1.DeviceTwi
 
 // remember notes how far an object is in step with its twin. It returns when it is
 // due for another visit, 0 for when something moves.
-func (r *deviceTwinReconciler) remember(obj *v1alpha1.DeviceTwin, found resolved, seen sight, out outcome) time.Duration {
+func (r *deviceTwinReconciler) remember(obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen sight, out outcome.Outcome) time.Duration {
 	if seen.twin != nil {
 		r.known(obj).Dealt(seen.twin, seen.hint == nil)
 	}
-	if out.reason == v1alpha1.ReasonDeviceNotFound || out.reason == v1alpha1.ReasonDeviceDeleted {
+	if out.Effects().DeviceGone {
 		r.known(obj).Gone()
 	}
 	switch {
 	case seen.idle:
 		return r.settled.due(obj)
-	case out.class != succeeded:
+	case out.Class != outcome.Succeeded:
 		r.settled.undo(obj)
 		return 0
 	}
@@ -199,21 +201,21 @@ type sight struct {
 // visit does all that reads or writes the hub. An object that is in step needs
 // neither, unless its twin moved: then what the index showed is enough, as long as
 // nothing has to be written.
-func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct bool) (resolved, sight, error) {
+func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct bool) (hubaccess.Hub, sight, error) {
 	obj := stored.obj
 	if obj.Spec.Suspend {
-		return resolved{}, sight{}, r.suspend(ctx, obj)
+		return hubaccess.Hub{}, sight{}, r.suspend(ctx, obj)
 	}
 	declared, err := declaredBy(obj)
 	if err != nil {
-		return resolved{}, sight{}, err
+		return hubaccess.Hub{}, sight{}, err
 	}
 	found, err := r.claimed(ctx, obj)
 	if err != nil {
 		return found, sight{}, err
 	}
 	if writes(obj) {
-		if errs := validation.WithOwner(&declared, found.spec.OwnerTag); len(errs) > 0 {
+		if errs := validation.WithOwner(&declared, found.Spec.OwnerTag); len(errs) > 0 {
 			return found, sight{}, invalidTwin(validation.Text(errs))
 		}
 	}
@@ -226,7 +228,7 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct
 			return found, hinted, err
 		}
 	}
-	if push.turn, err = r.turns.begin(obj, found.session, inStep); err != nil {
+	if push.turn, err = r.turns.begin(obj, found.Session, inStep); err != nil {
 		return found, seen, err
 	}
 	defer push.turn.end()
@@ -234,7 +236,7 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct
 	seen.twin, err = push.run(ctx)
 	seen.done = push.done
 	if seen.twin != nil && push.done.plan.Patch.Empty() {
-		r.guards.settled(found.key, obj.UID)
+		r.guards.settled(found.Key, obj.UID)
 	}
 	r.tell(before, obj, push.done)
 	return found, seen, err
@@ -246,15 +248,15 @@ func (r *deviceTwinReconciler) suspend(ctx context.Context, obj *v1alpha1.Device
 		return err
 	}
 	r.readBack.Untrack(client.ObjectKeyFromObject(obj))
-	return &stop{outcome{
-		class: suspended, reason: v1alpha1.ReasonSuspended,
-		message: "spec.suspend is true: the twin is neither read nor written",
-	}}
+	return outcome.AsError(outcome.Outcome{
+		Class: outcome.Suspended, Reason: v1alpha1.ReasonSuspended,
+		Message: "spec.suspend is true: the twin is neither read nor written",
+	})
 }
 
 // hinted makes do with what the hub's index told of the twin of an object that is in
 // step; done is false when the hub itself has to be asked.
-func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, found resolved, seen sight) (_ sight, done bool, err error) {
+func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, found hubaccess.Hub, seen sight) (_ sight, done bool, err error) {
 	if gone, err := r.secretGone(ctx, push.stored, found); gone || err != nil {
 		return seen, false, err
 	}
@@ -277,42 +279,42 @@ func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, found res
 	return seen, true, nil
 }
 
-func (r *deviceTwinReconciler) push(stored *stored, found resolved, declared validation.Declaration) push {
+func (r *deviceTwinReconciler) push(stored *stored, found hubaccess.Hub, declared validation.Declaration) push {
 	obj := stored.obj
 	return push{
-		owner:     found.spec.OwnerTag,
-		registrar: r.registrar(stored, found.session),
-		stored:    stored, session: found.session, flights: r.flights, contention: r.contention, obj: obj,
-		declared: declared.Document, policies: declared.Policies, id: fieldindex.IDOf(obj), target: fieldindex.TargetOf(obj, found.session.Host()),
+		owner:     found.Spec.OwnerTag,
+		registrar: r.registrar(stored, found.Session),
+		stored:    stored, session: found.Session, flights: r.flights, contention: r.contention, obj: obj,
+		declared: declared.Document, policies: declared.Policies, id: fieldindex.IDOf(obj), target: fieldindex.TargetOf(obj, found.Session.Host()),
 		admit: func() error { return r.admit(found, obj) },
 	}
 }
 
 // claimed finds the hub of an object that may use its device there and keeps its
 // twin. One that may not keeps nothing.
-func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.DeviceTwin) (resolved, error) {
-	found, err := r.connections.resolve(ctx, obj.Namespace, obj.Spec.HubRef)
+func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.DeviceTwin) (hubaccess.Hub, error) {
+	found, err := r.connections.Resolve(ctx, obj.Namespace, obj.Spec.HubRef)
 	if err == nil {
-		err = found.scope.admit(obj.Spec.DeviceID)
+		err = found.Scope.Admit(obj.Spec.DeviceID)
 	}
 	if err != nil {
-		if outcomeOf(err).class == stalled {
+		if outcome.Of(err).Class == outcome.Stalled {
 			r.giveUp(ctx, client.ObjectKeyFromObject(obj))
 		}
-		return resolved{}, err
+		return hubaccess.Hub{}, err
 	}
 	name := client.ObjectKeyFromObject(obj)
 	if !claimsTwin(obj) {
 		if r.claims.kept(obj) != "" {
 			r.claims.release(ctx, name)
 		}
-		r.readBack.Join(name, found.key, fieldindex.IDOf(obj))
+		r.readBack.Join(name, found.Key, fieldindex.IDOf(obj))
 		return found, nil
 	}
-	if err := r.claims.take(ctx, obj, found.session.Host()); err != nil {
-		return resolved{}, err
+	if err := r.claims.take(ctx, obj, found.Session.Host()); err != nil {
+		return hubaccess.Hub{}, err
 	}
-	if displaced := r.readBack.Track(name, found.key, fieldindex.IDOf(obj)); displaced != (types.NamespacedName{}) {
+	if displaced := r.readBack.Track(name, found.Key, fieldindex.IDOf(obj)); displaced != (types.NamespacedName{}) {
 		r.queue.Enqueue(displaced, trigger.News) // it is told of the twin no more
 	}
 	return found, nil
@@ -324,7 +326,7 @@ func (r *deviceTwinReconciler) keepWritten(ctx context.Context, obj *v1alpha1.De
 	if obj.Status.ObservedGeneration != 0 || !wrote(obj) {
 		return nil // its status says what it keeps, or it keeps nothing
 	}
-	if _, err := r.claimed(ctx, obj); outcomeOf(err).class == unseen {
+	if _, err := r.claimed(ctx, obj); outcome.Of(err).Class == outcome.Unseen {
 		return err
 	}
 	return nil // who may not keep it goes without
@@ -340,17 +342,17 @@ func (r *deviceTwinReconciler) registrar(stored *stored, session hub.Session) *r
 	obj := stored.obj
 	return &registrar{
 		client: r.client, secretReader: r.secretReader, session: session, stored: stored, obj: obj, flights: r.flights,
-		event: func(reason, note string) { r.report.event(obj, "Normal", reason, note) },
+		event: func(reason, note string) { r.report.Event(obj, "Normal", reason, note) },
 	}
 }
 
 // admit says whether the hub may be changed for an object now.
-func (r *deviceTwinReconciler) admit(found resolved, obj *v1alpha1.DeviceTwin) error {
-	if found.spec.Mode == v1alpha1.ModeReadOnly {
-		return stopDiffering(waiting, v1alpha1.ReasonHubReadOnly, fmt.Sprintf(
-			"the mode of HubConnection %s is ReadOnly: status.plan shows what would be written", found.key))
+func (r *deviceTwinReconciler) admit(found hubaccess.Hub, obj *v1alpha1.DeviceTwin) error {
+	if found.Spec.Mode == v1alpha1.ModeReadOnly {
+		return outcome.Differ(outcome.Waiting, v1alpha1.ReasonHubReadOnly, fmt.Sprintf(
+			"the mode of HubConnection %s is ReadOnly: status.plan shows what would be written", found.Key))
 	}
-	return r.guards.admit(found.key, obj.UID)
+	return r.guards.admit(found.Key, obj.UID)
 }
 
 // declaredBy reads the declaration and holds it against the rules.
@@ -363,5 +365,5 @@ func declaredBy(obj *v1alpha1.DeviceTwin) (validation.Declaration, error) {
 }
 
 func invalidTwin(message string) error {
-	return stopDiffering(stalled, v1alpha1.ReasonInvalidTwin, message+". Nothing was sent to the hub")
+	return outcome.Differ(outcome.Stalled, v1alpha1.ReasonInvalidTwin, message+". Nothing was sent to the hub")
 }

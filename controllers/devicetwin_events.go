@@ -12,14 +12,14 @@ import (
 // tell records events about what was done to somebody else's values.
 func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done done) {
 	if restored := restored(before, done.changed); len(restored) > 0 {
-		r.report.event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+restored.String())
+		r.report.Event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+restored.String())
 	}
 	if done.recreated {
-		r.report.event(obj, "Normal", v1alpha1.EventDeviceRecreated,
+		r.report.Event(obj, "Normal", v1alpha1.EventDeviceRecreated,
 			fieldindex.IDOf(obj).String()+" was deleted and registered anew by somebody else; its twin is brought into step again")
 	}
 	if len(done.leftBehind) > 0 {
-		r.report.event(obj, "Normal", v1alpha1.EventLeftBehind,
+		r.report.Event(obj, "Normal", v1alpha1.EventLeftBehind,
 			"no longer declared, but the hub holds somebody else's value: "+done.leftBehind.String())
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
@@ -87,7 +88,7 @@ func (p *push) attempts(ctx context.Context) (*hub.Twin, error) {
 		}
 		return held, err
 	}
-	return held, stopDiffering(transient, v1alpha1.ReasonContended,
+	return held, outcome.Differ(outcome.Transient, v1alpha1.ReasonContended,
 		fmt.Sprintf("somebody else changed the twin under each of %d attempts", maxAttempts))
 }
 
@@ -257,7 +258,7 @@ func (p *push) blocked(plan twin.Plan) error {
 		for i, conflict := range plan.Conflicts {
 			conflicts[i] = conflict.String()
 		}
-		return stopDiffering(stalled, v1alpha1.ReasonConflict, strings.Join(conflicts, "; ")+
+		return outcome.Differ(outcome.Stalled, v1alpha1.ReasonConflict, strings.Join(conflicts, "; ")+
 			". Remove one or the other; the rest of the declaration is kept in step")
 	}
 	if kept := p.contention.notKept(p.obj.UID, plan.Postponed); len(kept) > 0 {
@@ -265,16 +266,16 @@ func (p *push) blocked(plan twin.Plan) error {
 	}
 	if len(plan.Postponed) > 0 {
 		fought := p.contention.contended(p.obj.UID)
-		return &stop{outcome{
-			class: transient, reason: v1alpha1.ReasonContended, differs: true, retryAfter: fought.wait,
-			message: "somebody else keeps changing " + fought.shown + "; it is restored ever more slowly. " + fought.advice(),
-		}}
+		return outcome.AsError(outcome.Outcome{
+			Class: outcome.Transient, Reason: v1alpha1.ReasonContended, Differs: true, RetryAfter: fought.wait,
+			Message: "somebody else keeps changing " + fought.shown + "; it is restored ever more slowly. " + fought.advice(),
+		})
 	}
 	return nil
 }
 
 func notConverging(differs twin.Differences) error {
-	return stopDiffering(stalled, v1alpha1.ReasonNotConverging, "the hub took the change and holds another value: "+differs.String()+
+	return outcome.Differ(outcome.Stalled, v1alpha1.ReasonNotConverging, "the hub took the change and holds another value: "+differs.String()+
 		". Declare it as the hub spells it; it is written again once an hour at most")
 }
 
@@ -298,7 +299,7 @@ func (p *push) record(record twin.Record) error {
 		return nil
 	}
 	if len(text) > maxRecord {
-		return stopDiffering(stalled, v1alpha1.ReasonRecordTooLarge, fmt.Sprintf(
+		return outcome.Differ(outcome.Stalled, v1alpha1.ReasonRecordTooLarge, fmt.Sprintf(
 			"the ownership record needs %d bytes, status.record has room for %d: declare fewer leaves. Nothing was sent to the hub", len(text), maxRecord))
 	}
 	p.obj.Status.Record = text

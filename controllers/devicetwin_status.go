@@ -12,42 +12,44 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
 // describe is the status as a value of what was seen.
-func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved, seen sight, out outcome) {
-	if out.class == succeeded {
-		out.message = "the hub holds what is declared"
+func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen sight, out outcome.Outcome) {
+	if out.Class == outcome.Succeeded {
+		out.Message = "the hub holds what is declared"
 		if left := leftToOthers(seen.plan); left != "" {
-			out.message += ", but for what policy leaves alone"
+			out.Message += ", but for what policy leaves alone"
 		}
 	}
 	r.describeRecord(obj, seen)
 	obj.Status.ObservedGeneration = obj.Generation
-	obj.Status.LastHandledReconcileAt = handled(obj)
-	if out.class == stalled && keepsNothing(out.reason) || found.session != nil && !claimsTwin(obj) {
+	obj.Status.LastHandledReconcileAt = outcome.Handled(obj)
+	if out.Class == outcome.Stalled && out.Effects().NoClaim || found.Session != nil && !claimsTwin(obj) {
 		obj.Status.Target = ""
 	} else {
 		// A visit that claimed the twin may have ended before its status was written.
 		obj.Status.Target = cmp.Or(r.claims.kept(obj), obj.Status.Target)
 	}
-	r.report.conditions(obj, out)
-	r.report.set(obj, v1alpha1.ConditionSynced, synced(out), out)
+	r.report.SetConditions(obj, out)
+	r.report.SetCondition(obj, v1alpha1.ConditionSynced, synced(out), out)
 	if seen.twin != nil {
-		now := r.report.clock.Now().Truncate(time.Second)
+		now := r.report.Clock.Now().Truncate(time.Second)
 		mirror(&obj.Status, seen.declared.Mirror, obj.Spec.Mirror, seen.twin, now)
 		obj.Status.Plan = plannedChange(seen.pending)
 		r.drifted(obj, seen)
 		r.contended(obj)
 		r.acknowledged(obj, seen)
 	}
-	if found.session != nil && seen.twin != nil {
-		if err := r.memberships.judge(obj.Namespace, found.key, seen.twin); err != nil {
+	if found.Session != nil && seen.twin != nil {
+		if err := r.memberships.judge(obj.Namespace, found.Key, seen.twin); err != nil {
 			log.FromContext(ctx).Error(err, "the twin cannot be held against the queries")
 		}
 	}
-	if found.session != nil { // else not asked: the memberships stand
+	if found.Session != nil { // else not asked: the memberships stand
 		r.describeMemberships(ctx, obj, found)
 	}
 }
@@ -68,21 +70,21 @@ func (r *deviceTwinReconciler) recordLost(obj *v1alpha1.DeviceTwin) bool {
 func (r *deviceTwinReconciler) tellRecordLost(before, obj *v1alpha1.DeviceTwin) {
 	r.settled.recordTold(obj)
 	if !meta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionRecordLost) {
-		r.report.event(obj, corev1.EventTypeWarning, v1alpha1.ReasonRecordLost, recordLostMessage)
+		r.report.Event(obj, corev1.EventTypeWarning, v1alpha1.ReasonRecordLost, recordLostMessage)
 	}
 }
 
 // describeRecord says that the record is gone, until the user has done something.
 func (r *deviceTwinReconciler) describeRecord(obj *v1alpha1.DeviceTwin, seen sight) {
 	told := meta.FindStatusCondition(obj.Status.Conditions, v1alpha1.ConditionRecordLost)
-	standing := told != nil && told.ObservedGeneration == obj.Generation && obj.Status.LastHandledReconcileAt == handled(obj)
-	r.report.while(obj, v1alpha1.ConditionRecordLost, seen.recordLost || standing, outcome{
-		reason: v1alpha1.ReasonRecordLost, message: recordLostMessage,
+	standing := told != nil && told.ObservedGeneration == obj.Generation && obj.Status.LastHandledReconcileAt == outcome.Handled(obj)
+	r.report.SetIfTrue(obj, v1alpha1.ConditionRecordLost, seen.recordLost || standing, outcome.Outcome{
+		Reason: v1alpha1.ReasonRecordLost, Message: recordLostMessage,
 	})
 }
 
-func (r *deviceTwinReconciler) describeMemberships(ctx context.Context, obj *v1alpha1.DeviceTwin, found resolved) {
-	names, err := r.memberships.of(ctx, r.client, obj, found.key)
+func (r *deviceTwinReconciler) describeMemberships(ctx context.Context, obj *v1alpha1.DeviceTwin, found hubaccess.Hub) {
+	names, err := r.memberships.of(ctx, r.client, obj, found.Key)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "memberships are left as they are")
 		return
@@ -90,20 +92,11 @@ func (r *deviceTwinReconciler) describeMemberships(ctx context.Context, obj *v1a
 	obj.Status.Memberships, obj.Status.Queries = names, inOneLine(names)
 }
 
-// keepsNothing tells whether an object with this reason has no claim on a twin.
-func keepsNothing(reason string) bool {
-	switch reason {
-	case v1alpha1.ReasonDeviceClaimed, v1alpha1.ReasonHubNotAllowed, v1alpha1.ReasonDeviceNotAllowed:
-		return true
-	}
-	return false
-}
-
-func synced(out outcome) metav1.ConditionStatus {
+func synced(out outcome.Outcome) metav1.ConditionStatus {
 	switch {
-	case out.class == succeeded:
+	case out.Class == outcome.Succeeded:
 		return metav1.ConditionTrue
-	case out.differs:
+	case out.Differs:
 		return metav1.ConditionFalse
 	}
 	return metav1.ConditionUnknown
@@ -125,22 +118,22 @@ func leftToOthers(plan twin.Plan) string {
 
 // drifted says which values of others are left on the hub.
 func (r *deviceTwinReconciler) drifted(obj *v1alpha1.DeviceTwin, seen sight) {
-	out := outcome{message: leftToOthers(seen.plan), reason: v1alpha1.ReasonContended}
+	out := outcome.Outcome{Message: leftToOthers(seen.plan), Reason: v1alpha1.ReasonContended}
 	switch {
 	case len(seen.plan.Postponed) > 0:
 	case len(seen.plan.Yielded) > 0:
-		out.reason = v1alpha1.ReasonYielded
+		out.Reason = v1alpha1.ReasonYielded
 	default:
-		out.reason = v1alpha1.ReasonObserved
+		out.Reason = v1alpha1.ReasonObserved
 	}
-	r.report.while(obj, v1alpha1.ConditionDrifted, out.message != "", out)
+	r.report.SetIfTrue(obj, v1alpha1.ConditionDrifted, out.Message != "", out)
 }
 
 // contended says which leaves are fought over.
 func (r *deviceTwinReconciler) contended(obj *v1alpha1.DeviceTwin) {
 	fought := r.contention.contended(obj.UID)
-	r.report.while(obj, v1alpha1.ConditionContended, fought.shown != "", outcome{
-		reason: v1alpha1.ReasonContended, message: "somebody else keeps changing " + fought.shown + ". " + fought.advice(),
+	r.report.SetIfTrue(obj, v1alpha1.ConditionContended, fought.shown != "", outcome.Outcome{
+		Reason: v1alpha1.ReasonContended, Message: "somebody else keeps changing " + fought.shown + ". " + fought.advice(),
 	})
 }
 
@@ -151,24 +144,24 @@ func (r *deviceTwinReconciler) acknowledged(obj *v1alpha1.DeviceTwin, seen sight
 		meta.RemoveStatusCondition(obj.GetConditions(), v1alpha1.ConditionAcknowledged)
 		return
 	}
-	late := !said.PendingSince.IsZero() && r.report.clock.Since(said.PendingSince) > obj.Spec.AcknowledgeTimeout.Duration
-	status, out := metav1.ConditionFalse, outcome{}
+	late := !said.PendingSince.IsZero() && r.report.Clock.Since(said.PendingSince) > obj.Spec.AcknowledgeTimeout.Duration
+	status, out := metav1.ConditionFalse, outcome.Outcome{}
 	switch {
 	case len(said.Pending) == 0:
-		status, out.reason = metav1.ConditionTrue, v1alpha1.ReasonAcknowledged
-		out.message = "the device has taken over every declared desired property"
+		status, out.Reason = metav1.ConditionTrue, v1alpha1.ReasonAcknowledged
+		out.Message = "the device has taken over every declared desired property"
 	case len(said.Rejected) > 0:
-		out.reason, out.message = v1alpha1.ReasonRejectedByDevice, "the device refused "+replies(said.Rejected)
+		out.Reason, out.Message = v1alpha1.ReasonRejectedByDevice, "the device refused "+replies(said.Rejected)
 	case said.Spoken == 0: // many devices report no settings at all
-		status, out.reason = metav1.ConditionUnknown, v1alpha1.ReasonNeverReported
-		out.message = "the device has not reported any declared desired property yet"
+		status, out.Reason = metav1.ConditionUnknown, v1alpha1.ReasonNeverReported
+		out.Message = "the device has not reported any declared desired property yet"
 	case late:
-		out.reason = v1alpha1.ReasonNotAcknowledged
-		out.message = "the device has not acknowledged within " + obj.Spec.AcknowledgeTimeout.Duration.String() + ": " + said.Pending.String() + atWork(said)
+		out.Reason = v1alpha1.ReasonNotAcknowledged
+		out.Message = "the device has not acknowledged within " + obj.Spec.AcknowledgeTimeout.Duration.String() + ": " + said.Pending.String() + atWork(said)
 	default:
-		out.reason, out.message = v1alpha1.ReasonAwaitingDevice, "not acknowledged yet: "+said.Pending.String()+atWork(said)
+		out.Reason, out.Message = v1alpha1.ReasonAwaitingDevice, "not acknowledged yet: "+said.Pending.String()+atWork(said)
 	}
-	r.report.set(obj, v1alpha1.ConditionAcknowledged, status, out)
+	r.report.SetCondition(obj, v1alpha1.ConditionAcknowledged, status, out)
 }
 
 // atWork says in the device's own words what it has begun.

@@ -17,6 +17,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
@@ -53,14 +55,14 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
 			return []string{bucket} // whatever the id is: any two may share a bucket
 		})
 	}
-	known := map[types.NamespacedName]connection{}
-	for name, now := range map[string]*connection{
-		"hub":     {session: hostOnly{host: electionHost}},
-		"again":   {session: hostOnly{host: electionHost}},
-		"other":   {session: hostOnly{host: "other.azure-devices.net"}},
-		"scoped":  {session: hostOnly{host: electionHost}},
-		"named":   {session: hostOnly{host: electionHost}},
-		"unready": {why: v1alpha1.ReasonSecretNotFound},
+	known := map[types.NamespacedName]hubaccess.Connection{}
+	for name, now := range map[string]*hubaccess.Connection{
+		"hub":     {Session: hostOnly{host: electionHost}},
+		"again":   {Session: hostOnly{host: electionHost}},
+		"other":   {Session: hostOnly{host: "other.azure-devices.net"}},
+		"scoped":  {Session: hostOnly{host: electionHost}},
+		"named":   {Session: hostOnly{host: electionHost}},
+		"unready": {Why: v1alpha1.ReasonSecretNotFound},
 		"unseen":  nil,
 	} {
 		conn := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: name}}
@@ -79,8 +81,10 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
 		builder = builder.WithObjects(obj)
 	}
 	reader := builder.Build()
-	hubs := newConnections(reader, newOutsiders(shard.Shard{}, reader, clock.RealClock{}))
-	hubs.known = known
+	hubs := hubaccess.New(reader, reader, shard.Shard{}, clock.RealClock{})
+	for key, now := range known {
+		hubs.Publish(t.Context(), key, now)
+	}
 	return newClaims(reader, hubs, func(types.NamespacedName) {})
 }
 
@@ -165,15 +169,15 @@ func TestElections(t *testing.T) {
 			err := c.take(t.Context(), tt.own, electionHost)
 			switch tt.winner {
 			case "":
-				g.Expect(outcomeOf(err).class).To(Equal(unseen))
+				g.Expect(outcome.Of(err).Class).To(Equal(outcome.Unseen))
 				g.Expect(c.held).To(BeEmpty())
 				return
 			case "own":
 				g.Expect(err).NotTo(HaveOccurred())
 			default:
-				out := outcomeOf(err)
-				g.Expect(out.reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
-				g.Expect(out.message).To(ContainSubstring(`"rival"`))
+				out := outcome.Of(err)
+				g.Expect(out.Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
+				g.Expect(out.Message).To(ContainSubstring(`"rival"`))
 			}
 			g.Expect(c.held[target].name.Name).To(Equal(tt.winner))
 		})
@@ -289,7 +293,7 @@ func TestNobodyIsRecordedAfterItWent(t *testing.T) {
 		group.Go(func() { c.release(t.Context(), keeper.name) })
 		group.Go(func() {
 			if err := c.take(t.Context(), waiting, electionHost); err != nil {
-				g.Expect(outcomeOf(err).reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
+				g.Expect(outcome.Of(err).Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
 			}
 		})
 		group.Wait()
@@ -355,7 +359,7 @@ func TestAClaimIsChallenged(t *testing.T) {
 			c.held[target], c.by[holder.name] = holder, target
 			err := c.take(t.Context(), tt.own, electionHost)
 			if !tt.taken {
-				g.Expect(outcomeOf(err).reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
+				g.Expect(outcome.Of(err).Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
 				g.Expect(c.held[target]).To(Equal(holder))
 				return
 			}
@@ -382,7 +386,7 @@ func TestNoClaimIsLeftOver(t *testing.T) {
 	c := electorate(t, mover, claimant)
 	told := attended(c)
 	g.Expect(c.take(t.Context(), mover, before)).To(Succeed()) // then its Secret leads elsewhere
-	g.Expect(outcomeOf(c.take(t.Context(), claimant, electionHost)).reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
+	g.Expect(outcome.Of(c.take(t.Context(), claimant, electionHost)).Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
 	g.Expect(c.held).NotTo(HaveKey(before + "/d1"))
 	g.Expect(told()).To(ConsistOf(client.ObjectKeyFromObject(claimant)), "one that waits for the twin of the other host is woken")
 	g.Expect(c.take(t.Context(), mover, electionHost)).To(Succeed())

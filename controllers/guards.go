@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 // guardWindow is the time over which changed twins are counted.
@@ -59,7 +60,7 @@ func (g *guards) configure(conn *v1alpha1.HubConnection, key types.NamespacedNam
 	if conn.Spec.Guard != nil {
 		f.limit = conn.Spec.Guard.MaxChangesPerHour
 	}
-	asked := cut(conn.Annotations[v1alpha1.GuardResetAnnotation], maxHandled)
+	asked := outcome.Request(conn, v1alpha1.GuardResetAnnotation)
 	reset := asked != "" && asked != f.reset
 	if reset {
 		f.reset = asked // one that is taken off again asks for nothing
@@ -112,7 +113,7 @@ func (g *guards) admit(key types.NamespacedName, uid types.UID) error {
 	if !stopped {
 		return nil
 	}
-	return stopDiffering(waiting, v1alpha1.ReasonHubPaused, fmt.Sprintf(
+	return outcome.Differ(outcome.Waiting, v1alpha1.ReasonHubPaused, fmt.Sprintf(
 		"HubConnection %s is paused: %d twins were changed within an hour, as many as its guard allows. A person has to let the changes go on; see its condition Paused",
 		key, limit))
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 // guarded is one HubConnection and its fuse.
@@ -58,7 +59,7 @@ func (x *guarded) change(uid string) bool {
 	x.t.Helper()
 	err := x.guards.admit(x.key(), types.UID(uid))
 	if err != nil {
-		x.Expect(outcomeOf(err).reason).To(Equal(v1alpha1.ReasonHubPaused))
+		x.Expect(outcome.Of(err).Reason).To(Equal(v1alpha1.ReasonHubPaused))
 	}
 	return err == nil
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
@@ -27,9 +29,8 @@ import (
 type hubConnectionReconciler struct {
 	client       client.Client
 	secretReader client.Reader // not cached: the manager holds no Secrets
-	report       reporter
-	connections  *connections
-	outsiders    *outsiders
+	report       outcome.Reporter
+	connections  *hubaccess.Connections
 	sessions     *hub.Pool
 	secrets      *secretWatches
 	guards       *guards
@@ -59,7 +60,7 @@ func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
 
 // Reconcile looks at one HubConnection.
 func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	r.outsiders.seen(req.NamespacedName)
+	r.connections.Cached(req.NamespacedName)
 	var conn v1alpha1.HubConnection
 	err := r.client.Get(ctx, req.NamespacedName, &conn)
 	if apierrors.IsNotFound(err) || (err == nil && !conn.DeletionTimestamp.IsZero()) {
@@ -70,33 +71,33 @@ func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return ctrl.Result{}, err
 	}
 	session, err := r.connect(ctx, &conn)
-	out := outcomeOf(err)
-	if out.class == unseen {
-		return r.report.next(ctx, out, r.probeEvery)
+	out := outcome.Of(err)
+	if out.Class == outcome.Unseen {
+		return r.report.Next(ctx, out, r.probeEvery)
 	}
-	if out.class == succeeded {
-		out.message = "the hub answered an authenticated read"
+	if out.Class == outcome.Succeeded {
+		out.Message = "the hub answered an authenticated read"
 	}
 	had := r.standing(&conn, session)
 	out, doubted := r.judge(&conn, session, had, out)
 	released, err := r.writeStatus(ctx, &conn, session, out)
 	if err != nil {
-		return r.report.next(ctx, outcomeOf(err), r.probeEvery)
+		return r.report.Next(ctx, outcome.Of(err), r.probeEvery)
 	}
 	if !doubted {
 		r.publish(ctx, &conn, session, had, out)
 	}
 	if released {
-		r.connections.tell(ctx, req.NamespacedName)
+		r.connections.Notify(ctx, req.NamespacedName)
 	}
-	return r.report.next(ctx, out, r.interval(&conn))
+	return r.report.Next(ctx, out, r.interval(&conn))
 }
 
 // interval is when to look at a HubConnection again that works, for the numbers of its
 // use: sooner while changes are stopped, so that their count keeps up.
 func (r *hubConnectionReconciler) interval(conn *v1alpha1.HubConnection) time.Duration {
 	if meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionPaused) {
-		return min(r.report.retry, r.uses.every, r.probeEvery)
+		return min(r.report.Retry, r.uses.every, r.probeEvery)
 	}
 	return min(r.uses.every, r.probeEvery)
 }
@@ -109,7 +110,7 @@ func (r *hubConnectionReconciler) forget(ctx context.Context, key types.Namespac
 	r.looks.forgetHub(key)
 	r.probes.forget(key)
 	r.uses.forget(key)
-	r.connections.forget(ctx, key)
+	r.connections.Forget(ctx, key)
 }
 
 // connect returns a session once the declaration and the credential can be used;
@@ -139,7 +140,7 @@ func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.Hu
 	if err != nil {
 		return nil, err
 	}
-	if err := r.outsiders.admit(ctx, conn, session.Host()); err != nil {
+	if err := r.connections.AdmitHost(ctx, conn, session.Host()); err != nil {
 		return session, err
 	}
 	return session, r.prove(ctx, key, session)
@@ -166,7 +167,7 @@ func checkConnection(conn *v1alpha1.HubConnection) error {
 		{v1alpha1.ReasonInvalidSelector, validation.NamespaceSelector},
 	} {
 		if errs := rule.check(conn); len(errs) > 0 {
-			return stopStalled(rule.reason, validation.Text(errs))
+			return outcome.Stall(rule.reason, validation.Text(errs))
 		}
 	}
 	return nil
@@ -176,7 +177,7 @@ func checkConnection(conn *v1alpha1.HubConnection) error {
 func (r *hubConnectionReconciler) credential(ctx context.Context, conn *v1alpha1.HubConnection) (string, error) {
 	ref := conn.Spec.Auth.ConnectionStringSecretRef
 	if ref == nil { // a schema of an earlier version
-		return "", stopStalled(v1alpha1.ReasonSecretNotFound, "spec.auth names no credential: set connectionStringSecretRef or workloadIdentity")
+		return "", outcome.Stall(v1alpha1.ReasonSecretNotFound, "spec.auth names no credential: set connectionStringSecretRef or workloadIdentity")
 	}
 	name := types.NamespacedName{Namespace: conn.Namespace, Name: ref.Name}
 	var secret corev1.Secret
@@ -185,7 +186,7 @@ func (r *hubConnectionReconciler) credential(ctx context.Context, conn *v1alpha1
 		r.secrets.follow(client.ObjectKeyFromObject(conn), name, secret.ResourceVersion)
 	}
 	if apierrors.IsNotFound(err) {
-		return "", stopStalled(v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
+		return "", outcome.Stall(v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
 			"Secret %q of spec.auth.connectionStringSecretRef does not exist in namespace %q: create it with the key %q", ref.Name, conn.Namespace, ref.Key))
 	}
 	if err != nil {
@@ -193,7 +194,7 @@ func (r *hubConnectionReconciler) credential(ctx context.Context, conn *v1alpha1
 	}
 	value, ok := secret.Data[ref.Key]
 	if !ok {
-		return "", stopStalled(v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
+		return "", outcome.Stall(v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
 			"Secret %q has no key %q: add it, or name another in spec.auth.connectionStringSecretRef.key", ref.Name, ref.Key))
 	}
 	return string(value), nil
@@ -201,7 +202,7 @@ func (r *hubConnectionReconciler) credential(ctx context.Context, conn *v1alpha1
 
 // prove makes one authenticated read, unless the same session was proved lately.
 func (r *hubConnectionReconciler) prove(ctx context.Context, key types.NamespacedName, session hub.Session) error {
-	now := r.report.clock.Now()
+	now := r.report.Clock.Now()
 	if r.probes.fresh(key, session, now.Add(-r.probeEvery)) {
 		return nil
 	}
@@ -215,24 +216,24 @@ func (r *hubConnectionReconciler) prove(ctx context.Context, key types.Namespace
 
 // publish tells the other controllers. An outage does not take a session away from
 // a hub that worked: who uses it meets the outage and says so.
-func (r *hubConnectionReconciler) publish(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, had standing, out outcome) {
+func (r *hubConnectionReconciler) publish(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, had standing, out outcome.Outcome) {
 	key := client.ObjectKeyFromObject(conn)
-	now := connection{generation: conn.Generation, why: out.reason}
+	now := hubaccess.Connection{Generation: conn.Generation, Why: out.Reason}
 	if had.keeps(session, out) {
-		now.session, now.why = session, ""
+		now.Session, now.Why = session, ""
 	}
-	r.readBack.Serve(key, now.session, readback.Settings{
+	r.readBack.Serve(key, now.Session, readback.Settings{
 		Interval: conn.Spec.ReadBack.Interval.Duration, FullSweep: conn.Spec.ReadBack.FullSweep(),
 	})
-	r.connections.set(ctx, key, now)
+	r.connections.Publish(ctx, key, now)
 }
 
 // writeStatus also takes over the guard's settings; released tells that changes may
 // go on which the guard had stopped.
-func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome) (released bool, err error) {
+func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome.Outcome) (released bool, err error) {
 	before := conn.DeepCopy()
 	conn.Status.ObservedGeneration = conn.Generation
-	conn.Status.LastHandledReconcileAt = handled(conn)
+	conn.Status.LastHandledReconcileAt = outcome.Handled(conn)
 	if session != nil {
 		conn.Status.HostName, conn.Status.Endpoint = session.Host(), ""
 		if session.Endpoint() != session.Host() {
@@ -242,25 +243,25 @@ func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha
 			return false, err
 		}
 	}
-	r.report.conditions(conn, out)
+	r.report.SetConditions(conn, out)
 	r.uses.age(conn)
 	conn.Status.Guard, released = r.guards.configure(conn, client.ObjectKeyFromObject(conn))
 	r.paused(conn)
-	return released, r.report.write(ctx, r.client, before, conn)
+	return released, r.report.Write(ctx, r.client, before, conn)
 }
 
 // paused says whether the guard has stopped all changes, and how they go on.
 func (r *hubConnectionReconciler) paused(conn *v1alpha1.HubConnection) {
 	guard := conn.Status.Guard
 	tripped := guard != nil && guard.TrippedAt != nil
-	out := outcome{reason: v1alpha1.ReasonGuardTripped}
+	out := outcome.Outcome{Reason: v1alpha1.ReasonGuardTripped}
 	if tripped {
-		out.message = fmt.Sprintf("%d twins were changed within an hour, the limit of spec.guard, and %d more wait. If that is meant: "+
+		out.Message = fmt.Sprintf("%d twins were changed within an hour, the limit of spec.guard, and %d more wait. If that is meant: "+
 			"kubectl annotate --overwrite hubconnection %s %s=\"$(date)\", or set another maxChangesPerHour",
 			guard.Limit, guard.Waiting, conn.Name, v1alpha1.GuardResetAnnotation)
 	}
 	if tripped && !meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionPaused) {
-		r.report.event(conn, corev1.EventTypeWarning, out.reason, out.message)
+		r.report.Event(conn, corev1.EventTypeWarning, out.Reason, out.Message)
 	}
-	r.report.while(conn, v1alpha1.ConditionPaused, tripped, out)
+	r.report.SetIfTrue(conn, v1alpha1.ConditionPaused, tripped, out)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 )
 
@@ -25,7 +26,7 @@ import (
 // at most once in an interval.
 type uses struct {
 	client client.Reader
-	report reporter
+	report outcome.Reporter
 	clock  clock.PassiveClock
 	every  time.Duration
 	// readBack tells how often the hubs are asked in effect.
@@ -44,8 +45,8 @@ type told struct {
 	host string
 }
 
-func newUses(reader client.Reader, report reporter, every time.Duration, readBack *readback.Group) *uses {
-	return &uses{client: reader, report: report, clock: report.clock, every: every, readBack: readBack,
+func newUses(reader client.Reader, report outcome.Reporter, every time.Duration, readBack *readback.Group) *uses {
+	return &uses{client: reader, report: report, clock: report.Clock, every: every, readBack: readBack,
 		told: map[types.NamespacedName]told{}, odd: map[types.NamespacedName]string{}}
 }
 
@@ -60,13 +61,13 @@ func (u *uses) forget(key types.NamespacedName) {
 // it takes over what an earlier process told of the day's messages, and leaves the rest
 // as it stands: a start writes nothing. Who has not proved a credential of the hub is told
 // no numbers, and has none counted.
-func (u *uses) describe(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome) error {
+func (u *uses) describe(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome.Outcome) error {
 	key := client.ObjectKeyFromObject(conn)
 	if !session.Proved() {
-		if out.class == stalled {
+		if out.Class == outcome.Stalled {
 			u.forget(key)
 			conn.Status.HubUse = v1alpha1.HubUse{}
-			u.report.while(conn, v1alpha1.ConditionQuotaPressure, false, outcome{})
+			u.report.SetIfTrue(conn, v1alpha1.ConditionQuotaPressure, false, outcome.Outcome{})
 		}
 		return nil // an outage leaves what stands from the time before it
 	}
@@ -116,13 +117,13 @@ func intervalsOf(use *v1alpha1.HubUse, state readback.State) {
 
 // pressures say what a HubConnection is told of each pressure. The texts do not move
 // with the count: each of them is a write.
-var pressures = map[dispatch.Pressure]outcome{
-	dispatch.MessagesLow: {reason: v1alpha1.ReasonDailyMessagesLow,
-		message: "less than half of an even share of today's %d messages is left until 00:00 UTC. Changes are written all the same, and the hub is read back less often: see status.effectiveInterval. Lengthen spec.readBack, raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
-	dispatch.MessagesUsed: {reason: v1alpha1.ReasonDailyMessagesUsed,
-		message: "today's %d messages are used up before 00:00 UTC. Changes are written all the same, at the cost of the hub's other users, and the hub is read back as seldom as may be: see status.effectiveInterval. Raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
-	dispatch.QuotaExceeded: {reason: v1alpha1.ReasonQuotaExceeded,
-		message: "the hub has refused for its daily quota, of which %d messages are the operator's share. It is read back as seldom as may be: see status.effectiveInterval. The quota starts anew at 00:00 UTC, or with more units"},
+var pressures = map[dispatch.Pressure]outcome.Outcome{
+	dispatch.MessagesLow: {Reason: v1alpha1.ReasonDailyMessagesLow,
+		Message: "less than half of an even share of today's %d messages is left until 00:00 UTC. Changes are written all the same, and the hub is read back less often: see status.effectiveInterval. Lengthen spec.readBack, raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
+	dispatch.MessagesUsed: {Reason: v1alpha1.ReasonDailyMessagesUsed,
+		Message: "today's %d messages are used up before 00:00 UTC. Changes are written all the same, at the cost of the hub's other users, and the hub is read back as seldom as may be: see status.effectiveInterval. Raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
+	dispatch.QuotaExceeded: {Reason: v1alpha1.ReasonQuotaExceeded,
+		Message: "the hub has refused for its daily quota, of which %d messages are the operator's share. It is read back as seldom as may be: see status.effectiveInterval. The quota starts anew at 00:00 UTC, or with more units"},
 }
 
 func (u *uses) messages(conn *v1alpha1.HubConnection, m dispatch.Messages) {
@@ -132,9 +133,9 @@ func (u *uses) messages(conn *v1alpha1.HubConnection, m dispatch.Messages) {
 	}
 	out, pressed := pressures[m.Pressure]
 	if pressed {
-		out.message = fmt.Sprintf(out.message, m.Limit)
+		out.Message = fmt.Sprintf(out.Message, m.Limit)
 	}
-	u.report.while(conn, v1alpha1.ConditionQuotaPressure, pressed, out)
+	u.report.SetIfTrue(conn, v1alpha1.ConditionQuotaPressure, pressed, out)
 }
 
 // count counts the DeviceTwins of a HubConnection; nil when it has none.

@@ -14,6 +14,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 const (
@@ -158,7 +159,7 @@ func (l *looks) forgetHub(key types.NamespacedName) {
 // every is how long it is to the next look at least. The intervals of the questions
 // have jitter, both ways.
 func (o *look) every(interval time.Duration) time.Duration {
-	return interval*time.Duration(min(max(o.pages, 1), longestLook)) - time.Duration(intervalJitter*float64(interval))
+	return interval*time.Duration(min(max(o.pages, 1), longestLook)) - time.Duration(outcome.IntervalJitter*float64(interval))
 }
 
 // inTurn looks when the looks before at the same hub have ended, and have rested.
@@ -249,7 +250,7 @@ func (l *looks) managed(ctx context.Context, asked finding) ([]hub.ID, error) {
 	}
 	var ids []hub.ID
 	for i := range twins {
-		if asked.scope.covers(twins[i].Spec.DeviceID) {
+		if asked.scope.Covers(twins[i].Spec.DeviceID) {
 			ids = append(ids, fieldindex.IDOf(&twins[i]))
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,6 +15,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/credential"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 const (
@@ -60,7 +60,7 @@ func connectivity(reported map[string]any, spec v1alpha1.Mirror) string {
 	if spec.Credentials != v1alpha1.CredentialsShown {
 		text = credential.Masked(text)
 	}
-	return cut(text, maxConnectivity)
+	return outcome.Cut(text, maxConnectivity)
 }
 
 // hidden is what may be shown of reported properties to all who may read the object.
@@ -113,7 +113,7 @@ func mirrorReported(reported map[string]any, limit int) (*runtime.RawExtension, 
 	}
 	raw, err := canonicalJSON(kept)
 	if err != nil {
-		return nil, "the reported properties could not be mirrored: " + cut(err.Error(), 128)
+		return nil, "the reported properties could not be mirrored: " + outcome.Cut(err.Error(), 128)
 	}
 	if left == 0 {
 		return raw, ""
@@ -136,12 +136,4 @@ func canonicalJSON(value map[string]any) (*runtime.RawExtension, error) {
 		return nil, err
 	}
 	return &runtime.RawExtension{Raw: text}, nil
-}
-
-// cut shortens a text to at most so many characters.
-func cut(text string, characters int) string {
-	if utf8.RuneCountInString(text) <= characters {
-		return text
-	}
-	return string([]rune(text)[:characters])
 }

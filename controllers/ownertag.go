@@ -6,6 +6,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/credential"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
@@ -19,8 +20,8 @@ func foreign(held *hub.Twin, owner *v1alpha1.OwnerTag, record twin.Record) error
 	if !ok || found == owner.Value || record.HoldsTag(owner.Name, found) {
 		return nil
 	}
-	return stopStalled(v1alpha1.ReasonOwnedElsewhere, fmt.Sprintf(
-		"the tag %s of the twin names another owner, %s. Have it removed there first, or delete the tag", owner.Name, credential.Masked(cut(fmt.Sprintf("%q", found), maxOwner))))
+	return outcome.Stall(v1alpha1.ReasonOwnedElsewhere, fmt.Sprintf(
+		"the tag %s of the twin names another owner, %s. Have it removed there first, or delete the tag", owner.Name, credential.Masked(outcome.Cut(fmt.Sprintf("%q", found), maxOwner))))
 }
 
 // maxOwner bounds what a message shows of another owner's name.

@@ -1,20 +1,11 @@
 package controllers
 
 import (
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
-
-// maxHandled is the schema's bound of what status echoes of a request.
-const maxHandled = 256
-
-// handled is what a status echoes of the request for a visit.
-func handled(obj client.Object) string {
-	return cut(obj.GetAnnotations()[v1alpha1.ReconcileAtAnnotation], maxHandled)
-}
 
 // declarationChanged lets pass what a user did: changes of the spec, requests
 // for a visit, resets of a guard, and the deletion. Our own writes do not pass.

@@ -16,6 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 // maxNoted bounds the hashes, by the schema of status.registration: after that many
@@ -51,7 +52,7 @@ func (r *registrar) noted() *v1alpha1.RegistrationRecord {
 func (r *registrar) register(ctx context.Context) error {
 	before := r.noted()
 	if before.GenerationID != "" {
-		return stopDiffering(stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
+		return outcome.Differ(outcome.Stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
 			"%s was registered by this object and is gone. It is not registered again: delete this object, or create another", fieldindex.IDOf(r.obj)))
 	}
 	if err := r.refusedStill(ctx); err != nil {
@@ -196,7 +197,7 @@ func keyless(obj *v1alpha1.DeviceTwin) bool {
 }
 
 func (r *registrar) registeredElsewhere() error {
-	return stopStalled(v1alpha1.ReasonRegisteredElsewhere, fmt.Sprintf(
+	return outcome.Stall(v1alpha1.ReasonRegisteredElsewhere, fmt.Sprintf(
 		"somebody else registered %s, so that there are no keys to keep in Secret %q: leave out spec.connectionSecretName", fieldindex.IDOf(r.obj), r.obj.Spec.ConnectionSecretName))
 }
 
@@ -213,7 +214,7 @@ func (r *registrar) credentials(ctx context.Context, note *v1alpha1.Registration
 	}
 	kept := keysOf(found)
 	if !slices.Contains(note.Credentials, hashOf(kept)) {
-		return hub.Credentials{}, stopDiffering(stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
+		return hub.Credentials{}, outcome.Differ(outcome.Stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
 			"%s is not registered, and Secret %q of this object tells that it was. Delete the Secret to have it registered anew", fieldindex.IDOf(r.obj), found.Name))
 	}
 	return kept, nil

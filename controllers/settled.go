@@ -14,6 +14,8 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 // settled remembers which objects were brought into step, and for which
@@ -69,16 +71,16 @@ func newSettled(c clock.PassiveClock) *settled {
 
 func (s *settled) hash(d declaration) uint64 { return max(1, maphash.Comparable(s.seed, d)) }
 
-func declarationOf(obj *v1alpha1.DeviceTwin, found resolved) declaration {
+func declarationOf(obj *v1alpha1.DeviceTwin, found hubaccess.Hub) declaration {
 	return declaration{
-		generation: obj.Generation, handled: handled(obj), target: fieldindex.TargetName(obj, found.session.Host()),
-		owner: ptr.Deref(found.spec.OwnerTag, v1alpha1.OwnerTag{}),
+		generation: obj.Generation, handled: outcome.Handled(obj), target: fieldindex.TargetName(obj, found.Session.Host()),
+		owner: ptr.Deref(found.Spec.OwnerTag, v1alpha1.OwnerTag{}),
 	}
 }
 
 // holds tells whether an object needs no visit, as far as is known without asking
 // the hub. What this process has not visited yet is taken from its status.
-func (s *settled) holds(obj *v1alpha1.DeviceTwin, found resolved) bool {
+func (s *settled) holds(obj *v1alpha1.DeviceTwin, found hubaccess.Hub) bool {
 	mark, ok := s.mark(obj)
 	now := declarationOf(obj, found)
 	if !ok {
@@ -99,7 +101,7 @@ func saysSettled(obj *v1alpha1.DeviceTwin, now declaration) bool {
 
 // note remembers that an object was brought into step, and when it has to be looked at
 // again.
-func (s *settled) note(obj *v1alpha1.DeviceTwin, found resolved, again visits) {
+func (s *settled) note(obj *v1alpha1.DeviceTwin, found hubaccess.Hub, again visits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.marks[client.ObjectKeyFromObject(obj)] = settlement{uid: obj.UID, declaration: s.hash(declarationOf(obj, found)), recorded: obj.Status.Record != "", visits: again}
@@ -189,9 +191,9 @@ func (s *settled) forget(name types.NamespacedName) {
 
 // visitsOf are when an object that is in step has to be looked at although nothing
 // moves: what it waits for comes with time.
-func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found resolved, seen sight) visits {
+func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen sight) visits {
 	var again visits
-	now := r.report.clock.Now()
+	now := r.report.Clock.Now()
 	ask := func(in time.Duration) {
 		if at := now.Add(max(in, time.Second)); again.ask.IsZero() || at.Before(again.ask) {
 			again.ask = at
@@ -201,13 +203,13 @@ func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found resolved
 		ask(flightTime)
 	}
 	if r.known(obj) == nil {
-		ask(found.spec.ReadBack.FullSweep()) // another object is told when the twin moves
+		ask(found.Spec.ReadBack.FullSweep()) // another object is told when the twin moves
 	}
 	if r.contention.contended(obj.UID).shown != "" {
-		ask(found.spec.ReadBack.Interval.Duration)
+		ask(found.Spec.ReadBack.Interval.Duration)
 	}
 	if keepsSecret(obj) {
-		again.secret = now.Add(found.spec.ReadBack.FullSweep())
+		again.secret = now.Add(found.Spec.ReadBack.FullSweep())
 	}
 	// A device that reports no settings is never late.
 	if pending := seen.said.PendingSince; !pending.IsZero() && seen.said.Spoken > 0 {

@@ -17,6 +17,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
@@ -166,11 +168,10 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	if err := fieldindex.Add(ctx, mgr.GetFieldIndexer()); err != nil {
 		return reconcilers{}, err
 	}
-	outside := newOutsiders(opts.Shard, mgr.GetAPIReader(), opts.Clock)
 	twinQueue, hubQueue := &trigger.Queue{}, &trigger.Queue{}
 	var (
-		report = reporter{clock: opts.Clock, recorder: mgr.GetEventRecorder(eventSource), retry: opts.RetryInterval, server: &apiServer{}}
-		hubs   = newConnections(mgr.GetClient(), outside)
+		report = outcome.Reporter{Clock: opts.Clock, Recorder: mgr.GetEventRecorder(eventSource), Retry: opts.RetryInterval, Server: &outcome.APIServer{}}
+		hubs   = hubaccess.New(mgr.GetClient(), mgr.GetAPIReader(), opts.Shard, opts.Clock)
 		found  = newMemberships(opts.Clock, mgr.GetClient(), opts.Metrics, to(twinQueue, trigger.News))
 		looked = newLooks(ctx, clock.RealClock{}, opts.Clock, mgr.GetClient(), found.listManaged)
 		fuses  = newGuards(opts.Clock, to(hubQueue, trigger.News))
@@ -193,7 +194,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		queries.turns.come.Enqueue(name, queries.turns.marked(name, trigger.ReadBack))
 	}, looked.forget)
 	connections := &hubConnectionReconciler{
-		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs, outsiders: outside,
+		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube, to(hubQueue, trigger.Edit)), suffixes: opts.AllowedHostSuffixes,
 		guards:     fuses,
 		readBack:   readBack,

@@ -17,8 +17,12 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
+	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/reasons"
 )
 
 // servedBy is a session with a dispatcher.
@@ -86,9 +90,9 @@ func newProbed(t *testing.T) *probed {
 		conn:    &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "hub", Generation: 1}},
 		session: servedBy{hostOnly{host: "h"}, dispatch.New(dispatch.Options{}).Share(dispatch.S1())},
 		r: &hubConnectionReconciler{
-			connections: newConnections(nil, nil), probes: newProbes(),
+			connections: hubaccess.New(nil, nil, shard.Shard{}, now), probes: newProbes(),
 			readBack: readback.NewGroup(clock.RealClock{}, readback.Told{}),
-			report:   reporter{clock: now, recorder: events.NewFakeRecorder(100), server: &apiServer{}},
+			report:   outcome.Reporter{Clock: now, Recorder: events.NewFakeRecorder(100), Server: &outcome.APIServer{}},
 		},
 	}
 }
@@ -96,9 +100,9 @@ func newProbed(t *testing.T) *probed {
 // look has a probe end in an error, or in success, and returns the condition besides
 // Ready.
 func (p *probed) look(session hub.Session, err error) string {
-	out := outcomeOf(err)
-	if out.class == succeeded {
-		out.message = "it works"
+	out := outcome.Of(err)
+	if out.Class == outcome.Succeeded {
+		out.Message = "it works"
 		p.r.probes.passed(client.ObjectKeyFromObject(p.conn), session, p.clock.Now())
 	}
 	had := p.r.standing(p.conn, session)
@@ -107,7 +111,7 @@ func (p *probed) look(session hub.Session, err error) string {
 		p.conn.Status.HostName = session.Host()
 	}
 	p.conn.Status.ObservedGeneration = p.conn.Generation
-	p.r.report.conditions(p.conn, out)
+	p.r.report.SetConditions(p.conn, out)
 	p.Expect(kstatus.Check(p.conn)).To(Succeed())
 	if !doubted {
 		p.r.publish(context.Background(), p.conn, session, had, out)
@@ -122,14 +126,14 @@ func (p *probed) look(session hub.Session, err error) string {
 
 // used is the session that the fleet uses.
 func (p *probed) used() hub.Session {
-	known, _ := p.r.connections.get(probedKey)
-	return known.session
+	known, _ := p.r.connections.Known(probedKey)
+	return known.Session
 }
 
 func TestWhatTakesASessionAway(t *testing.T) {
 	t.Parallel()
-	for _, reason := range hubReasons(t) {
-		if hubOutcomes[reason].class == unseen {
+	for _, reason := range reasons.OfHub(t, "../internal/hub/errors.go") {
+		if outcome.Of(&hub.Error{Reason: reason}).Class == outcome.Unseen {
 			continue // nothing is reported
 		}
 		t.Run(string(reason), func(t *testing.T) {
@@ -207,13 +211,13 @@ func TestAnotherCredentialInAnOutage(t *testing.T) {
 // TestWhatIsHeardSecondHand costs no session, at the first look or later.
 func TestWhatIsHeardSecondHand(t *testing.T) {
 	t.Parallel()
-	for _, reason := range hubReasons(t) {
-		if hubOutcomes[reason].class == unseen {
+	for _, reason := range reasons.OfHub(t, "../internal/hub/errors.go") {
+		if outcome.Of(&hub.Error{Reason: reason}).Class == outcome.Unseen {
 			continue // nothing is reported
 		}
 		p := newProbed(t)
 		heard := fmt.Errorf("%w: %w", &hub.Error{Reason: reason}, &dispatch.BrokenError{})
-		p.Expect(outcomeOf(heard).class).To(Equal(transient), "%s", reason)
+		p.Expect(outcome.Of(heard).Class).To(Equal(outcome.Transient), "%s", reason)
 		p.look(p.session, nil)
 		for range 3 {
 			p.look(p.session, heard)

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 // stored is a DeviceTwin beside what the API server is known to hold of it. What a
@@ -16,19 +17,19 @@ import (
 // known before the hub is changed is written ahead.
 type stored struct {
 	client client.Client
-	server *apiServer
+	server *outcome.APIServer
 	obj    *v1alpha1.DeviceTwin
 	held   *v1alpha1.DeviceTwin
 }
 
-func newStored(c client.Client, server *apiServer, obj *v1alpha1.DeviceTwin) *stored {
+func newStored(c client.Client, server *outcome.APIServer, obj *v1alpha1.DeviceTwin) *stored {
 	return &stored{client: c, server: server, obj: obj, held: obj.DeepCopy()}
 }
 
 // writable is an error while the API server takes no writes: what a visit would find
 // could not be recorded.
 func (s *stored) writable(ctx context.Context) error {
-	if !s.server.away.Load() {
+	if !s.server.Away() {
 		return nil
 	}
 	return s.prove(ctx)
@@ -43,7 +44,7 @@ func (s *stored) writeAhead(ctx context.Context) error {
 		return s.prove(ctx)
 	}
 	patch := client.MergeFromWithOptions(s.held, client.MergeFromWithOptimisticLock{})
-	if err := s.server.answered(s.client.Status().Patch(ctx, s.obj, patch)); err != nil {
+	if err := s.server.Answered(s.client.Status().Patch(ctx, s.obj, patch)); err != nil {
 		return fmt.Errorf("writing the status ahead of the hub: %w", err)
 	}
 	s.held = s.obj.DeepCopy()
@@ -56,7 +57,7 @@ func (s *stored) prove(ctx context.Context) error {
 	same := &v1alpha1.DeviceTwin{}
 	same.Namespace, same.Name = s.obj.Namespace, s.obj.Name
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"resourceVersion":%q}}`, s.obj.ResourceVersion))
-	if err := s.server.answered(s.client.Status().Patch(ctx, same, patch)); err != nil {
+	if err := s.server.Answered(s.client.Status().Patch(ctx, same, patch)); err != nil {
 		return fmt.Errorf("proving that the object has not changed: %w", err)
 	}
 	return nil

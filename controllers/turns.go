@@ -16,6 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
@@ -66,13 +67,13 @@ func (t *turns) marked(name types.NamespacedName, otherwise int) int {
 // next says when to visit an object again, and how urgent that is: what a person did
 // stays urgent until it has been looked at.
 func (t *turns) next(
-	ctx context.Context, report reporter, name types.NamespacedName, out outcome, interval time.Duration,
+	ctx context.Context, report outcome.Reporter, name types.NamespacedName, out outcome.Outcome, interval time.Duration,
 ) (ctrl.Result, error) {
-	if out.class != unseen && out.class != transient {
+	if out.Class != outcome.Unseen && out.Class != outcome.Transient {
 		t.served(name)
 	}
 	t.withdraw(name)
-	result, err := report.next(ctx, out, interval)
+	result, err := report.Next(ctx, out, interval)
 	result.Priority = ptr.To(t.marked(name, *result.Priority))
 	return result, err
 }
@@ -82,10 +83,7 @@ func (t *turns) withdraw(name types.NamespacedName) { t.sessions.Withdraw(t.key(
 
 func (t *turns) key(name types.NamespacedName) string { return fmt.Sprintf("%s %s", t.kind, name) }
 
-// errParked says that an object waits for its turn, which wakes it.
-var errParked = &stop{outcome{class: parked}}
-
-// take returns a turn at a hub, or errParked.
+// take returns a turn at a hub, or outcome.Park().
 func (t *turns) take(obj client.Object, session hub.Session, need dispatch.Need, priority int) (*dispatch.Grant, error) {
 	name := client.ObjectKeyFromObject(obj)
 	grant, ok := session.Dispatcher().Admit(dispatch.Request{
@@ -93,7 +91,7 @@ func (t *turns) take(obj client.Object, session hub.Session, need dispatch.Need,
 		Wake: func(priority int) { t.come.Enqueue(name, priority) },
 	})
 	if !ok {
-		return nil, errParked
+		return nil, outcome.Park()
 	}
 	return grant, nil
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
@@ -33,8 +35,8 @@ const (
 // twinQueryReconciler asks the hub which devices a query selects.
 type twinQueryReconciler struct {
 	client      client.Client
-	report      reporter
-	connections *connections
+	report      outcome.Reporter
+	connections *hubaccess.Connections
 	memberships *memberships
 	askings     *askings
 	looks       *looks
@@ -42,7 +44,7 @@ type twinQueryReconciler struct {
 }
 
 func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	r.connections.subscribe(dependents(r.client, &v1alpha1.TwinQueryList{}, r.turns.come))
+	r.connections.Subscribe(dependents(r.client, &v1alpha1.TwinQueryList{}, r.turns.come))
 	toQueriesOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.TwinQueryList{}), trigger.News)
 	return ctrl.NewControllerManagedBy(mgr).
 		Watches(&v1alpha1.TwinQuery{}, trigger.Edits(r.turns.mark), builder.WithPredicates(declarationChanged())).
@@ -82,37 +84,38 @@ func (r *twinQueryReconciler) forget(ctx context.Context, name types.NamespacedN
 func (r *twinQueryReconciler) visit(ctx context.Context, obj *v1alpha1.TwinQuery) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(obj)
 	found, err := r.ask(ctx, obj)
-	out := outcomeOf(err)
+	out := outcome.Of(err)
 	interval := obj.Spec.Interval.Duration
 	if !found.asked.IsZero() {
-		interval = max(interval-r.report.clock.Since(found.asked), soonest)
+		interval = max(interval-r.report.Clock.Since(found.asked), soonest)
 	}
-	if out.class == unseen || out.class == parked {
+	if out.Class == outcome.Unseen || out.Class == outcome.Parked {
 		return r.next(ctx, obj, out, interval)
 	}
+	void := out.Effects().AnswerVoid
 	before := obj.DeepCopy()
 	obj.Status.ObservedGeneration = obj.Generation
-	obj.Status.LastHandledReconcileAt = handled(obj)
+	obj.Status.LastHandledReconcileAt = outcome.Handled(obj)
 	switch {
-	case out.class == succeeded:
-		out.message = "the hub answered"
-		answered(&obj.Status, found.said, r.report.clock.Now().Truncate(time.Second))
-	case void(out):
+	case out.Class == outcome.Succeeded:
+		out.Message = "the hub answered"
+		answered(&obj.Status, found.said, r.report.Clock.Now().Truncate(time.Second))
+	case void:
 		obj.Status.Count, obj.Status.Devices, obj.Status.ObservedAt = nil, nil, nil
 	}
-	r.report.conditions(obj, out)
+	r.report.SetConditions(obj, out)
 	why, late := r.looks.late(found, interval)
-	r.report.while(obj, v1alpha1.ConditionMembershipsLate, late && found.said.large, why)
-	if err := r.report.write(ctx, r.client, before, obj); err != nil {
-		return r.next(ctx, obj, outcomeOf(err), interval)
+	r.report.SetIfTrue(obj, v1alpha1.ConditionMembershipsLate, late && found.said.large, why)
+	if err := r.report.Write(ctx, r.client, before, obj); err != nil {
+		return r.next(ctx, obj, outcome.Of(err), interval)
 	}
-	if void(out) || out.reason == v1alpha1.ReasonHubNotFound {
+	if void || out.Effects().HubGone {
 		r.askings.forget(name)
 	}
-	if out.class == succeeded || void(out) {
+	if out.Class == outcome.Succeeded || void {
 		r.memberships.set(ctx, name, found)
 	}
-	if out.class == succeeded {
+	if out.Class == outcome.Succeeded {
 		r.look(before, obj, found)
 	}
 	return r.next(ctx, obj, out, interval)
@@ -129,30 +132,20 @@ func (r *twinQueryReconciler) look(before, after *v1alpha1.TwinQuery, found find
 
 // next says when to look at a query again. One that is parked is looked at meanwhile
 // too, since it is to say so when its hub stops to answer.
-func (r *twinQueryReconciler) next(ctx context.Context, obj *v1alpha1.TwinQuery, out outcome, interval time.Duration) (ctrl.Result, error) {
+func (r *twinQueryReconciler) next(ctx context.Context, obj *v1alpha1.TwinQuery, out outcome.Outcome, interval time.Duration) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(obj)
-	if out.class == parked {
+	if out.Class == outcome.Parked {
 		priority := r.turns.marked(name, trigger.ReadBack)
-		return ctrl.Result{RequeueAfter: wait.Jitter(obj.Spec.Interval.Duration, intervalJitter), Priority: &priority}, nil
+		return ctrl.Result{RequeueAfter: wait.Jitter(obj.Spec.Interval.Duration, outcome.IntervalJitter), Priority: &priority}, nil
 	}
 	return r.turns.next(ctx, r.report, name, out, interval)
-}
-
-// void tells whether an earlier answer means nothing any more, rather than being
-// merely old.
-func void(out outcome) bool {
-	switch out.reason {
-	case v1alpha1.ReasonInvalidQuery, v1alpha1.ReasonQueryRefused, v1alpha1.ReasonHubNotAllowed, v1alpha1.ReasonDeviceNotAllowed:
-		return true
-	}
-	return false
 }
 
 // finding is what a hub said to a query.
 type finding struct {
 	question  question
 	condition *query.Condition
-	scope     scope
+	scope     hubaccess.Scope
 	session   hub.Session
 	said      reply
 	asked     time.Time
@@ -162,38 +155,38 @@ type finding struct {
 func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) (finding, error) {
 	condition, errs := validation.TwinQuery(obj)
 	if len(errs) > 0 {
-		return finding{}, stopStalled(v1alpha1.ReasonInvalidQuery, validation.Text(errs)+". The hub was not asked")
+		return finding{}, outcome.Stall(v1alpha1.ReasonInvalidQuery, validation.Text(errs)+". The hub was not asked")
 	}
-	found, err := r.connections.resolve(ctx, obj.Namespace, obj.Spec.HubRef)
+	found, err := r.connections.Resolve(ctx, obj.Namespace, obj.Spec.HubRef)
 	if err != nil {
 		return finding{}, err
 	}
-	if condition, err = found.scope.narrow(condition); err != nil {
+	if condition, err = found.Scope.Narrow(condition); err != nil {
 		return finding{}, err
 	}
-	q := question{hub: found.key, from: hub.Devices, text: condition.String()}
+	q := question{hub: found.Key, from: hub.Devices, text: condition.String()}
 	if obj.Spec.From == string(hub.Modules) {
 		q.from = hub.Modules
 	}
 	notOlder := obj.Spec.Interval.Duration
-	if handled(obj) != obj.Status.LastHandledReconcileAt {
+	if outcome.Handled(obj) != obj.Status.LastHandledReconcileAt {
 		notOlder = 0 // somebody wants to know now
 	}
 	said, asked, err := r.askings.answer(q, client.ObjectKeyFromObject(obj), notOlder, func(large bool) (reply, error) {
-		grant, err := r.turn(obj, found.session)
+		grant, err := r.turn(obj, found.Session)
 		if err != nil {
 			return reply{}, err
 		}
 		defer grant.Done()
-		return r.askings.ask(dispatch.With(ctx, grant), found.session, q, large)
+		return r.askings.ask(dispatch.With(ctx, grant), found.Session, q, large)
 	})
 	if hub.ReasonOf(err) == hub.ReasonRefused {
-		err = stopStalled(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
+		err = outcome.Stall(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
 	}
-	return finding{question: q, condition: condition, scope: found.scope, session: found.session, said: said, asked: asked}, err
+	return finding{question: q, condition: condition, scope: found.Scope, session: found.Session, said: said, asked: asked}, err
 }
 
-// turn returns the turn of a query to ask, or errParked. It returns none, which is usable,
+// turn returns the turn of a query to ask, or outcome.Park(). It returns none, which is usable,
 // at a hub that does not answer: to ask it says so at once.
 func (r *twinQueryReconciler) turn(obj *v1alpha1.TwinQuery, session hub.Session) (*dispatch.Grant, error) {
 	priority := trigger.ReadBack

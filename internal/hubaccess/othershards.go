@@ -1,4 +1,4 @@
-package controllers
+package hubaccess
 
 import (
 	"context"
@@ -15,16 +15,17 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
-// outsiderAge is how old what is known of the HubConnections of other shards may
+// otherShardAge is how old what is known of the HubConnections of other shards may
 // be. It bounds how often the API server is asked for them.
-const outsiderAge = 10 * time.Second
+const otherShardAge = 10 * time.Second
 
-// outsiders are the HubConnections that this manager does not keep, since they are
+// otherShards are the HubConnections that this manager does not keep, since they are
 // not of its shard. They are not in its cache, and asked for when needed.
-type outsiders struct {
+type otherShards struct {
 	shard  shard.Shard
 	reader client.Reader // not cached
 	clock  clock.PassiveClock
@@ -42,24 +43,24 @@ type lookup struct {
 	at    time.Time
 }
 
-func newOutsiders(part shard.Shard, reader client.Reader, clock clock.PassiveClock) *outsiders {
-	return &outsiders{shard: part, reader: reader, clock: clock, read: map[types.NamespacedName]lookup{}}
+func newOtherShards(part shard.Shard, reader client.Reader, clock clock.PassiveClock) *otherShards {
+	return &otherShards{shard: part, reader: reader, clock: clock, read: map[types.NamespacedName]lookup{}}
 }
 
 // get reads a HubConnection that is not in the cache; absent is why it is not, and
 // the answer where there are no shards.
-func (o *outsiders) get(ctx context.Context, key types.NamespacedName, absent error) (*v1alpha1.HubConnection, error) {
+func (o *otherShards) get(ctx context.Context, key types.NamespacedName, absent error) (*v1alpha1.HubConnection, error) {
 	if o.shard.Whole() {
 		return nil, absent
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.clock.Now()
-	if known, ok := o.read[key]; ok && now.Sub(known.at) < outsiderAge {
+	if known, ok := o.read[key]; ok && now.Sub(known.at) < otherShardAge {
 		return known.found, known.err
 	}
 	for name, known := range o.read {
-		if now.Sub(known.at) >= outsiderAge {
+		if now.Sub(known.at) >= otherShardAge {
 			delete(o.read, name)
 		}
 	}
@@ -72,20 +73,19 @@ func (o *outsiders) get(ctx context.Context, key types.NamespacedName, absent er
 	return &found, err
 }
 
-// seen forgets what was known of a HubConnection as an outsider: it is in the cache,
-// or has just left it.
-func (o *outsiders) seen(key types.NamespacedName) {
+// forget drops what was read of a HubConnection.
+func (o *otherShards) forget(key types.NamespacedName) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.read, key)
 }
 
 // all lists them.
-func (o *outsiders) all(ctx context.Context) ([]v1alpha1.HubConnection, error) {
+func (o *otherShards) all(ctx context.Context) ([]v1alpha1.HubConnection, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.clock.Now()
-	if !o.at.IsZero() && now.Sub(o.at) < outsiderAge {
+	if !o.at.IsZero() && now.Sub(o.at) < otherShardAge {
 		return o.listed, nil
 	}
 	var list v1alpha1.HubConnectionList
@@ -101,11 +101,9 @@ func (o *outsiders) all(ctx context.Context) ([]v1alpha1.HubConnection, error) {
 	return o.listed, nil
 }
 
-// admit keeps a HubConnection from using a host that one of another shard uses: rates,
-// guards and who keeps which twin are per host, and each manager knows only its own.
-// The one that was created first goes on, so that nobody can take a hub from those
-// who use it.
-func (o *outsiders) admit(ctx context.Context, conn *v1alpha1.HubConnection, host string) error {
+// admit refuses a host that a HubConnection of another shard uses. The one that was created
+// first goes on, so that no later one can take a hub from those who use it.
+func (o *otherShards) admit(ctx context.Context, conn *v1alpha1.HubConnection, host string) error {
 	if o.shard.Whole() {
 		return nil
 	}
@@ -123,7 +121,7 @@ func (o *outsiders) admit(ctx context.Context, conn *v1alpha1.HubConnection, hos
 			name = fmt.Sprintf("HubConnection %q", other.Name)
 		}
 		log.FromContext(ctx).Info("two shards have HubConnections of one host", "host", host, "other", client.ObjectKeyFromObject(other).String())
-		return stopStalled(v1alpha1.ReasonHostInTwoShards, fmt.Sprintf(
+		return outcome.Stall(v1alpha1.ReasonHostInTwoShards, fmt.Sprintf(
 			"%s leads to %s as well, is older, and is not of this manager's shard (--watch-label-selector=%s): all HubConnections of one hub, "+
 				"with their DeviceTwins and TwinQueries, need the labels of one shard", name, host, o.shard))
 	}

@@ -1,4 +1,4 @@
-package controllers
+package outcome
 
 import (
 	"context"
@@ -8,13 +8,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// apiServer remembers whether the last write to the API server was answered. While
-// nothing can be recorded, hubs are not read for it over and over: a visit first proves
-// that it could tell what it finds.
-type apiServer struct{ away atomic.Bool }
+// APIServer remembers whether the last write to the API server was answered. While
+// nothing can be recorded, hubs are not read for it over and over: a reconcile first proves
+// that it could report what it finds.
+type APIServer struct{ away atomic.Bool }
 
-// answered notes how a write went, and returns its error.
-func (a *apiServer) answered(err error) error {
+// Answered notes how a write went, and returns its error.
+func (a *APIServer) Answered(err error) error {
 	switch {
 	case err == nil:
 		a.away.Store(false)
@@ -24,6 +24,9 @@ func (a *apiServer) answered(err error) error {
 	}
 	return err
 }
+
+// Away tells whether the API server did not answer the last write.
+func (a *APIServer) Away() bool { return a.away.Load() }
 
 // refusedByAPIServer tells whether an error is an answer to what was asked, rather than
 // of an API server, or of the etcd behind it, that cannot take any write now.

@@ -1,4 +1,4 @@
-package controllers
+package hubaccess
 
 import (
 	"testing"
@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
@@ -20,6 +21,7 @@ func TestWhoKeepsAHost(t *testing.T) {
 	t.Parallel()
 	part, err := shard.Parse("shard=a")
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	const host = "hub.azure-devices.net"
 	born := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	refused := metav1.Condition{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonUnauthorized}
 	for name, tt := range map[string]struct {
@@ -35,7 +37,7 @@ func TestWhoKeepsAHost(t *testing.T) {
 		"a younger one":                      {func(o *v1alpha1.HubConnection) { o.CreationTimestamp = metav1.NewTime(born.Add(time.Second)) }, false, ""},
 		"of the same shard":                  {func(o *v1alpha1.HubConnection) { o.Labels = map[string]string{"shard": "a"} }, false, ""},
 		"of another host":                    {func(o *v1alpha1.HubConnection) { o.Status.HostName = "other.azure-devices.net" }, false, ""},
-		"that nobody has looked at":          {func(o *v1alpha1.HubConnection) { o.Status.HostName = "" }, false, ""},
+		"that was never reconciled":          {func(o *v1alpha1.HubConnection) { o.Status.HostName = "" }, false, ""},
 		"whose credential is refused":        {func(o *v1alpha1.HubConnection) { o.Status.Conditions = []metav1.Condition{refused} }, false, ""},
 		"itself, of which the list is older": {func(o *v1alpha1.HubConnection) { o.UID = "own" }, false, ""},
 		"without shards":                     {func(*v1alpha1.HubConnection) {}, true, ""},
@@ -52,7 +54,7 @@ func TestWhoKeepsAHost(t *testing.T) {
 			other := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{
 				Namespace: "plant", Name: "other", UID: types.UID("a"), CreationTimestamp: metav1.NewTime(born.Add(-time.Second)),
 			}}
-			other.Status.HostName = electionHost
+			other.Status.HostName = host
 			tt.change(other)
 			scheme := runtime.NewScheme()
 			g.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
@@ -61,15 +63,15 @@ func TestWhoKeepsAHost(t *testing.T) {
 			if tt.whole {
 				keeps = shard.Shard{}
 			}
-			err := newOutsiders(keeps, reader, clock.RealClock{}).admit(t.Context(), own, electionHost)
+			err := New(reader, reader, keeps, clock.RealClock{}).AdmitHost(t.Context(), own, host)
 			if tt.told == "" {
 				g.Expect(err).NotTo(HaveOccurred())
 				return
 			}
-			out := outcomeOf(err)
-			g.Expect(out.class).To(Equal(stalled))
-			g.Expect(out.reason).To(Equal(v1alpha1.ReasonHostInTwoShards))
-			g.Expect(out.message).To(And(ContainSubstring(tt.told), ContainSubstring("shard=a")))
+			out := outcome.Of(err)
+			g.Expect(out.Class).To(Equal(outcome.Stalled))
+			g.Expect(out.Reason).To(Equal(v1alpha1.ReasonHostInTwoShards))
+			g.Expect(out.Message).To(And(ContainSubstring(tt.told), ContainSubstring("shard=a")))
 		})
 	}
 }

@@ -1,4 +1,4 @@
-package controllers
+package outcome
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// write stores the status of an object if it says something new, and announces
+// Write stores the status of an object if it says something new, and announces
 // it. The write carries the resourceVersion: an object of the same name that was
 // created meanwhile must not get the status of its predecessor.
-func (r reporter) write(ctx context.Context, c client.Client, before, after object) error {
+func (r Reporter) Write(ctx context.Context, c client.Client, before, after Object) error {
 	if equality.Semantic.DeepEqual(before, after) {
 		return nil
 	}
@@ -21,7 +21,7 @@ func (r reporter) write(ctx context.Context, c client.Client, before, after obje
 	if err != nil {
 		return fmt.Errorf("spelling status: %w", err)
 	}
-	if err := r.server.answered(c.Status().Patch(ctx, after, patch)); err != nil {
+	if err := r.Server.Answered(c.Status().Patch(ctx, after, patch)); err != nil {
 		return fmt.Errorf("writing status: %w", err)
 	}
 	r.announce(before, after)
@@ -30,7 +30,7 @@ func (r reporter) write(ctx context.Context, c client.Client, before, after obje
 
 // statusPatch replaces the status as a whole. A merge patch cannot: it takes the nulls
 // of status.plan, which stand for removals, for removals of its own.
-func statusPatch(obj object) (client.Patch, error) {
+func statusPatch(obj Object) (client.Patch, error) {
 	text, err := json.Marshal(obj)
 	if err != nil {
 		return nil, err

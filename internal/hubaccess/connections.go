@@ -1,0 +1,190 @@
+package hubaccess
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
+	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
+)
+
+// Connection is what this process knows of one HubConnection.
+type Connection struct {
+	Generation int64
+	// Session is nil while the HubConnection is not ready; then Why names the reason.
+	Session hub.Session
+	Why     string
+}
+
+// Connections are the hubs that this process has reconciled. The HubConnection
+// reconciler publishes them; the others resolve, and are notified when one changes. It is
+// safe for concurrent use.
+type Connections struct {
+	client client.Reader
+	others *otherShards
+
+	mu          sync.RWMutex
+	known       map[types.NamespacedName]Connection
+	subscribers []func(ctx context.Context, conn types.NamespacedName)
+}
+
+// New returns connections of which none is known. reader is a cache; uncached reads what
+// is of other shards than part, and may be nil where there are none.
+func New(reader, uncached client.Reader, part shard.Shard, clock clock.PassiveClock) *Connections {
+	return &Connections{client: reader, others: newOtherShards(part, uncached, clock), known: map[types.NamespacedName]Connection{}}
+}
+
+// Subscribe has a function called for each HubConnection that changed. It must not block.
+func (c *Connections) Subscribe(changed func(ctx context.Context, conn types.NamespacedName)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subscribers = append(c.subscribers, changed)
+}
+
+// Known is what this process knows of a HubConnection, and false for nothing yet.
+func (c *Connections) Known(key types.NamespacedName) (Connection, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	known, ok := c.known[key]
+	return known, ok
+}
+
+// Publish stores what is known of a HubConnection, and notifies the subscribers if that is
+// news.
+func (c *Connections) Publish(ctx context.Context, key types.NamespacedName, now Connection) {
+	c.mu.Lock()
+	before, ok := c.known[key]
+	c.known[key] = now
+	c.mu.Unlock()
+	if !ok || before != now {
+		c.Notify(ctx, key)
+	}
+}
+
+// Forget drops a HubConnection that is gone, and notifies the subscribers.
+func (c *Connections) Forget(ctx context.Context, key types.NamespacedName) {
+	c.mu.Lock()
+	_, ok := c.known[key]
+	delete(c.known, key)
+	c.mu.Unlock()
+	if ok {
+		c.Notify(ctx, key)
+	}
+}
+
+// Notify notifies the subscribers although nothing was published.
+func (c *Connections) Notify(ctx context.Context, key types.NamespacedName) {
+	c.mu.RLock()
+	subscribers := c.subscribers
+	c.mu.RUnlock()
+	for _, changed := range subscribers {
+		changed(ctx, key)
+	}
+}
+
+// Hub is a hub that an object may use.
+type Hub struct {
+	// Key is the HubConnection that leads to it.
+	Key     types.NamespacedName
+	Scope   Scope
+	Spec    v1alpha1.HubConnectionSpec
+	Session hub.Session
+}
+
+// Resolve finds the hub that an object of a namespace refers to. Its errors say
+// what the object has to wait for, or what is not allowed.
+func (c *Connections) Resolve(ctx context.Context, namespace string, ref v1alpha1.HubReference) (Hub, error) {
+	key := types.NamespacedName{Namespace: ref.NamespaceOr(namespace), Name: ref.Name}
+	found, err := c.Read(ctx, key)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return Hub{}, fmt.Errorf("reading HubConnection %s: %w", key, err)
+	}
+	exists := err == nil && found.DeletionTimestamp.IsZero()
+	if !exists && key.Namespace == namespace {
+		return Hub{}, outcome.Wait(v1alpha1.ReasonHubNotFound,
+			fmt.Sprintf("HubConnection %q does not exist in namespace %q: create it, or correct spec.hubRef in a new object", key.Name, namespace))
+	}
+	if exists {
+		exists, err = c.admits(ctx, found, namespace)
+		if err != nil {
+			return Hub{}, err
+		}
+	}
+	if !exists {
+		return Hub{}, outcome.Stall(v1alpha1.ReasonHubNotAllowed, fmt.Sprintf(
+			"HubConnection %s does not exist or does not admit namespace %q: its owner can admit it in spec.allowedNamespaces", key, namespace))
+	}
+	if !c.others.shard.Holds(found) {
+		return Hub{}, outcome.Stall(v1alpha1.ReasonHubOutsideShard, fmt.Sprintf(
+			"HubConnection %s is not of the shard of this object, whose manager keeps what has the labels %s: give both the labels of one shard",
+			key, c.others.shard))
+	}
+	known, ok := c.Known(key)
+	if !ok || known.Generation != found.Generation {
+		return Hub{}, outcome.NotSeen() // its reconciler is about to publish it, which notifies the object's
+	}
+	if known.Session == nil {
+		return Hub{}, outcome.Wait(v1alpha1.ReasonHubNotReady, fmt.Sprintf("HubConnection %s is not ready: %s", key, known.Why))
+	}
+	return Hub{Key: key, Scope: ScopeOf(found, namespace), Spec: found.Spec, Session: known.Session}, nil
+}
+
+// Read finds a HubConnection, one of another shard included: a namespace that may not
+// use it is told the same as anywhere.
+func (c *Connections) Read(ctx context.Context, key types.NamespacedName) (*v1alpha1.HubConnection, error) {
+	var found v1alpha1.HubConnection
+	err := c.client.Get(ctx, key, &found)
+	if apierrors.IsNotFound(err) {
+		return c.others.get(ctx, key, err)
+	}
+	return &found, err
+}
+
+// Cached drops what was read of a HubConnection as one of another shard: it is in the
+// cache, or has just left it.
+func (c *Connections) Cached(key types.NamespacedName) { c.others.forget(key) }
+
+// AdmitHost keeps a HubConnection from using a host that an older one of another shard uses:
+// rates, guards and who keeps which twin are per host, and each manager knows only its own.
+func (c *Connections) AdmitHost(ctx context.Context, conn *v1alpha1.HubConnection, host string) error {
+	return c.others.admit(ctx, conn, host)
+}
+
+// admits tells whether a HubConnection lets a namespace use it.
+func (c *Connections) admits(ctx context.Context, found *v1alpha1.HubConnection, namespace string) (bool, error) {
+	if found.Namespace == namespace {
+		return true, nil
+	}
+	switch found.Spec.AllowedNamespaces.From {
+	case v1alpha1.NamespacesFromAll:
+		return true, nil
+	case v1alpha1.NamespacesFromSelector:
+		return c.selects(ctx, found.Spec.AllowedNamespaces.Selector, namespace)
+	}
+	return false, nil
+}
+
+func (c *Connections) selects(ctx context.Context, by *metav1.LabelSelector, namespace string) (bool, error) {
+	selector, err := metav1.LabelSelectorAsSelector(by)
+	if err != nil {
+		// The HubConnection says so itself; a broken selector selects nothing.
+		return false, nil
+	}
+	found := &metav1.PartialObjectMetadata{}
+	found.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := c.client.Get(ctx, types.NamespacedName{Name: namespace}, found); err != nil {
+		return false, fmt.Errorf("reading namespace %q: %w", namespace, err)
+	}
+	return selector.Matches(labels.Set(found.Labels)), nil
+}
