@@ -114,7 +114,7 @@ func (r *deviceTwinReconciler) removeFinalizer(ctx context.Context, obj *v1alpha
 // wentAlone says so when an object goes without having been cleaned up behind, since
 // another client took its finalizer off. Only its name need be known.
 func (r *deviceTwinReconciler) wentAlone(ctx context.Context, obj *v1alpha1.DeviceTwin) {
-	if name := client.ObjectKeyFromObject(obj); r.claims.owed(name) {
+	if name := client.ObjectKeyFromObject(obj); r.claims.Owed(name) {
 		r.recordLeftBehind(ctx, obj, "the hub was not cleaned up: the finalizer "+v1alpha1.CleanupFinalizer+" had been taken off "+name.String())
 	}
 }
@@ -153,7 +153,7 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *stored) (lef
 	if err != nil {
 		return "", err
 	}
-	successor, err := r.claims.successor(ctx, obj, fieldindex.TargetName(obj, found.Session.Host()))
+	successor, err := r.claims.Successor(ctx, obj, fieldindex.TargetName(obj, found.Session.Host()))
 	if err != nil {
 		return "", err
 	}

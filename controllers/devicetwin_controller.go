@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/claim"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
@@ -34,7 +35,7 @@ type deviceTwinReconciler struct {
 	flights     *flights
 	contention  *contention
 	guards      *guards
-	claims      *claims
+	claims      *claim.Claims
 	readBack    *readback.Group
 	settled     *settled
 	queue       *trigger.Queue // for what is learned elsewhere of objects
@@ -174,7 +175,7 @@ func (r *deviceTwinReconciler) giveUp(ctx context.Context, name types.Namespaced
 	r.readBack.Untrack(name)
 	r.turns.withdraw(name)
 	r.turns.served(name)
-	if uid := r.claims.release(ctx, name); uid != "" {
+	if uid := r.claims.Release(ctx, name); uid != "" {
 		r.contention.forget(uid)
 		r.guards.gone(uid)
 	}
@@ -214,7 +215,7 @@ func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct
 	if err != nil {
 		return found, sight{}, err
 	}
-	if writes(obj) {
+	if claim.Writes(obj) {
 		if errs := validation.WithOwner(&declared, found.Spec.OwnerTag); len(errs) > 0 {
 			return found, sight{}, invalidTwin(validation.Text(errs))
 		}
@@ -304,14 +305,14 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 		return hubaccess.Hub{}, err
 	}
 	name := client.ObjectKeyFromObject(obj)
-	if !claimsTwin(obj) {
-		if r.claims.kept(obj) != "" {
-			r.claims.release(ctx, name)
+	if !claim.Wanted(obj) {
+		if r.claims.Kept(obj) != "" {
+			r.claims.Release(ctx, name)
 		}
 		r.readBack.Join(name, found.Key, fieldindex.IDOf(obj))
 		return found, nil
 	}
-	if err := r.claims.take(ctx, obj, found.Session.Host()); err != nil {
+	if err := r.claims.Take(ctx, obj, found.Session.Host()); err != nil {
 		return hubaccess.Hub{}, err
 	}
 	if displaced := r.readBack.Track(name, found.Key, fieldindex.IDOf(obj)); displaced != (types.NamespacedName{}) {
@@ -323,19 +324,13 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 // keepWritten has an object that wrote to its twin keep it also when it was suspended
 // before its first status was written, and the manager that wrote has gone since.
 func (r *deviceTwinReconciler) keepWritten(ctx context.Context, obj *v1alpha1.DeviceTwin) error {
-	if obj.Status.ObservedGeneration != 0 || !wrote(obj) {
+	if obj.Status.ObservedGeneration != 0 || !claim.Wrote(obj) {
 		return nil // its status says what it keeps, or it keeps nothing
 	}
 	if _, err := r.claimed(ctx, obj); outcome.Of(err).Class == outcome.Unseen {
 		return err
 	}
 	return nil // who may not keep it goes without
-}
-
-// wrote tells whether an object's own record says that something was written for it.
-func wrote(obj *v1alpha1.DeviceTwin) bool {
-	record, err := twin.DecodeRecord(obj.Status.Record)
-	return err == nil && record.Target.Owner == string(obj.UID) && !record.Empty()
 }
 
 func (r *deviceTwinReconciler) registrar(stored *stored, session hub.Session) *registrar {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/claim"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
@@ -28,11 +29,11 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	r.describeRecord(obj, seen)
 	obj.Status.ObservedGeneration = obj.Generation
 	obj.Status.LastHandledReconcileAt = outcome.Handled(obj)
-	if out.Class == outcome.Stalled && out.Effects().NoClaim || found.Session != nil && !claimsTwin(obj) {
+	if out.Class == outcome.Stalled && out.Effects().NoClaim || found.Session != nil && !claim.Wanted(obj) {
 		obj.Status.Target = ""
 	} else {
 		// A visit that claimed the twin may have ended before its status was written.
-		obj.Status.Target = cmp.Or(r.claims.kept(obj), obj.Status.Target)
+		obj.Status.Target = cmp.Or(r.claims.Kept(obj), obj.Status.Target)
 	}
 	r.report.SetConditions(obj, out)
 	r.report.SetCondition(obj, v1alpha1.ConditionSynced, synced(out), out)

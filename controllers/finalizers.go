@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/claim"
 )
 
 // finalizerReconciler keeps the finalizer just on those DeviceTwins that the hub is to be
@@ -42,7 +43,7 @@ func (r *finalizerReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 		return ctrl.Result{}, nil
 	}
 	before := obj.DeepCopy()
-	if cleansUp(&obj) {
+	if claim.CleansUp(&obj) {
 		controllerutil.AddFinalizer(&obj, v1alpha1.CleanupFinalizer)
 	} else {
 		controllerutil.RemoveFinalizer(&obj, v1alpha1.CleanupFinalizer)
@@ -57,13 +58,10 @@ func (r *finalizerReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 // finalizerDiffers tells whether an object's finalizer is not as its deletion policy
 // wants it. On one that is being deleted none can be added, and deletion removes it.
 func finalizerDiffers(obj *v1alpha1.DeviceTwin) bool {
-	return obj.DeletionTimestamp.IsZero() && controllerutil.ContainsFinalizer(obj, v1alpha1.CleanupFinalizer) != cleansUp(obj)
+	return obj.DeletionTimestamp.IsZero() && controllerutil.ContainsFinalizer(obj, v1alpha1.CleanupFinalizer) != claim.CleansUp(obj)
 }
 
 // lacksFinalizer tells whether an object could be deleted without being cleaned up behind.
-func lacksFinalizer(obj *v1alpha1.DeviceTwin) bool { return finalizerDiffers(obj) && cleansUp(obj) }
-
-// cleansUp tells whether the hub is to be cleaned up behind an object.
-func cleansUp(obj *v1alpha1.DeviceTwin) bool {
-	return obj.Spec.DeletionPolicy == v1alpha1.DeletionClear || obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete
+func lacksFinalizer(obj *v1alpha1.DeviceTwin) bool {
+	return finalizerDiffers(obj) && claim.CleansUp(obj)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,7 +61,9 @@ type oneTwin struct{ client.Reader }
 
 func (oneTwin) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
 	if twins, ok := list.(*v1alpha1.DeviceTwinList); ok {
-		twins.Items = []v1alpha1.DeviceTwin{*rivalTwin("t1", "a", nil)}
+		obj := v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "t1"}}
+		obj.Spec.HubRef.Name, obj.Spec.DeviceID = "hub", "d1"
+		twins.Items = []v1alpha1.DeviceTwin{obj}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/claim"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
@@ -96,7 +97,7 @@ func saysSettled(obj *v1alpha1.DeviceTwin, now declaration) bool {
 	synced := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionSynced)
 	return synced != nil && synced.Status == metav1.ConditionTrue && synced.ObservedGeneration == now.generation &&
 		meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) &&
-		(status.Target == now.target || status.Target == "" && !claimsTwin(obj)) && status.LastHandledReconcileAt == now.handled && status.ETag != ""
+		(status.Target == now.target || status.Target == "" && !claim.Wanted(obj)) && status.LastHandledReconcileAt == now.handled && status.ETag != ""
 }
 
 // note remembers that an object was brought into step, and when it has to be looked at

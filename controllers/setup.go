@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/devicetwin-io/devicetwin-operator/internal/claim"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
@@ -175,7 +176,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		found  = newMemberships(opts.Clock, mgr.GetClient(), opts.Metrics, to(twinQueue, trigger.News))
 		looked = newLooks(ctx, clock.RealClock{}, opts.Clock, mgr.GetClient(), found.listManaged)
 		fuses  = newGuards(opts.Clock, to(hubQueue, trigger.News))
-		kept   = newClaims(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
+		kept   = claim.New(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
 	)
 	probes := newProbes()
 	readBack := newReadBack(twinQueue, hubQueue, probes)

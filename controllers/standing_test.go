@@ -25,6 +25,14 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/reasons"
 )
 
+// hostOnly is a session of which only the host is asked.
+type hostOnly struct {
+	hub.Session
+	host string
+}
+
+func (h hostOnly) Host() string { return h.host }
+
 // servedBy is a session with a dispatcher.
 type servedBy struct {
 	hostOnly

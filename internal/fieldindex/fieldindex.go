@@ -60,6 +60,12 @@ func IDOf(obj *v1alpha1.DeviceTwin) hub.ID {
 	return hub.ID{Device: obj.Spec.DeviceID, Module: obj.Spec.ModuleID}
 }
 
+// ParseID is the device or module of a name, as hub.ID spells it.
+func ParseID(name string) (id hub.ID) {
+	id.Device, id.Module, _ = strings.Cut(name, "/")
+	return id
+}
+
 // TargetOf is the twin that a DeviceTwin is about, at a hub that is known by a host name,
 // as its ownership record names it.
 func TargetOf(obj *v1alpha1.DeviceTwin, host string) twin.Target {

@@ -9,20 +9,20 @@ import (
 type Class int
 
 const (
-	// Succeeded: no one; reconcile again at the object's own interval.
+	// Succeeded is for no one to move: reconcile again at the object's own interval.
 	Succeeded Class = iota
-	// Suspended: the user, on purpose; nothing is done meanwhile.
+	// Suspended is for the user, on purpose; nothing is done meanwhile.
 	Suspended
-	// Waiting: another object or another writer, which triggers the next reconcile.
+	// Waiting is for another object or another writer, which triggers the next reconcile.
 	Waiting
-	// Transient: time; reconcile again with back-off.
+	// Transient is for time: reconcile again with back-off.
 	Transient
-	// Stalled: the user has to change something; reconcile again slowly.
+	// Stalled is for the user, who has to change something; reconcile again slowly.
 	Stalled
-	// Unseen: something that this process has not reconciled yet. Nothing is
+	// Unseen is for what this process has not reconciled yet. Nothing is
 	// reported: what the status says stands.
 	Unseen
-	// Parked: the hub's dispatcher, which triggers the object when it has a permit for
+	// Parked is for the hub's dispatcher, which triggers the object when it has a permit for
 	// it. Nothing is reported either.
 	Parked
 )

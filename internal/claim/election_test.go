@@ -1,4 +1,4 @@
-package controllers
+package claim
 
 import (
 	"context"
@@ -22,13 +22,13 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 )
 
-// hostOnly is a session of which only the host is asked.
-type hostOnly struct {
+// named is a session of which only the host is asked.
+type named struct {
 	hub.Session
 	host string
 }
 
-func (h hostOnly) Host() string { return h.host }
+func (h named) Host() string { return h.host }
 
 const electionHost = "hub.azure-devices.net"
 
@@ -45,7 +45,7 @@ func rivalTwin(name, uid string, change func(*v1alpha1.DeviceTwin)) *v1alpha1.De
 
 // electorate are claims after a start: nothing is held yet. Of the HubConnections,
 // unseen was not looked at, and unready has no session.
-func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
+func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *Claims {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	NewWithT(t).Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
@@ -57,11 +57,11 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
 	}
 	known := map[types.NamespacedName]hubaccess.Connection{}
 	for name, now := range map[string]*hubaccess.Connection{
-		"hub":     {Session: hostOnly{host: electionHost}},
-		"again":   {Session: hostOnly{host: electionHost}},
-		"other":   {Session: hostOnly{host: "other.azure-devices.net"}},
-		"scoped":  {Session: hostOnly{host: electionHost}},
-		"named":   {Session: hostOnly{host: electionHost}},
+		"hub":     {Session: named{host: electionHost}},
+		"again":   {Session: named{host: electionHost}},
+		"other":   {Session: named{host: "other.azure-devices.net"}},
+		"scoped":  {Session: named{host: electionHost}},
+		"named":   {Session: named{host: electionHost}},
 		"unready": {Why: v1alpha1.ReasonSecretNotFound},
 		"unseen":  nil,
 	} {
@@ -85,7 +85,7 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *claims {
 	for key, now := range known {
 		hubs.Publish(t.Context(), key, now)
 	}
-	return newClaims(reader, hubs, func(types.NamespacedName) {})
+	return New(reader, hubs, func(types.NamespacedName) {})
 }
 
 // TestElections: who keeps a twin that this process has not seen claimed yet.
@@ -166,7 +166,7 @@ func TestElections(t *testing.T) {
 			t.Parallel()
 			g := NewWithT(t)
 			c := electorate(t, tt.own, tt.rival)
-			err := c.take(t.Context(), tt.own, electionHost)
+			err := c.Take(t.Context(), tt.own, electionHost)
 			switch tt.winner {
 			case "":
 				g.Expect(outcome.Of(err).Class).To(Equal(outcome.Unseen))
@@ -206,7 +206,7 @@ func TestSuccessors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := NewWithT(t)
-			found, err := electorate(t, append(tt.others, own.DeepCopy())...).successor(t.Context(), own, target)
+			found, err := electorate(t, append(tt.others, own.DeepCopy())...).Successor(t.Context(), own, target)
 			g.Expect(err).NotTo(HaveOccurred())
 			if tt.want == "" {
 				g.Expect(found).To(BeNil())
@@ -236,15 +236,15 @@ func TestClaimsFollowNamesAndHosts(t *testing.T) {
 	g := NewWithT(t)
 	first := rivalTwin("own", "a", nil)
 	c := electorate(t, first)
-	g.Expect(c.take(t.Context(), first, electionHost)).To(Succeed())
+	g.Expect(c.Take(t.Context(), first, electionHost)).To(Succeed())
 	namesake := rivalTwin("own", "z", nil)
-	g.Expect(c.take(t.Context(), namesake, electionHost)).To(Succeed())
+	g.Expect(c.Take(t.Context(), namesake, electionHost)).To(Succeed())
 	g.Expect(c.held[electionHost+"/d1"].uid).To(BeEquivalentTo("z"))
-	g.Expect(c.take(t.Context(), namesake, "moved.azure-devices.net")).To(Succeed())
+	g.Expect(c.Take(t.Context(), namesake, "moved.azure-devices.net")).To(Succeed())
 	g.Expect(c.held).To(HaveLen(1))
 	g.Expect(c.held).To(HaveKey("moved.azure-devices.net/d1"))
-	g.Expect(c.release(t.Context(), client.ObjectKeyFromObject(namesake))).To(BeEquivalentTo("z"))
-	g.Expect(c.release(t.Context(), client.ObjectKeyFromObject(namesake))).To(BeEmpty())
+	g.Expect(c.Release(t.Context(), client.ObjectKeyFromObject(namesake))).To(BeEquivalentTo("z"))
+	g.Expect(c.Release(t.Context(), client.ObjectKeyFromObject(namesake))).To(BeEmpty())
 	g.Expect(c.held).To(BeEmpty())
 }
 
@@ -271,10 +271,10 @@ func TestNobodyWaitsForOneThatIsGone(t *testing.T) {
 		if !went {
 			went = true
 			c.client = electorate(t, waiting).client
-			g.Expect(c.release(t.Context(), client.ObjectKeyFromObject(gone))).To(BeEmpty())
+			g.Expect(c.Release(t.Context(), client.ObjectKeyFromObject(gone))).To(BeEmpty())
 		}
 	}}
-	g.Expect(c.take(t.Context(), waiting, electionHost)).To(Succeed())
+	g.Expect(c.Take(t.Context(), waiting, electionHost)).To(Succeed())
 	g.Expect(went).To(BeTrue())
 }
 
@@ -290,9 +290,9 @@ func TestNobodyIsRecordedAfterItWent(t *testing.T) {
 	for range 3000 {
 		c.held, c.by = map[string]claim{target: keeper}, map[types.NamespacedName]string{keeper.name: target}
 		var group sync.WaitGroup
-		group.Go(func() { c.release(t.Context(), keeper.name) })
+		group.Go(func() { c.Release(t.Context(), keeper.name) })
 		group.Go(func() {
-			if err := c.take(t.Context(), waiting, electionHost); err != nil {
+			if err := c.Take(t.Context(), waiting, electionHost); err != nil {
 				g.Expect(outcome.Of(err).Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
 			}
 		})
@@ -303,7 +303,7 @@ func TestNobodyIsRecordedAfterItWent(t *testing.T) {
 }
 
 // attended notes who is woken, and returns who was since it was asked last.
-func attended(c *claims) func() []types.NamespacedName {
+func attended(c *Claims) func() []types.NamespacedName {
 	var mu sync.Mutex
 	var told []types.NamespacedName
 	c.released = func(name types.NamespacedName) {
@@ -357,7 +357,7 @@ func TestAClaimIsChallenged(t *testing.T) {
 			told := attended(c)
 			holder := claim{types.NamespacedName{Namespace: "plant", Name: "holder"}, "b"}
 			c.held[target], c.by[holder.name] = holder, target
-			err := c.take(t.Context(), tt.own, electionHost)
+			err := c.Take(t.Context(), tt.own, electionHost)
 			if !tt.taken {
 				g.Expect(outcome.Of(err).Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
 				g.Expect(c.held[target]).To(Equal(holder))
@@ -385,13 +385,13 @@ func TestNoClaimIsLeftOver(t *testing.T) {
 	claimant := rivalTwin("claimant", "b", func(o *v1alpha1.DeviceTwin) { o.Spec.HubRef.Name = "again" })
 	c := electorate(t, mover, claimant)
 	told := attended(c)
-	g.Expect(c.take(t.Context(), mover, before)).To(Succeed()) // then its Secret leads elsewhere
-	g.Expect(outcome.Of(c.take(t.Context(), claimant, electionHost)).Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
+	g.Expect(c.Take(t.Context(), mover, before)).To(Succeed()) // then its Secret leads elsewhere
+	g.Expect(outcome.Of(c.Take(t.Context(), claimant, electionHost)).Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
 	g.Expect(c.held).NotTo(HaveKey(before + "/d1"))
 	g.Expect(told()).To(ConsistOf(client.ObjectKeyFromObject(claimant)), "one that waits for the twin of the other host is woken")
-	g.Expect(c.take(t.Context(), mover, electionHost)).To(Succeed())
-	c.release(t.Context(), client.ObjectKeyFromObject(mover))
-	c.release(t.Context(), client.ObjectKeyFromObject(claimant))
+	g.Expect(c.Take(t.Context(), mover, electionHost)).To(Succeed())
+	c.Release(t.Context(), client.ObjectKeyFromObject(mover))
+	c.Release(t.Context(), client.ObjectKeyFromObject(claimant))
 	g.Expect(c.held).To(BeEmpty())
 	g.Expect(c.by).To(BeEmpty())
 }
