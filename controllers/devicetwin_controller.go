@@ -18,6 +18,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
@@ -31,7 +32,7 @@ type deviceTwinReconciler struct {
 	client      client.Client
 	report      outcome.Reporter
 	connections *hubaccess.Connections
-	memberships *memberships
+	memberships *membership.Memberships
 	flights     *flights
 	contention  *contention
 	guards      *guards

@@ -46,7 +46,7 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 		r.acknowledged(obj, seen)
 	}
 	if found.Session != nil && seen.twin != nil {
-		if err := r.memberships.judge(obj.Namespace, found.Key, seen.twin); err != nil {
+		if err := r.memberships.Observe(obj.Namespace, found.Key, seen.twin); err != nil {
 			log.FromContext(ctx).Error(err, "the twin cannot be held against the queries")
 		}
 	}
@@ -85,12 +85,24 @@ func (r *deviceTwinReconciler) describeRecord(obj *v1alpha1.DeviceTwin, seen sig
 }
 
 func (r *deviceTwinReconciler) describeMemberships(ctx context.Context, obj *v1alpha1.DeviceTwin, found hubaccess.Hub) {
-	names, err := r.memberships.of(ctx, r.client, obj, found.Key)
+	names, err := r.memberships.Of(ctx, obj, found.Key)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "memberships are left as they are")
 		return
 	}
 	obj.Status.Memberships, obj.Status.Queries = names, inOneLine(names)
+}
+
+// maxQueries is where status.queries is cut; the schema leaves room for ",…" behind it.
+const maxQueries = 1024
+
+// inOneLine joins names for a column, whole, as far as there is room.
+func inOneLine(names []string) string {
+	line := strings.Join(names, ",")
+	if len(line) <= maxQueries {
+		return line
+	}
+	return line[:strings.LastIndexByte(line[:maxQueries+1], ',')] + ",…"
 }
 
 func synced(out outcome.Outcome) metav1.ConditionStatus {

@@ -18,6 +18,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
@@ -40,7 +41,7 @@ type hubConnectionReconciler struct {
 	probeEvery   time.Duration
 	probes       *probes
 	uses         *uses
-	looks        *looks
+	memberships  *membership.Memberships
 	queue        *trigger.Queue // for what is learned elsewhere of HubConnections
 }
 
@@ -107,7 +108,7 @@ func (r *hubConnectionReconciler) forget(ctx context.Context, key types.Namespac
 	r.sessions.Forget(key.String())
 	r.guards.forget(key)
 	r.readBack.Forget(key)
-	r.looks.forgetHub(key)
+	r.memberships.ForgetHub(key)
 	r.probes.forget(key)
 	r.uses.forget(key)
 	r.connections.Forget(ctx, key)

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -17,9 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
@@ -28,25 +25,6 @@ func dependents(reader client.Reader, kind client.ObjectList, queue *trigger.Que
 	return func(ctx context.Context, conn types.NamespacedName) {
 		for _, request := range requests(ctx, reader, kind, fieldindex.ByHub(conn)) {
 			queue.Enqueue(request.NamespacedName, trigger.News)
-		}
-	}
-}
-
-// wakeTwins wakes the DeviceTwins of a device, or of a module as device/module, that are
-// concerned.
-func wakeTwins(
-	ctx context.Context, reader client.Reader, name string, wake func(types.NamespacedName), concerned func(*v1alpha1.DeviceTwin) bool,
-) {
-	var id hub.ID
-	id.Device, id.Module, _ = strings.Cut(name, "/")
-	twins, err := fieldindex.TwinsOf(ctx, reader, id)
-	if err != nil {
-		log.FromContext(ctx).Error(err, unlisted)
-		return
-	}
-	for i := range twins {
-		if concerned(&twins[i]) {
-			wake(client.ObjectKeyFromObject(&twins[i]))
 		}
 	}
 }

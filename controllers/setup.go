@@ -19,6 +19,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
@@ -146,7 +147,7 @@ type reconcilers struct {
 }
 
 func (r reconcilers) add(mgr ctrl.Manager, opts Options) error {
-	for _, runnable := range []manager.Runnable{r.twins.readBack, r.queries.looks} {
+	for _, runnable := range []manager.Runnable{r.twins.readBack, r.queries.memberships} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T: %w", runnable, err)
 		}
@@ -173,27 +174,29 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	var (
 		report = outcome.Reporter{Clock: opts.Clock, Recorder: mgr.GetEventRecorder(eventSource), Retry: opts.RetryInterval, Server: &outcome.APIServer{}}
 		hubs   = hubaccess.New(mgr.GetClient(), mgr.GetAPIReader(), opts.Shard, opts.Clock)
-		found  = newMemberships(opts.Clock, mgr.GetClient(), opts.Metrics, to(twinQueue, trigger.News))
-		looked = newLooks(ctx, clock.RealClock{}, opts.Clock, mgr.GetClient(), found.listManaged)
 		fuses  = newGuards(opts.Clock, to(hubQueue, trigger.News))
 		kept   = claim.New(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
 	)
+	queryTurns := newTurns(opts.Sessions, "TwinQuery", dispatch.Questions)
+	memberships := membership.New(ctx, membership.Options{
+		Clock: opts.Clock, Timers: clock.RealClock{}, Reader: mgr.GetClient(), Pages: opts.ListedPages,
+		Changed: to(twinQueue, trigger.News), Disagreed: opts.Metrics.disagreed,
+		Answered: func(name types.NamespacedName) {
+			queryTurns.come.Enqueue(name, queryTurns.marked(name, trigger.ReadBack))
+		},
+	})
 	probes := newProbes()
 	readBack := newReadBack(twinQueue, hubQueue, probes)
 	opts.Metrics.follow(readBack)
 	twins := &deviceTwinReconciler{
 		readBack: readBack, settled: newSettled(opts.Clock), queue: twinQueue,
-		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, flights: newFlights(opts.Clock),
+		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, flights: newFlights(opts.Clock),
 		contention: newContention(opts.Clock), guards: fuses, claims: kept,
 		turns: newTurns(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
 	}
 	queries := &twinQueryReconciler{
-		client: mgr.GetClient(), report: report, connections: hubs, memberships: found, turns: newTurns(opts.Sessions, "TwinQuery", dispatch.Questions),
-		looks: looked,
+		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, turns: queryTurns,
 	}
-	queries.askings = newAskings(opts.Clock, opts.ListedPages, func(name types.NamespacedName) {
-		queries.turns.come.Enqueue(name, queries.turns.marked(name, trigger.ReadBack))
-	}, looked.forget)
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
 		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube, to(hubQueue, trigger.Edit)), suffixes: opts.AllowedHostSuffixes,
@@ -202,7 +205,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		identities: identities{kube: kube, entra: opts.Entra},
 		uses:       newUses(mgr.GetClient(), report, opts.UseInterval, readBack),
 		probeEvery: opts.ProbeInterval,
-		probes:     probes, queue: hubQueue, looks: looked,
+		probes:     probes, queue: hubQueue, memberships: memberships,
 	}
 	return reconcilers{twins: twins, queries: queries, connections: connections}, nil
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
-	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
@@ -27,9 +27,8 @@ import (
 const (
 	// maxSample is the schema's bound of status.devices.
 	maxSample = 100
-	// maxQueryTime bounds one run: at the 20 pages a minute of a small hub it is
-	// enough for as many as are listed.
-	maxQueryTime = 10 * time.Minute
+	// soonest is the shortest time to the next reconcile of a query.
+	soonest = 100 * time.Millisecond
 )
 
 // twinQueryReconciler asks the hub which devices a query selects.
@@ -37,9 +36,7 @@ type twinQueryReconciler struct {
 	client      client.Client
 	report      outcome.Reporter
 	connections *hubaccess.Connections
-	memberships *memberships
-	askings     *askings
-	looks       *looks
+	memberships *membership.Memberships
 	turns       *turns
 }
 
@@ -74,8 +71,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 
 // forget drops all that is remembered of a query that is gone.
 func (r *twinQueryReconciler) forget(ctx context.Context, name types.NamespacedName) {
-	r.askings.forget(name)
-	r.memberships.forget(ctx, name)
+	r.memberships.Forget(ctx, name)
 	r.turns.withdraw(name)
 	r.turns.served(name)
 }
@@ -86,8 +82,8 @@ func (r *twinQueryReconciler) visit(ctx context.Context, obj *v1alpha1.TwinQuery
 	found, err := r.ask(ctx, obj)
 	out := outcome.Of(err)
 	interval := obj.Spec.Interval.Duration
-	if !found.asked.IsZero() {
-		interval = max(interval-r.report.Clock.Since(found.asked), soonest)
+	if !found.At.IsZero() {
+		interval = max(interval-r.report.Clock.Since(found.At), soonest)
 	}
 	if out.Class == outcome.Unseen || out.Class == outcome.Parked {
 		return r.next(ctx, obj, out, interval)
@@ -99,35 +95,27 @@ func (r *twinQueryReconciler) visit(ctx context.Context, obj *v1alpha1.TwinQuery
 	switch {
 	case out.Class == outcome.Succeeded:
 		out.Message = "the hub answered"
-		answered(&obj.Status, found.said, r.report.Clock.Now().Truncate(time.Second))
+		answered(&obj.Status, found.Result, r.report.Clock.Now().Truncate(time.Second))
 	case void:
 		obj.Status.Count, obj.Status.Devices, obj.Status.ObservedAt = nil, nil, nil
 	}
 	r.report.SetConditions(obj, out)
-	why, late := r.looks.late(found, interval)
-	r.report.SetIfTrue(obj, v1alpha1.ConditionMembershipsLate, late && found.said.large, why)
+	why, late := r.memberships.Late(found, interval)
+	r.report.SetIfTrue(obj, v1alpha1.ConditionMembershipsLate, late, why)
 	if err := r.report.Write(ctx, r.client, before, obj); err != nil {
 		return r.next(ctx, obj, outcome.Of(err), interval)
 	}
 	if void || out.Effects().HubGone {
-		r.askings.forget(name)
+		r.memberships.Drop(name)
 	}
 	if out.Class == outcome.Succeeded || void {
-		r.memberships.set(ctx, name, found)
+		r.memberships.Set(ctx, name, found)
 	}
 	if out.Class == outcome.Succeeded {
-		r.look(before, obj, found)
+		wanted := before.Status.LastHandledReconcileAt != obj.Status.LastHandledReconcileAt
+		r.memberships.Scan(found, obj.Spec.Interval.Duration, wanted)
 	}
 	return r.next(ctx, obj, out, interval)
-}
-
-// look finds out who belongs to an answer that is too large to list: at once for who
-// asks for it, and where nothing is known yet.
-func (r *twinQueryReconciler) look(before, after *v1alpha1.TwinQuery, found finding) {
-	if found.said.large {
-		wanted := before.Status.LastHandledReconcileAt != after.Status.LastHandledReconcileAt || !r.memberships.listed(found.question)
-		r.looks.look(found, after.Spec.Interval.Duration, wanted)
-	}
 }
 
 // next says when to look at a query again. One that is parked is looked at meanwhile
@@ -141,49 +129,34 @@ func (r *twinQueryReconciler) next(ctx context.Context, obj *v1alpha1.TwinQuery,
 	return r.turns.next(ctx, r.report, name, out, interval)
 }
 
-// finding is what a hub said to a query.
-type finding struct {
-	question  question
-	condition *query.Condition
-	scope     hubaccess.Scope
-	session   hub.Session
-	said      reply
-	asked     time.Time
-}
-
 // ask asks the hub which devices the query selects, unless that was asked lately.
-func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) (finding, error) {
+func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) (membership.Evaluation, error) {
 	condition, errs := validation.TwinQuery(obj)
 	if len(errs) > 0 {
-		return finding{}, outcome.Stall(v1alpha1.ReasonInvalidQuery, validation.Text(errs)+". The hub was not asked")
+		return membership.Evaluation{}, outcome.Stall(v1alpha1.ReasonInvalidQuery, validation.Text(errs)+". The hub was not asked")
 	}
 	found, err := r.connections.Resolve(ctx, obj.Namespace, obj.Spec.HubRef)
 	if err != nil {
-		return finding{}, err
+		return membership.Evaluation{}, err
 	}
 	if condition, err = found.Scope.Narrow(condition); err != nil {
-		return finding{}, err
+		return membership.Evaluation{}, err
 	}
-	q := question{hub: found.Key, from: hub.Devices, text: condition.String()}
+	asked := membership.Query{Hub: found, From: hub.Devices, Condition: condition}
 	if obj.Spec.From == string(hub.Modules) {
-		q.from = hub.Modules
+		asked.From = hub.Modules
 	}
 	notOlder := obj.Spec.Interval.Duration
 	if outcome.Handled(obj) != obj.Status.LastHandledReconcileAt {
-		notOlder = 0 // somebody wants to know now
+		notOlder = 0 // the user wants to know now
 	}
-	said, asked, err := r.askings.answer(q, client.ObjectKeyFromObject(obj), notOlder, func(large bool) (reply, error) {
-		grant, err := r.turn(obj, found.Session)
-		if err != nil {
-			return reply{}, err
-		}
-		defer grant.Done()
-		return r.askings.ask(dispatch.With(ctx, grant), found.Session, q, large)
+	answer, err := r.memberships.Evaluate(ctx, client.ObjectKeyFromObject(obj), asked, notOlder, func() (*dispatch.Grant, error) {
+		return r.turn(obj, found.Session)
 	})
 	if hub.ReasonOf(err) == hub.ReasonRefused {
 		err = outcome.Stall(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
 	}
-	return finding{question: q, condition: condition, scope: found.Scope, session: found.Session, said: said, asked: asked}, err
+	return answer, err
 }
 
 // turn returns the turn of a query to ask, or outcome.Park(). It returns none, which is usable,
@@ -200,22 +173,12 @@ func (r *twinQueryReconciler) turn(obj *v1alpha1.TwinQuery, session hub.Session)
 	return grant, err
 }
 
-// names are ids as a status shows them, sorted.
-func names(ids []hub.ID) []string {
-	out := make([]string, 0, len(ids))
-	for _, id := range ids {
-		out = append(out, id.String())
-	}
-	slices.Sort(out)
-	return out
-}
-
 // answered notes an answer. observedAt moves with the result, not with the clock.
-func answered(status *v1alpha1.TwinQueryStatus, said reply, now time.Time) {
-	sample := slices.Clone(said.devices[:min(len(said.devices), maxSample)])
-	if status.ObservedAt != nil && ptr.Equal(status.Count, &said.count) && slices.Equal(status.Devices, sample) {
+func answered(status *v1alpha1.TwinQueryStatus, said membership.Result, now time.Time) {
+	sample := slices.Clone(said.Devices[:min(len(said.Devices), maxSample)])
+	if status.ObservedAt != nil && ptr.Equal(status.Count, &said.Count) && slices.Equal(status.Devices, sample) {
 		return
 	}
-	status.Count, status.Devices = &said.count, sample
+	status.Count, status.Devices = &said.Count, sample
 	status.ObservedAt = ptr.To(metav1.NewTime(now))
 }

@@ -1,4 +1,4 @@
-package controllers
+package membership
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-// TestALookTakesTheFewestPages: by the ids of what is managed, or the whole answer.
-func TestALookTakesTheFewestPages(t *testing.T) {
+// TestAScanTakesTheFewestPages: by the ids of what is managed, or the whole answer.
+func TestAScanTakesTheFewestPages(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		managed int
@@ -34,8 +34,8 @@ func TestALookTakesTheFewestPages(t *testing.T) {
 			for i := range tt.managed {
 				managed = append(managed, hub.ID{Device: fmt.Sprintf("d%06d", i)})
 			}
-			found := selections(finding{question: question{from: hub.Devices, text: tt.text}, said: reply{count: tt.count}}, managed)
 			whole := hub.Selection{From: hub.Devices, Where: tt.text}
+			found := selections(whole, tt.count, managed)
 			switch {
 			case tt.managed == 0:
 				g.Expect(found).To(BeEmpty())
@@ -55,12 +55,12 @@ func TestALookTakesTheFewestPages(t *testing.T) {
 	}
 }
 
-// TestALookIsDueByItsPages, so that it takes a page for each interval, or ten at most.
-func TestALookIsDueByItsPages(t *testing.T) {
+// TestAScanIsDueByItsPages, so that it takes a page for each interval, or ten at most.
+func TestAScanIsDueByItsPages(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	for pages, want := range map[int]time.Duration{0: 57 * time.Second, 1: 57 * time.Second, 3: 177 * time.Second, 1000: 597 * time.Second} {
-		g.Expect((&look{pages: pages}).every(time.Minute)).To(Equal(want))
+		g.Expect((&scan{pages: pages}).every(time.Minute)).To(Equal(want))
 	}
 }
 
@@ -69,13 +69,13 @@ func TestAnAnswerThatWasNotListedSaysNothing(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	read, unread := hub.ID{Device: "read"}, hub.ID{Device: "unread"}
-	unlisted := &answer{judged: map[hub.ID]verdict{read: {member: true}}}
-	listed := &answer{judged: unlisted.judged, listed: time.Now()}
+	unlisted := &selection{judged: map[hub.ID]judgement{read: {member: true}}}
+	listed := &selection{judged: unlisted.judged, listed: time.Now()}
 	for _, was := range []bool{true, false} {
 		g.Expect(unlisted.has(read, was)).To(BeTrue())
 		g.Expect(unlisted.has(unread, was)).To(Equal(was))
 		g.Expect(listed.has(unread, was)).To(BeFalse())
-		g.Expect((*answer)(nil).has(unread, was)).To(BeFalse(), "nothing can be asked")
+		g.Expect((*selection)(nil).has(unread, was)).To(BeFalse(), "nothing can be asked")
 	}
 }
 
@@ -85,7 +85,7 @@ func TestADisputeEnds(t *testing.T) {
 	g := NewWithT(t)
 	now := time.Now()
 	gone := hub.ID{Device: "gone"}
-	a := &answer{judged: map[hub.ID]verdict{gone: {member: true, at: now.Add(-time.Minute)}}, disputed: map[hub.ID]verdict{}}
+	a := &selection{judged: map[hub.ID]judgement{gone: {member: true, at: now.Add(-time.Minute)}}, disputed: map[hub.ID]judgement{}}
 	a.take(nil, now)
 	g.Expect(a.disputed).To(HaveKey(gone))
 	a.take(nil, now.Add(longestDispute))
