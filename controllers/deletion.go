@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,11 +16,10 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
@@ -39,8 +37,8 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		r.forget(ctx, name)
 		return ctrl.Result{}, nil
 	}
-	stored := newStored(r.client, r.report.Server, obj)
-	if err := stored.writable(ctx); err != nil {
+	stored := outcome.NewStored(r.client, r.report.Server, obj)
+	if err := stored.Writable(ctx); err != nil {
 		return r.report.Next(ctx, outcome.Of(err), 0)
 	}
 	left, err := r.cleanUp(ctx, stored)
@@ -64,14 +62,14 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		told := outcome.Outcome{Class: outcome.Waiting, Reason: v1alpha1.ReasonDeleting, Message: out.Message}
 		obj.Status.ObservedGeneration = obj.Generation
 		r.report.SetConditions(obj, told)
-		if err := r.report.Write(ctx, r.client, stored.held, obj); err != nil {
+		if err := r.report.Write(ctx, r.client, stored.Held, obj); err != nil {
 			return r.report.Next(ctx, outcome.Of(err), 0)
 		}
 	}
 	if out.Class == outcome.Parked { // it keeps its place
 		return ctrl.Result{RequeueAfter: remaining, Priority: ptr.To(trigger.Edit)}, nil
 	}
-	r.turns.withdraw(name)
+	r.permits.Withdraw(name)
 	result, err := r.report.Next(ctx, out, 0)
 	if err == nil {
 		result.RequeueAfter = max(min(result.RequeueAfter, remaining), time.Millisecond)
@@ -138,8 +136,8 @@ func (r *deviceTwinReconciler) recordLeftBehind(ctx context.Context, obj *v1alph
 }
 
 // cleanUp does what the deletion policy says, and returns what stays on the hub.
-func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *stored) (left string, err error) {
-	obj := stored.obj
+func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *outcome.Stored) (left string, err error) {
+	obj := stored.Obj
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
 		return "", nil
 	}
@@ -157,81 +155,20 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *stored) (lef
 	if err != nil {
 		return "", err
 	}
-	turn, err := r.turns.take(obj, found.Session, dispatch.LookAndWrite, trigger.Edit)
+	permit, err := r.permits.Acquire(obj, found.Session, dispatch.LookAndWrite, trigger.Edit)
 	if err != nil {
 		return "", err
 	}
-	defer turn.Done()
-	ctx = dispatch.With(ctx, turn)
+	defer permit.Done()
+	ctx = dispatch.With(ctx, permit)
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete && successor == nil {
-		if deleted, err := r.deregister(ctx, stored, found); err != nil || deleted {
+		admit := func() error { return r.admit(found, obj) }
+		if deleted, err := r.registrar(stored, found.Session).Deregister(ctx, admit); err != nil || deleted {
 			return "", err
 		}
 	}
-	return r.clear(ctx, stored, found, successor)
-}
-
-// deregister deletes the device or module, if this object registered it and it is
-// still the same one.
-func (r *deviceTwinReconciler) deregister(ctx context.Context, stored *stored, found hubaccess.Hub) (deleted bool, err error) {
-	obj := stored.obj
-	registrar := r.registrar(stored, found.Session)
-	note := registrar.noted()
-	if !mayBeRegistered(note) {
-		return false, nil
-	}
-	identity, err := found.Session.GetIdentity(ctx, fieldindex.IDOf(obj))
-	switch {
-	case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
-		// One that may be registered yet by a request on its way is waited for.
-		return true, r.landed(obj, note.GenerationID != "")
-	case err != nil:
-		return false, err
-	case !registrar.registered(note, identity):
-		return false, nil // another client's
-	}
-	if err := r.admit(found, obj); err != nil {
-		return false, err
-	}
-	if err := stored.writeAhead(ctx); err != nil {
-		return false, err
-	}
-	err = found.Session.DeleteIdentity(ctx, fieldindex.IDOf(obj), identity.ETag)
-	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
-		err = nil
-	}
-	return err == nil, err
-}
-
-// clear deletes the leaves that hold a value of ours, but for those that a
-// successor declares.
-func (r *deviceTwinReconciler) clear(ctx context.Context, stored *stored, found hubaccess.Hub, successor *v1alpha1.DeviceTwin) (left string, err error) {
-	obj := stored.obj
-	spared := r.spared(ctx, successor)
-	record := recordOf(ctx, obj, fieldindex.TargetOf(obj, found.Session.Host()))
-	for range maxAttempts {
-		held, err := found.Session.GetTwin(ctx, fieldindex.IDOf(obj))
-		if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
-			return "", nil
-		}
-		if err != nil {
-			return "", err
-		}
-		if err := foreign(held, found.Spec.OwnerTag, record); err != nil {
-			return "", err
-		}
-		plan := twin.Make(twin.Input{
-			Record: record, Observed: twin.Document{Tags: held.Tags, Desired: held.Desired}, Spared: spared,
-		})
-		if plan.Patch.Empty() {
-			return leftOn(plan, unrecorded(obj, held)), r.landed(obj, record.Empty())
-		}
-		err = r.remove(ctx, stored, found, held, plan)
-		if !errors.Is(err, errReplan) {
-			return leftOn(plan, ""), err
-		}
-	}
-	return "", outcome.Differ(outcome.Transient, v1alpha1.ReasonContended, "somebody else changed the twin under each attempt")
+	cleared := twinsync.Clear{Writer: r.writer(stored, found), Spared: r.spared(ctx, successor)}
+	return cleared.Run(ctx)
 }
 
 // spared is what a successor, if there is one, takes over: what it declares, the
@@ -249,64 +186,6 @@ func (r *deviceTwinReconciler) spared(ctx context.Context, successor *v1alpha1.D
 		return twin.Document{}
 	}
 	return declared.Document
-}
-
-func leftOn(plan twin.Plan, unrecorded string) string {
-	if len(plan.LeftBehind) == 0 {
-		return unrecorded
-	}
-	return "the hub holds values of another writer: " + plan.LeftBehind.String()
-}
-
-// unrecorded says what stays on the hub since no record tells who wrote it. Without a
-// record there may be nothing to clear; it is not known.
-func unrecorded(obj *v1alpha1.DeviceTwin, held *hub.Twin) string {
-	if _, err := twin.DecodeRecord(obj.Status.Record); err == nil && obj.Status.Record != "" {
-		return ""
-	}
-	declared, err := declaredBy(obj)
-	if err != nil {
-		return ""
-	}
-	shared := twin.Shared(declared.Document, twin.Document{Tags: held.Tags, Desired: held.Desired}, declared.Policies)
-	if len(shared) == 0 {
-		return ""
-	}
-	return "the record of what this object wrote is gone (status.record), so that nothing was cleared, and the hub holds what it declares: " + shared.String()
-}
-
-func (r *deviceTwinReconciler) remove(ctx context.Context, stored *stored, found hubaccess.Hub, held *hub.Twin, plan twin.Plan) error {
-	obj := stored.obj
-	if err := r.admit(found, obj); err != nil {
-		return err
-	}
-	if err := stored.writeAhead(ctx); err != nil {
-		return err
-	}
-	after, err := found.Session.PatchTwin(ctx, fieldindex.IDOf(obj), held.ETag, hub.Patch(plan.Patch))
-	switch {
-	case hub.ReasonOf(err) == hub.ReasonPreconditionFailed:
-		return errReplan
-	case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
-		return nil
-	case hub.OutcomeUnknown(err):
-		r.flights.lost(obj.UID)
-		return err
-	case err != nil:
-		return err
-	case after.DeviceETag != held.DeviceETag:
-		return errReplan // another device of the same id
-	}
-	return nil
-}
-
-// landed waits until nothing of ours can arrive at the hub any more, unless there
-// is nothing to arrive.
-func (r *deviceTwinReconciler) landed(obj *v1alpha1.DeviceTwin, nothingSent bool) error {
-	if nothingSent || r.flights.landed(obj.UID) {
-		return nil
-	}
-	return outcome.Wait(v1alpha1.ReasonDeleting, "an earlier write may still be on its way to the hub, which queues them for up to a minute")
 }
 
 // defaultDeletionTimeout is how long an outage may keep an object from going: an outage is

@@ -16,13 +16,17 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/claim"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
+	"github.com/devicetwin-io/devicetwin-operator/internal/guard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubqueue"
 	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
+	"github.com/devicetwin-io/devicetwin-operator/internal/registration"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
@@ -33,14 +37,14 @@ type deviceTwinReconciler struct {
 	report      outcome.Reporter
 	connections *hubaccess.Connections
 	memberships *membership.Memberships
-	flights     *flights
-	contention  *contention
-	guards      *guards
+	inFlight    *twinsync.InFlight
+	contention  *twinsync.Contention
+	guards      *guard.Guards
 	claims      *claim.Claims
 	readBack    *readback.Group
 	settled     *settled
 	queue       *trigger.Queue // for what is learned elsewhere of objects
-	turns       *turns
+	permits     *hubqueue.Queue
 	metrics     *Metrics
 
 	secretReader client.Reader // not cached: the manager holds no Secrets
@@ -51,8 +55,8 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	r.connections.Subscribe(dependents(r.client, &v1alpha1.DeviceTwinList{}, r.queue))
 	toTwinsOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.DeviceTwinList{}), trigger.News)
 	return ctrl.NewControllerManagedBy(mgr).
-		Watches(&v1alpha1.DeviceTwin{}, trigger.Edits(r.turns.mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
-		WatchesRawSource(r.turns.come.Source()).
+		Watches(&v1alpha1.DeviceTwin{}, trigger.Edits(r.permits.Mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
+		WatchesRawSource(r.permits.Ready().Source()).
 		WatchesRawSource(r.queue.Source()).
 		WatchesMetadata(namespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
@@ -63,6 +67,8 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=create
+// +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins/finalizers,verbs=update
 
 // Reconcile looks at one DeviceTwin.
 func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -92,8 +98,8 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 // look visits an object and reports what came of it. direct tells that what the hub's
 // index says of the twin is not enough.
 func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (ctrl.Result, error) {
-	stored := newStored(r.client, r.report.Server, obj)
-	if err := stored.writable(ctx); err != nil {
+	stored := outcome.NewStored(r.client, r.report.Server, obj)
+	if err := stored.Writable(ctx); err != nil {
 		return r.next(ctx, obj, outcome.Of(err), 0)
 	}
 	found, seen, err := r.visit(ctx, stored, direct)
@@ -105,7 +111,7 @@ func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwi
 	if seen.twin != nil {
 		seen.said = twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps, seen.twin.Reported)
 	}
-	before := stored.held
+	before := stored.Held
 	if seen.idle {
 		r.describeMemberships(ctx, obj, found)
 	} else {
@@ -132,12 +138,12 @@ func (r *deviceTwinReconciler) next(ctx context.Context, obj *v1alpha1.DeviceTwi
 		r.settled.undo(obj)
 		return ctrl.Result{}, nil
 	}
-	return r.turns.next(ctx, r.report, client.ObjectKeyFromObject(obj), out, interval)
+	return r.permits.Next(ctx, r.report, client.ObjectKeyFromObject(obj), out, interval)
 }
 
 // remember notes how far an object is in step with its twin. It returns when it is
 // due for another visit, 0 for when something moves.
-func (r *deviceTwinReconciler) remember(obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen sight, out outcome.Outcome) time.Duration {
+func (r *deviceTwinReconciler) remember(obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen observation, out outcome.Outcome) time.Duration {
 	if seen.twin != nil {
 		r.known(obj).Dealt(seen.twin, seen.hint == nil)
 	}
@@ -165,130 +171,30 @@ func (r *deviceTwinReconciler) forget(ctx context.Context, name types.Namespaced
 	uid := r.settled.of(name)
 	r.giveUp(ctx, name)
 	r.settled.forget(name)
-	r.contention.forget(uid)
-	r.guards.gone(uid)
-	r.flights.forget(uid)
+	r.contention.Forget(uid)
+	r.guards.Gone(uid)
+	r.inFlight.Forget(uid)
 }
 
 // giveUp passes the twin on of an object that may not use it, or is gone. What it wrote
 // may still be on its way.
 func (r *deviceTwinReconciler) giveUp(ctx context.Context, name types.NamespacedName) {
 	r.readBack.Untrack(name)
-	r.turns.withdraw(name)
-	r.turns.served(name)
+	r.permits.Withdraw(name)
+	r.permits.Served(name)
 	if uid := r.claims.Release(ctx, name); uid != "" {
-		r.contention.forget(uid)
-		r.guards.gone(uid)
+		r.contention.Forget(uid)
+		r.guards.Gone(uid)
 	}
 }
 
-// sight is what a visit saw of a twin and did about it. Without a twin, the hub
-// was not asked or did not answer.
-type sight struct {
-	twin *hub.Twin
-	done
-	declared validation.Declaration
-	// said is what the device acknowledges of the declaration; nothing without a twin.
-	said twin.Acknowledgement
-	// hint is the twin as the hub's index showed it, when that was enough; known
-	// tells that the twin had been seen before by this process.
-	hint  *hub.Twin
-	known bool
-	// idle tells that there was nothing to do and nothing new.
-	idle bool
-	// recordLost tells that the record of what was written is gone.
-	recordLost bool
-}
-
-// visit does all that reads or writes the hub. An object that is in step needs
-// neither, unless its twin moved: then what the index showed is enough, as long as
-// nothing has to be written.
-func (r *deviceTwinReconciler) visit(ctx context.Context, stored *stored, direct bool) (hubaccess.Hub, sight, error) {
-	obj := stored.obj
-	if obj.Spec.Suspend {
-		return hubaccess.Hub{}, sight{}, r.suspend(ctx, obj)
-	}
-	declared, err := declaredBy(obj)
-	if err != nil {
-		return hubaccess.Hub{}, sight{}, err
-	}
-	found, err := r.claimed(ctx, obj)
-	if err != nil {
-		return found, sight{}, err
-	}
-	if claim.Writes(obj) {
-		if errs := validation.WithOwner(&declared, found.Spec.OwnerTag); len(errs) > 0 {
-			return found, sight{}, invalidTwin(validation.Text(errs))
-		}
-	}
-	push := r.push(stored, found, declared)
-	seen := sight{declared: declared, recordLost: r.recordLost(obj)}
-	inStep := !direct && r.settled.holds(obj, found)
-	if inStep {
-		hinted, done, err := r.hinted(ctx, &push, found, seen)
-		if done || err != nil {
-			return found, hinted, err
-		}
-	}
-	if push.turn, err = r.turns.begin(obj, found.Session, inStep); err != nil {
-		return found, seen, err
-	}
-	defer push.turn.end()
-	before := obj.DeepCopy()
-	seen.twin, err = push.run(ctx)
-	seen.done = push.done
-	if seen.twin != nil && push.done.plan.Patch.Empty() {
-		r.guards.settled(found.Key, obj.UID)
-	}
-	r.tell(before, obj, push.done)
-	return found, seen, err
-}
-
-// suspend leaves the twin of an object alone.
-func (r *deviceTwinReconciler) suspend(ctx context.Context, obj *v1alpha1.DeviceTwin) error {
-	if err := r.keepWritten(ctx, obj); err != nil {
-		return err
-	}
-	r.readBack.Untrack(client.ObjectKeyFromObject(obj))
-	return outcome.AsError(outcome.Outcome{
-		Class: outcome.Suspended, Reason: v1alpha1.ReasonSuspended,
-		Message: "spec.suspend is true: the twin is neither read nor written",
-	})
-}
-
-// hinted makes do with what the hub's index told of the twin of an object that is in
-// step; done is false when the hub itself has to be asked.
-func (r *deviceTwinReconciler) hinted(ctx context.Context, push *push, found hubaccess.Hub, seen sight) (_ sight, done bool, err error) {
-	if gone, err := r.secretGone(ctx, push.stored, found); gone || err != nil {
-		return seen, false, err
-	}
-	known := r.known(push.obj)
-	evidence := known.Evidence()
-	switch {
-	case evidence.Doubt:
-		return seen, false, nil
-	case evidence.Twin != nil:
-		seen.hint, seen.twin, seen.known = evidence.Twin, evidence.Twin, evidence.Known
-		done = push.holds(ctx, evidence.Twin)
-		seen.done = push.done
-		return seen, done, nil
-	case !evidence.Known:
-		known.Want()
-	case r.settled.stale(push.obj):
-		known.Reread()
-	}
-	seen.idle = true
-	return seen, true, nil
-}
-
-func (r *deviceTwinReconciler) push(stored *stored, found hubaccess.Hub, declared validation.Declaration) push {
-	obj := stored.obj
-	return push{
-		owner:     found.Spec.OwnerTag,
-		registrar: r.registrar(stored, found.Session),
-		stored:    stored, session: found.Session, flights: r.flights, contention: r.contention, obj: obj,
-		declared: declared.Document, policies: declared.Policies, id: fieldindex.IDOf(obj), target: fieldindex.TargetOf(obj, found.Session.Host()),
-		admit: func() error { return r.admit(found, obj) },
+// writer changes the twin of an object.
+func (r *deviceTwinReconciler) writer(stored *outcome.Stored, found hubaccess.Hub) twinsync.Writer {
+	obj := stored.Obj
+	return twinsync.Writer{
+		Stored: stored, Session: found.Session, InFlight: r.inFlight, ID: fieldindex.IDOf(obj),
+		Target: fieldindex.TargetOf(obj, found.Session.Host()), Owner: found.Spec.OwnerTag,
+		Admit: func() error { return r.admit(found, obj) },
 	}
 }
 
@@ -334,11 +240,11 @@ func (r *deviceTwinReconciler) keepWritten(ctx context.Context, obj *v1alpha1.De
 	return nil // who may not keep it goes without
 }
 
-func (r *deviceTwinReconciler) registrar(stored *stored, session hub.Session) *registrar {
-	obj := stored.obj
-	return &registrar{
-		client: r.client, secretReader: r.secretReader, session: session, stored: stored, obj: obj, flights: r.flights,
-		event: func(reason, note string) { r.report.Event(obj, "Normal", reason, note) },
+func (r *deviceTwinReconciler) registrar(stored *outcome.Stored, session hub.Session) *registration.Registrar {
+	obj := stored.Obj
+	return &registration.Registrar{
+		Client: r.client, SecretReader: r.secretReader, Session: session, Stored: stored, Object: obj, InFlight: r.inFlight,
+		Event: func(reason, note string) { r.report.Event(obj, "Normal", reason, note) },
 	}
 }
 
@@ -348,7 +254,7 @@ func (r *deviceTwinReconciler) admit(found hubaccess.Hub, obj *v1alpha1.DeviceTw
 		return outcome.Differ(outcome.Waiting, v1alpha1.ReasonHubReadOnly, fmt.Sprintf(
 			"the mode of HubConnection %s is ReadOnly: status.plan shows what would be written", found.Key))
 	}
-	return r.guards.admit(found.Key, obj.UID)
+	return r.guards.Admit(found.Key, obj.UID)
 }
 
 // declaredBy reads the declaration and holds it against the rules.

@@ -7,24 +7,25 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 )
 
-// tell records events about what was done to somebody else's values.
-func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done done) {
-	if restored := restored(before, done.changed); len(restored) > 0 {
+// tell records events about what was done to values of other writers.
+func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done twinsync.Result) {
+	if restored := restored(before, done.Changed); len(restored) > 0 {
 		r.report.Event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+restored.String())
 	}
-	if done.recreated {
+	if done.Recreated {
 		r.report.Event(obj, "Normal", v1alpha1.EventDeviceRecreated,
-			fieldindex.IDOf(obj).String()+" was deleted and registered anew by somebody else; its twin is brought into step again")
+			fieldindex.IDOf(obj).String()+" was deleted and registered anew by another client; its twin is brought into step again")
 	}
-	if len(done.leftBehind) > 0 {
+	if len(done.LeftBehind) > 0 {
 		r.report.Event(obj, "Normal", v1alpha1.EventLeftBehind,
-			"no longer declared, but the hub holds somebody else's value: "+done.leftBehind.String())
+			"no longer declared, but the hub holds another writer's value: "+done.LeftBehind.String())
 	}
 }
 
-// restored are the leaves that were written because somebody else had changed them:
+// restored are the leaves that were written because another writer had changed them:
 // all of them where the hub was last seen to hold just this declaration, and those
 // that the record knows where it held all but what is in conflict.
 func restored(before *v1alpha1.DeviceTwin, changed twin.Differences) twin.Differences {

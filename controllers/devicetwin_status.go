@@ -16,13 +16,14 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twinstatus"
 )
 
 // describe is the status as a value of what was seen.
-func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen sight, out outcome.Outcome) {
+func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen observation, out outcome.Outcome) {
 	if out.Class == outcome.Succeeded {
 		out.Message = "the hub holds what is declared"
-		if left := leftToOthers(seen.plan); left != "" {
+		if left := leftToOthers(seen.Plan); left != "" {
 			out.Message += ", but for what policy leaves alone"
 		}
 	}
@@ -39,8 +40,8 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	r.report.SetCondition(obj, v1alpha1.ConditionSynced, synced(out), out)
 	if seen.twin != nil {
 		now := r.report.Clock.Now().Truncate(time.Second)
-		mirror(&obj.Status, seen.declared.Mirror, obj.Spec.Mirror, seen.twin, now)
-		obj.Status.Plan = plannedChange(seen.pending)
+		twinstatus.Mirror(&obj.Status, seen.declared.Mirror, obj.Spec.Mirror, seen.twin, now)
+		obj.Status.Plan = twinstatus.PlannedChange(seen.Pending)
 		r.drifted(obj, seen)
 		r.contended(obj)
 		r.acknowledged(obj, seen)
@@ -76,7 +77,7 @@ func (r *deviceTwinReconciler) tellRecordLost(before, obj *v1alpha1.DeviceTwin) 
 }
 
 // describeRecord says that the record is gone, until the user has done something.
-func (r *deviceTwinReconciler) describeRecord(obj *v1alpha1.DeviceTwin, seen sight) {
+func (r *deviceTwinReconciler) describeRecord(obj *v1alpha1.DeviceTwin, seen observation) {
 	told := meta.FindStatusCondition(obj.Status.Conditions, v1alpha1.ConditionRecordLost)
 	standing := told != nil && told.ObservedGeneration == obj.Generation && obj.Status.LastHandledReconcileAt == outcome.Handled(obj)
 	r.report.SetIfTrue(obj, v1alpha1.ConditionRecordLost, seen.recordLost || standing, outcome.Outcome{
@@ -130,11 +131,11 @@ func leftToOthers(plan twin.Plan) string {
 }
 
 // drifted says which values of others are left on the hub.
-func (r *deviceTwinReconciler) drifted(obj *v1alpha1.DeviceTwin, seen sight) {
-	out := outcome.Outcome{Message: leftToOthers(seen.plan), Reason: v1alpha1.ReasonContended}
+func (r *deviceTwinReconciler) drifted(obj *v1alpha1.DeviceTwin, seen observation) {
+	out := outcome.Outcome{Message: leftToOthers(seen.Plan), Reason: v1alpha1.ReasonContended}
 	switch {
-	case len(seen.plan.Postponed) > 0:
-	case len(seen.plan.Yielded) > 0:
+	case len(seen.Plan.Postponed) > 0:
+	case len(seen.Plan.Yielded) > 0:
 		out.Reason = v1alpha1.ReasonYielded
 	default:
 		out.Reason = v1alpha1.ReasonObserved
@@ -144,14 +145,14 @@ func (r *deviceTwinReconciler) drifted(obj *v1alpha1.DeviceTwin, seen sight) {
 
 // contended says which leaves are fought over.
 func (r *deviceTwinReconciler) contended(obj *v1alpha1.DeviceTwin) {
-	fought := r.contention.contended(obj.UID)
-	r.report.SetIfTrue(obj, v1alpha1.ConditionContended, fought.shown != "", outcome.Outcome{
-		Reason: v1alpha1.ReasonContended, Message: "somebody else keeps changing " + fought.shown + ". " + fought.advice(),
+	fought := r.contention.Of(obj.UID)
+	r.report.SetIfTrue(obj, v1alpha1.ConditionContended, fought.Leaves != "", outcome.Outcome{
+		Reason: v1alpha1.ReasonContended, Message: "another writer keeps changing " + fought.Leaves + ". " + fought.Advice(),
 	})
 }
 
 // acknowledged says whether the device has taken over what is declared.
-func (r *deviceTwinReconciler) acknowledged(obj *v1alpha1.DeviceTwin, seen sight) {
+func (r *deviceTwinReconciler) acknowledged(obj *v1alpha1.DeviceTwin, seen observation) {
 	said := seen.said
 	if said.Declared == 0 {
 		meta.RemoveStatusCondition(obj.GetConditions(), v1alpha1.ConditionAcknowledged)

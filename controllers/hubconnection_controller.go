@@ -15,7 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/credentials"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/guard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
@@ -33,10 +35,10 @@ type hubConnectionReconciler struct {
 	report       outcome.Reporter
 	connections  *hubaccess.Connections
 	sessions     *hub.Pool
-	secrets      *secretWatches
-	guards       *guards
+	secrets      *credentials.SecretWatches
+	guards       *guard.Guards
 	readBack     *readback.Group
-	identities   identities
+	identities   credentials.Identities
 	suffixes     []string
 	probeEvery   time.Duration
 	probes       *probes
@@ -104,9 +106,9 @@ func (r *hubConnectionReconciler) interval(conn *v1alpha1.HubConnection) time.Du
 }
 
 func (r *hubConnectionReconciler) forget(ctx context.Context, key types.NamespacedName) {
-	r.secrets.unfollow(key)
+	r.secrets.Unfollow(key)
 	r.sessions.Forget(key.String())
-	r.guards.forget(key)
+	r.guards.Forget(key)
 	r.readBack.Forget(key)
 	r.memberships.ForgetHub(key)
 	r.probes.forget(key)
@@ -130,8 +132,8 @@ func (r *hubConnectionReconciler) connect(ctx context.Context, conn *v1alpha1.Hu
 		Age: hub.Age{Created: conn.CreationTimestamp.Time, UID: string(conn.UID)},
 	}
 	if conn.Spec.Auth.WorkloadIdentity != nil {
-		r.secrets.unfollow(key)
-		config.HostName, config.WorkloadIdentity = conn.Spec.HostName, r.identities.of(conn)
+		r.secrets.Unfollow(key)
+		config.HostName, config.WorkloadIdentity = conn.Spec.HostName, r.identities.Of(conn)
 	} else {
 		if config.ConnectionString, err = r.credential(ctx, conn); err != nil {
 			return nil, err
@@ -184,7 +186,7 @@ func (r *hubConnectionReconciler) credential(ctx context.Context, conn *v1alpha1
 	var secret corev1.Secret
 	err := r.secretReader.Get(ctx, name, &secret)
 	if client.IgnoreNotFound(err) == nil {
-		r.secrets.follow(client.ObjectKeyFromObject(conn), name, secret.ResourceVersion)
+		r.secrets.Follow(client.ObjectKeyFromObject(conn), name, secret.ResourceVersion)
 	}
 	if apierrors.IsNotFound(err) {
 		return "", outcome.Stall(v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
@@ -246,20 +248,20 @@ func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha
 	}
 	r.report.SetConditions(conn, out)
 	r.uses.age(conn)
-	conn.Status.Guard, released = r.guards.configure(conn, client.ObjectKeyFromObject(conn))
+	conn.Status.Guard, released = r.guards.Configure(conn, client.ObjectKeyFromObject(conn))
 	r.paused(conn)
 	return released, r.report.Write(ctx, r.client, before, conn)
 }
 
 // paused says whether the guard has stopped all changes, and how they go on.
 func (r *hubConnectionReconciler) paused(conn *v1alpha1.HubConnection) {
-	guard := conn.Status.Guard
-	tripped := guard != nil && guard.TrippedAt != nil
+	state := conn.Status.Guard
+	tripped := state != nil && state.TrippedAt != nil
 	out := outcome.Outcome{Reason: v1alpha1.ReasonGuardTripped}
 	if tripped {
 		out.Message = fmt.Sprintf("%d twins were changed within an hour, the limit of spec.guard, and %d more wait. If that is meant: "+
 			"kubectl annotate --overwrite hubconnection %s %s=\"$(date)\", or set another maxChangesPerHour",
-			guard.Limit, guard.Waiting, conn.Name, v1alpha1.GuardResetAnnotation)
+			state.Limit, state.Waiting, conn.Name, v1alpha1.GuardResetAnnotation)
 	}
 	if tripped && !meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionPaused) {
 		r.report.Event(conn, corev1.EventTypeWarning, out.Reason, out.Message)

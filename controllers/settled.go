@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"hash/maphash"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
+	"github.com/devicetwin-io/devicetwin-operator/internal/registration"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 )
 
 // settled remembers which objects were brought into step, and for which
@@ -192,7 +195,7 @@ func (s *settled) forget(name types.NamespacedName) {
 
 // visitsOf are when an object that is in step has to be looked at although nothing
 // moves: what it waits for comes with time.
-func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen sight) visits {
+func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen observation) visits {
 	var again visits
 	now := r.report.Clock.Now()
 	ask := func(in time.Duration) {
@@ -200,16 +203,16 @@ func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found hubacces
 			again.ask = at
 		}
 	}
-	if seen.unsettled {
-		ask(flightTime)
+	if seen.Unsettled {
+		ask(twinsync.InFlightTime)
 	}
 	if r.known(obj) == nil {
 		ask(found.Spec.ReadBack.FullSweep()) // another object is told when the twin moves
 	}
-	if r.contention.contended(obj.UID).shown != "" {
+	if r.contention.Of(obj.UID).Leaves != "" {
 		ask(found.Spec.ReadBack.Interval.Duration)
 	}
-	if keepsSecret(obj) {
+	if registration.KeepsSecret(obj) {
 		again.secret = now.Add(found.Spec.ReadBack.FullSweep())
 	}
 	// A device that reports no settings is never late.
@@ -219,4 +222,17 @@ func (r *deviceTwinReconciler) visitsOf(obj *v1alpha1.DeviceTwin, found hubacces
 		}
 	}
 	return again
+}
+
+// secretGone tells whether the Secret of an object that is in step has to be made again.
+// It is looked for now and then, at the API server: the hub is asked only when it is gone.
+func (r *deviceTwinReconciler) secretGone(ctx context.Context, stored *outcome.Stored, found hubaccess.Hub) (bool, error) {
+	if !registration.KeepsSecret(stored.Obj) || !r.settled.secretDue(stored.Obj) {
+		return false, nil
+	}
+	if gone, err := r.registrar(stored, found.Session).SecretGone(ctx); gone || err != nil {
+		return true, err
+	}
+	r.settled.secretSeen(stored.Obj, found.Spec.ReadBack.FullSweep())
+	return false, nil
 }

@@ -15,15 +15,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/claim"
+	"github.com/devicetwin-io/devicetwin-operator/internal/credentials"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
+	"github.com/devicetwin-io/devicetwin-operator/internal/guard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubqueue"
 	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 )
 
 // eventSource names the controller in events.
@@ -64,7 +68,7 @@ type Options struct {
 	// it when zero.
 	Shard shard.Shard
 	// Entra says where HubConnections with a workload identity sign in.
-	Entra EntraOptions
+	Entra credentials.EntraOptions
 	// Metrics, when set, counts what no status tells any more.
 	Metrics *Metrics
 	// Clock tells the time; the real one when nil.
@@ -174,15 +178,15 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	var (
 		report = outcome.Reporter{Clock: opts.Clock, Recorder: mgr.GetEventRecorder(eventSource), Retry: opts.RetryInterval, Server: &outcome.APIServer{}}
 		hubs   = hubaccess.New(mgr.GetClient(), mgr.GetAPIReader(), opts.Shard, opts.Clock)
-		fuses  = newGuards(opts.Clock, to(hubQueue, trigger.News))
+		fuses  = guard.New(opts.Clock, to(hubQueue, trigger.News))
 		kept   = claim.New(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
 	)
-	queryTurns := newTurns(opts.Sessions, "TwinQuery", dispatch.Questions)
+	queryPermits := hubqueue.New(opts.Sessions, "TwinQuery", dispatch.Questions)
 	memberships := membership.New(ctx, membership.Options{
 		Clock: opts.Clock, Timers: clock.RealClock{}, Reader: mgr.GetClient(), Pages: opts.ListedPages,
 		Changed: to(twinQueue, trigger.News), Disagreed: opts.Metrics.disagreed,
 		Answered: func(name types.NamespacedName) {
-			queryTurns.come.Enqueue(name, queryTurns.marked(name, trigger.ReadBack))
+			queryPermits.Ready().Enqueue(name, queryPermits.Priority(name, trigger.ReadBack))
 		},
 	})
 	probes := newProbes()
@@ -190,19 +194,19 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	opts.Metrics.follow(readBack)
 	twins := &deviceTwinReconciler{
 		readBack: readBack, settled: newSettled(opts.Clock), queue: twinQueue,
-		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, flights: newFlights(opts.Clock),
-		contention: newContention(opts.Clock), guards: fuses, claims: kept,
-		turns: newTurns(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
+		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, inFlight: twinsync.NewInFlight(opts.Clock),
+		contention: twinsync.NewContention(opts.Clock), guards: fuses, claims: kept,
+		permits: hubqueue.New(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
 	}
 	queries := &twinQueryReconciler{
-		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, turns: queryTurns,
+		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, permits: queryPermits,
 	}
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
-		sessions: opts.Sessions, secrets: newSecretWatches(ctx, kube, to(hubQueue, trigger.Edit)), suffixes: opts.AllowedHostSuffixes,
+		sessions: opts.Sessions, secrets: credentials.NewSecretWatches(ctx, kube, to(hubQueue, trigger.Edit)), suffixes: opts.AllowedHostSuffixes,
 		guards:     fuses,
 		readBack:   readBack,
-		identities: identities{kube: kube, entra: opts.Entra},
+		identities: credentials.NewIdentities(kube, opts.Entra),
 		uses:       newUses(mgr.GetClient(), report, opts.UseInterval, readBack),
 		probeEvery: opts.ProbeInterval,
 		probes:     probes, queue: hubQueue, memberships: memberships,

@@ -18,6 +18,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubqueue"
 	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
@@ -37,15 +38,15 @@ type twinQueryReconciler struct {
 	report      outcome.Reporter
 	connections *hubaccess.Connections
 	memberships *membership.Memberships
-	turns       *turns
+	permits     *hubqueue.Queue
 }
 
 func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
-	r.connections.Subscribe(dependents(r.client, &v1alpha1.TwinQueryList{}, r.turns.come))
+	r.connections.Subscribe(dependents(r.client, &v1alpha1.TwinQueryList{}, r.permits.Ready()))
 	toQueriesOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.TwinQueryList{}), trigger.News)
 	return ctrl.NewControllerManagedBy(mgr).
-		Watches(&v1alpha1.TwinQuery{}, trigger.Edits(r.turns.mark), builder.WithPredicates(declarationChanged())).
-		WatchesRawSource(r.turns.come.Source()).
+		Watches(&v1alpha1.TwinQuery{}, trigger.Edits(r.permits.Mark), builder.WithPredicates(declarationChanged())).
+		WatchesRawSource(r.permits.Ready().Source()).
 		WatchesMetadata(namespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
 		Named("twinquery").
@@ -72,8 +73,8 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 // forget drops all that is remembered of a query that is gone.
 func (r *twinQueryReconciler) forget(ctx context.Context, name types.NamespacedName) {
 	r.memberships.Forget(ctx, name)
-	r.turns.withdraw(name)
-	r.turns.served(name)
+	r.permits.Withdraw(name)
+	r.permits.Served(name)
 }
 
 // visit asks the hub, and reports what came of it.
@@ -123,10 +124,10 @@ func (r *twinQueryReconciler) visit(ctx context.Context, obj *v1alpha1.TwinQuery
 func (r *twinQueryReconciler) next(ctx context.Context, obj *v1alpha1.TwinQuery, out outcome.Outcome, interval time.Duration) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(obj)
 	if out.Class == outcome.Parked {
-		priority := r.turns.marked(name, trigger.ReadBack)
+		priority := r.permits.Priority(name, trigger.ReadBack)
 		return ctrl.Result{RequeueAfter: wait.Jitter(obj.Spec.Interval.Duration, outcome.IntervalJitter), Priority: &priority}, nil
 	}
-	return r.turns.next(ctx, r.report, name, out, interval)
+	return r.permits.Next(ctx, r.report, name, out, interval)
 }
 
 // ask asks the hub which devices the query selects, unless that was asked lately.
@@ -166,7 +167,7 @@ func (r *twinQueryReconciler) turn(obj *v1alpha1.TwinQuery, session hub.Session)
 	if obj.Status.ObservedAt == nil {
 		priority = trigger.News
 	}
-	grant, err := r.turns.take(obj, session, dispatch.Need{}, priority)
+	grant, err := r.permits.Acquire(obj, session, dispatch.Need{}, priority)
 	if err != nil && session.Dispatcher().Broken() {
 		return nil, nil
 	}

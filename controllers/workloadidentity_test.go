@@ -12,9 +12,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
-	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/issuer"
+	"github.com/devicetwin-io/devicetwin-operator/internal/credentials"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
 
@@ -51,7 +51,7 @@ func TestWorkloadIdentitySignsInAsTheNamespacesServiceAccount(t *testing.T) {
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { NewWithT(t).Expect(entraHub.Close()).To(Succeed()) })
 	w := newWorld(t, withNamespace(ns), func(w *world) {
-		w.options.Entra = controllers.EntraOptions{
+		w.options.Entra = credentials.EntraOptions{
 			AuthorityHost: entraHub.Issuer().AuthorityHost(), CABundle: entraHub.Issuer().CACertificatePEM(),
 		}
 	})

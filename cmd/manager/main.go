@@ -28,6 +28,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/internal/admission"
+	"github.com/devicetwin-io/devicetwin-operator/internal/credentials"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/lease"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
@@ -218,8 +219,8 @@ func managerOptions(opts options, part shard.Shard, scheme *runtime.Scheme, webh
 	return out
 }
 
-func entraOptions(opts options) (controllers.EntraOptions, error) {
-	entra := controllers.EntraOptions{AuthorityHost: opts.authorityHost, Scope: opts.entraScope, ExchangeAudience: opts.entraAudience}
+func entraOptions(opts options) (credentials.EntraOptions, error) {
+	entra := credentials.EntraOptions{AuthorityHost: opts.authorityHost, Scope: opts.entraScope, ExchangeAudience: opts.entraAudience}
 	if opts.entraCAFile == "" {
 		return entra, nil
 	}

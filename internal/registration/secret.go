@@ -1,4 +1,4 @@
-package controllers
+package registration
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
@@ -25,14 +24,11 @@ const (
 	secretSecondaryKey     = "secondaryKey"
 )
 
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=create
-// +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins/finalizers,verbs=update
-
 // keepKeys puts the keys into the object's Secret before the hub has them, so that no
 // crash can lose them. A Secret with others, which an earlier manager's write has made
-// meanwhile, is kept: the next visit registers with its keys.
-func (r *registrar) keepKeys(ctx context.Context, keys hub.Credentials) error {
-	if r.obj.Spec.ConnectionSecretName == "" {
+// meanwhile, is kept: the next reconcile registers with its keys.
+func (r *Registrar) keepKeys(ctx context.Context, keys hub.Credentials) error {
+	if r.Object.Spec.ConnectionSecretName == "" {
 		return nil
 	}
 	found, err := r.ownSecret(ctx)
@@ -57,7 +53,7 @@ func keysOf(secret *corev1.Secret) hub.Credentials {
 // and whose Secret is wanted. Where that is there with the keys that the hub holds, the
 // status was lost: the Secret may stay, and authorises nothing beyond that, since users
 // can write Secrets.
-func (r *registrar) unregistered(ctx context.Context) error {
+func (r *Registrar) unregistered(ctx context.Context) error {
 	found, err := r.ownSecret(ctx)
 	if err != nil {
 		return err
@@ -65,7 +61,7 @@ func (r *registrar) unregistered(ctx context.Context) error {
 	if found == nil {
 		return r.registeredElsewhere()
 	}
-	identity, err := r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
+	identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
 	if err != nil {
 		return err
 	}
@@ -75,33 +71,25 @@ func (r *registrar) unregistered(ctx context.Context) error {
 	return nil
 }
 
-// keepsSecret tells whether an object keeps the keys of a device in a Secret.
-func keepsSecret(obj *v1alpha1.DeviceTwin) bool {
+// KeepsSecret tells whether an object keeps the keys of a device in a Secret.
+func KeepsSecret(obj *v1alpha1.DeviceTwin) bool {
 	return obj.Spec.Registration == v1alpha1.RegistrationCreate && obj.Spec.ConnectionSecretName != ""
 }
 
-// secretGone tells whether the Secret of an object that is in step has to be made again.
-// It is looked for now and then, at the API server: the hub is asked only when it is gone.
-func (r *deviceTwinReconciler) secretGone(ctx context.Context, stored *stored, found hubaccess.Hub) (bool, error) {
-	if !keepsSecret(stored.obj) || !r.settled.secretDue(stored.obj) {
-		return false, nil
-	}
-	secret, err := r.registrar(stored, found.Session).ownSecret(ctx)
-	if err != nil || secret == nil {
-		return true, err
-	}
-	r.settled.secretSeen(stored.obj, found.Spec.ReadBack.FullSweep())
-	return false, nil
+// SecretGone tells whether the Secret of an object has to be made again.
+func (r *Registrar) SecretGone(ctx context.Context) (bool, error) {
+	found, err := r.ownSecret(ctx)
+	return err == nil && found == nil, err
 }
 
 // restoreSecret makes the Secret again when it is gone, from the keys that the hub
 // holds, provided they are those that were registered here.
-func (r *registrar) restoreSecret(ctx context.Context, note *v1alpha1.RegistrationRecord) error {
+func (r *Registrar) restoreSecret(ctx context.Context, note *v1alpha1.RegistrationRecord) error {
 	found, err := r.ownSecret(ctx)
 	if err != nil || found != nil {
 		return err
 	}
-	identity, err := r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
+	identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
 	if err != nil {
 		return err
 	}
@@ -112,41 +100,41 @@ func (r *registrar) restoreSecret(ctx context.Context, note *v1alpha1.Registrati
 }
 
 // ownSecret reads the object's Secret; nil when there is none.
-func (r *registrar) ownSecret(ctx context.Context) (*corev1.Secret, error) {
-	name := types.NamespacedName{Namespace: r.obj.Namespace, Name: r.obj.Spec.ConnectionSecretName}
+func (r *Registrar) ownSecret(ctx context.Context) (*corev1.Secret, error) {
+	name := types.NamespacedName{Namespace: r.Object.Namespace, Name: r.Object.Spec.ConnectionSecretName}
 	var found corev1.Secret
-	err := r.secretReader.Get(ctx, name, &found)
+	err := r.SecretReader.Get(ctx, name, &found)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
-	case !metav1.IsControlledBy(&found, r.obj):
+	case !metav1.IsControlledBy(&found, r.Object):
 		return nil, outcome.Differ(outcome.Stalled, v1alpha1.ReasonSecretNotOwned, fmt.Sprintf(
 			"Secret %q exists and is not this object's own: name another in spec.connectionSecretName, or delete it. It was not touched", name.Name))
 	}
 	return &found, nil
 }
 
-func (r *registrar) createSecret(ctx context.Context, keys hub.Credentials) error {
-	id := fieldindex.IDOf(r.obj)
+func (r *Registrar) createSecret(ctx context.Context, keys hub.Credentials) error {
+	id := fieldindex.IDOf(r.Object)
 	owner := "DeviceId=" + id.Device
 	if id.Module != "" {
 		owner += ";ModuleId=" + id.Module
 	}
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.obj.Namespace, Name: r.obj.Spec.ConnectionSecretName},
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Object.Namespace, Name: r.Object.Spec.ConnectionSecretName},
 		Type:       corev1.SecretTypeOpaque,
 		Data: map[string][]byte{
-			secretConnectionString: fmt.Appendf(nil, "HostName=%s;%s;SharedAccessKey=%s", r.session.Host(), owner, keys.PrimaryKey),
+			secretConnectionString: fmt.Appendf(nil, "HostName=%s;%s;SharedAccessKey=%s", r.Session.Host(), owner, keys.PrimaryKey),
 			secretPrimaryKey:       []byte(keys.PrimaryKey),
 			secretSecondaryKey:     []byte(keys.SecondaryKey),
 		},
 	}
-	if err := controllerutil.SetControllerReference(r.obj, secret, r.client.Scheme()); err != nil {
+	if err := controllerutil.SetControllerReference(r.Object, secret, r.Client.Scheme()); err != nil {
 		return err
 	}
-	if err := r.client.Create(ctx, secret); err != nil {
+	if err := r.Client.Create(ctx, secret); err != nil {
 		return fmt.Errorf("creating Secret %q: %w", secret.Name, err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package controllers
+package twinstatus
 
 import (
 	"k8s.io/apimachinery/pkg/runtime"
@@ -10,8 +10,8 @@ import (
 // maxPlan bounds the patch that a status shows.
 const maxPlan = 8192
 
-// plannedChange is how a status shows what is not done.
-func plannedChange(plan twin.Plan) *v1alpha1.PlannedChange {
+// PlannedChange is how a status shows what is not done.
+func PlannedChange(plan twin.Plan) *v1alpha1.PlannedChange {
 	if plan.Patch.Empty() {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package controllers
+package twinsync
 
 import (
 	"testing"
@@ -10,7 +10,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
-// reversal is a leaf that somebody else changed.
+// reversal is a leaf that another writer changed.
 func reversal(t *testing.T, path string) twin.Differences {
 	t.Helper()
 	parsed, err := twin.ParsePath(path)
@@ -23,7 +23,7 @@ func TestTheWaitBetweenRestorations(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	clock := clocktesting.NewFakePassiveClock(time.Now())
-	c := newContention(clock)
+	c := NewContention(clock)
 	leaf, other := reversal(t, "tags.a"), reversal(t, "tags.b")
 	minutes := []int{0, 1, 2, 4, 8, 16, 32, 60, 60}
 	for range 20 {
@@ -32,13 +32,13 @@ func TestTheWaitBetweenRestorations(t *testing.T) {
 	for i, want := range minutes {
 		c.restored("uid", leaf, twin.Stamps{})
 		wait := time.Duration(want) * time.Minute
-		fought := c.contended("uid")
-		message, got := fought.shown, fought.wait
+		fought := c.Of("uid")
+		message, got := fought.Leaves, fought.Wait
 		if i+1 < contendedAfter {
-			g.Expect(message).To(BeEmpty(), "no war yet")
+			g.Expect(message).To(BeEmpty(), "not contended yet")
 			c.waits("uid", other, twin.Stamps{})
-			message = c.contended("uid").shown
-			g.Expect(message).To(BeEmpty(), "what is not fought over does not wait")
+			message = c.Of("uid").Leaves
+			g.Expect(message).To(BeEmpty(), "what is not contended does not wait")
 		} else {
 			g.Expect(message).To(Equal(`tags.a (declared "ours", held "theirs")`))
 			g.Expect(got).To(Equal(wait), "after %d", i+1)
@@ -55,20 +55,20 @@ func TestTheWaitBetweenRestorations(t *testing.T) {
 	}
 }
 
-// TestTheThirdReversalIsAWar, also while it waits to be restored.
-func TestTheThirdReversalIsAWar(t *testing.T) {
+// TestTheThirdReversalIsContention, also while it waits to be restored.
+func TestTheThirdReversalIsContention(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	clock := clocktesting.NewFakePassiveClock(time.Now())
-	c := newContention(clock)
+	c := NewContention(clock)
 	leaf := reversal(t, "tags.a")
 	c.restored("uid", leaf, twin.Stamps{})
 	c.restored("uid", leaf, twin.Stamps{})
 	clock.SetTime(clock.Now().Add(10 * time.Second))
 	leaf[0].Held = "theirs again"
 	c.waits("uid", leaf, twin.Stamps{})
-	fought := c.contended("uid")
-	message, wait := fought.shown, fought.wait
+	fought := c.Of("uid")
+	message, wait := fought.Leaves, fought.Wait
 	g.Expect(message).To(Equal(`tags.a (declared "ours", held "theirs again")`))
 	g.Expect(wait).To(Equal(50 * time.Second))
 }
@@ -79,17 +79,17 @@ func TestAWarIsOver(t *testing.T) {
 	for reversals, peace := range map[int]time.Duration{3: time.Hour, 7: 64 * time.Minute, 12: 2 * time.Hour} {
 		g := NewWithT(t)
 		clock := clocktesting.NewFakePassiveClock(time.Now())
-		c := newContention(clock)
+		c := NewContention(clock)
 		for range reversals {
 			c.restored("uid", reversal(t, "tags.a"), twin.Stamps{})
 		}
 		clock.SetTime(clock.Now().Add(peace))
-		message := c.contended("uid").shown
+		message := c.Of("uid").Leaves
 		g.Expect(message).NotTo(BeEmpty(), "%d", reversals)
 		clock.SetTime(clock.Now().Add(time.Nanosecond))
-		message = c.contended("uid").shown
+		message = c.Of("uid").Leaves
 		g.Expect(message).To(BeEmpty(), "%d", reversals)
-		g.Expect(c.fights).To(BeEmpty())
+		g.Expect(c.histories).To(BeEmpty())
 	}
 }
 
@@ -99,7 +99,7 @@ func TestReversalsFarApartAreNoWar(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	clock := clocktesting.NewFakePassiveClock(time.Now())
-	c := newContention(clock)
+	c := NewContention(clock)
 	for range 5 {
 		c.restored("uid", reversal(t, "tags.a"), twin.Stamps{})
 		clock.SetTime(clock.Now().Add(time.Hour + time.Second))
@@ -108,31 +108,31 @@ func TestReversalsFarApartAreNoWar(t *testing.T) {
 		c.restored("uid", reversal(t, leaf), twin.Stamps{})
 		c.restored("another", reversal(t, leaf), twin.Stamps{})
 	}
-	fought := c.contended("uid")
-	message, wait := fought.shown, fought.wait
+	fought := c.Of("uid")
+	message, wait := fought.Leaves, fought.Wait
 	g.Expect(message).To(BeEmpty())
 	g.Expect(wait).To(BeZero())
-	c.forget("uid")
-	g.Expect(c.fights).To(HaveLen(1))
+	c.Forget("uid")
+	g.Expect(c.histories).To(HaveLen(1))
 }
 
 // TestAWarNamesTheConfigurationThatWages it, where the hub tells.
 func TestAWarNamesTheConfigurationThatWages(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	c := newContention(clocktesting.NewFakePassiveClock(time.Now()))
+	c := NewContention(clocktesting.NewFakePassiveClock(time.Now()))
 	fan, tag := reversal(t, "desired.fan"), reversal(t, "tags.a")
 	held := twin.Stamps{Members: map[string]twin.Stamps{"fan": {By: "fan-rollout"}}}
 	for range contendedAfter {
 		c.restored("uid", tag, held)
 	}
-	g.Expect(c.contended("uid").advice()).To(Equal("Find the other writer, or set a policy"))
+	g.Expect(c.Of("uid").Advice()).To(Equal("Find the other writer, or set a policy"))
 	for range contendedAfter {
 		c.restored("uid", fan, held)
 	}
-	fought := c.contended("uid")
-	g.Expect(fought.shown).To(Equal(`desired.fan (declared "ours", held "theirs"), by configuration "fan-rollout", tags.a (declared "ours", held "theirs")`))
-	g.Expect(fought.advice()).To(HavePrefix(`Change configuration "fan-rollout" at the hub`))
+	fought := c.Of("uid")
+	g.Expect(fought.Leaves).To(Equal(`desired.fan (declared "ours", held "theirs"), by configuration "fan-rollout", tags.a (declared "ours", held "theirs")`))
+	g.Expect(fought.Advice()).To(HavePrefix(`Change configuration "fan-rollout" at the hub`))
 	c.waits("uid", fan, twin.Stamps{})
-	g.Expect(c.contended("uid").by).To(BeEmpty(), "another one writes it now")
+	g.Expect(c.Of("uid").By).To(BeEmpty(), "another one writes it now")
 }

@@ -1,4 +1,4 @@
-package controllers
+package registration
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -23,23 +24,43 @@ import (
 // crashes amid a registration the oldest is forgotten.
 const maxNoted = 8
 
-// registrar registers the device or module of an object, at most once.
-type registrar struct {
-	client       client.Client
-	secretReader client.Reader // not cached: the manager holds no Secrets
-	session      hub.Session
-	stored       *stored
-	obj          *v1alpha1.DeviceTwin
-	flights      *flights
-	// event tells the object's user what was done.
-	event func(reason, note string)
+// Session is what registration asks a hub.
+type Session interface {
+	// Host is the hub's name.
+	Host() string
+	GetIdentity(ctx context.Context, id hub.ID) (*hub.Identity, error)
+	CreateIdentity(ctx context.Context, id hub.ID, credentials hub.Credentials) (*hub.Identity, error)
+	UpdateIdentity(ctx context.Context, id hub.ID, etag string, credentials hub.Credentials) (*hub.Identity, error)
+	DeleteIdentity(ctx context.Context, id hub.ID, etag string) error
+}
+
+// InFlight knows which writes may still arrive at a hub.
+type InFlight interface {
+	// Landed tells whether nothing written for an object can still arrive.
+	Landed(uid types.UID) bool
+	// Await is an error until that is so, unless nothing was sent.
+	Await(obj *v1alpha1.DeviceTwin, nothingSent bool) error
+}
+
+// Registrar registers the device or module of an object, at most once.
+type Registrar struct {
+	// Client creates the Secret; SecretReader is not cached, as no manager holds Secrets.
+	Client       client.Client
+	SecretReader client.Reader
+	Session      Session
+	// Stored holds Object, whose status is written ahead of the hub.
+	Stored   *outcome.Stored
+	Object   *v1alpha1.DeviceTwin
+	InFlight InFlight
+	// Event tells the object's user what was done.
+	Event func(reason, note string)
 }
 
 // noted is a copy of what the status says of the registration, as it counts for this
 // object and twin.
-func (r *registrar) noted() *v1alpha1.RegistrationRecord {
-	fresh := &v1alpha1.RegistrationRecord{Target: fieldindex.TargetName(r.obj, r.session.Host()), UID: string(r.obj.UID)}
-	note := r.obj.Status.Registration
+func (r *Registrar) noted() *v1alpha1.RegistrationRecord {
+	fresh := &v1alpha1.RegistrationRecord{Target: fieldindex.TargetName(r.Object, r.Session.Host()), UID: string(r.Object.UID)}
+	note := r.Object.Status.Registration
 	if note == nil || fieldindex.SameTarget(note.Target) != fresh.Target || note.UID != fresh.UID {
 		return fresh
 	}
@@ -48,12 +69,12 @@ func (r *registrar) noted() *v1alpha1.RegistrationRecord {
 	return noted
 }
 
-// register registers what the hub does not know. After it, the twin can be read.
-func (r *registrar) register(ctx context.Context) error {
+// Register registers what the hub does not know. After it, the twin can be read.
+func (r *Registrar) Register(ctx context.Context) error {
 	before := r.noted()
 	if before.GenerationID != "" {
 		return outcome.Differ(outcome.Stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
-			"%s was registered by this object and is gone. It is not registered again: delete this object, or create another", fieldindex.IDOf(r.obj)))
+			"%s was registered by this object and is gone. It is not registered again: delete this object, or create another", fieldindex.IDOf(r.Object)))
 	}
 	if err := r.refusedStill(ctx); err != nil {
 		return err
@@ -68,16 +89,16 @@ func (r *registrar) register(ctx context.Context) error {
 		note.Credentials = append(note.Credentials, hash)
 		note.Credentials = note.Credentials[max(0, len(note.Credentials)-maxNoted):]
 	}
-	r.obj.Status.Registration = note
-	if err := r.stored.writeAhead(ctx); err != nil {
+	r.Object.Status.Registration = note
+	if err := r.Stored.WriteAhead(ctx); err != nil {
 		return err
 	}
 	if err := r.keepKeys(ctx, credentials); err != nil {
 		return err
 	}
-	identity, err := r.session.CreateIdentity(ctx, fieldindex.IDOf(r.obj), credentials)
+	identity, err := r.Session.CreateIdentity(ctx, fieldindex.IDOf(r.Object), credentials)
 	if hub.ReasonOf(err) == hub.ReasonAlreadyExists {
-		identity, err = r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
+		identity, err = r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
 	}
 	if err != nil {
 		r.refused(before, err)
@@ -88,12 +109,12 @@ func (r *registrar) register(ctx context.Context) error {
 
 // refusedStill asks a hub that refused to register what it refuses just as well without
 // anything being noted: a note for each try would be two writes a minute for good.
-func (r *registrar) refusedStill(ctx context.Context) error {
-	ready := meta.FindStatusCondition(r.obj.Status.Conditions, v1alpha1.ConditionReady)
+func (r *Registrar) refusedStill(ctx context.Context) error {
+	ready := meta.FindStatusCondition(r.Object.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.Reason != v1alpha1.ReasonUnauthorized && ready.Reason != v1alpha1.ReasonForbidden {
 		return nil
 	}
-	_, err := r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
+	_, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
 	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
 		return nil
 	}
@@ -102,28 +123,28 @@ func (r *registrar) refusedStill(ctx context.Context) error {
 
 // refused notes that a registration was refused, so that there is nothing to clean up
 // behind it. One that was tried before stays noted until it would have arrived.
-func (r *registrar) refused(before *v1alpha1.RegistrationRecord, err error) {
+func (r *Registrar) refused(before *v1alpha1.RegistrationRecord, err error) {
 	if hub.OutcomeUnknown(err) || hub.ReasonOf(err) == "" {
 		return
 	}
 	nothingBefore := len(before.Credentials) == 0 || before.Refused
-	if nothingBefore || r.flights.landed(r.obj.UID) {
-		r.obj.Status.Registration.Refused = true
+	if nothingBefore || r.InFlight.Landed(r.Object.UID) {
+		r.Object.Status.Registration.Refused = true
 	}
 }
 
-// found is called when the twin is there. It finishes a registration that was cut
+// Found is called when the twin is there. It finishes a registration that was cut
 // short, and keeps the Secret.
-func (r *registrar) found(ctx context.Context) error {
+func (r *Registrar) Found(ctx context.Context) error {
 	note := r.noted()
 	switch {
 	case note.GenerationID == "" && mayBeRegistered(note), note.AuthenticationPending:
-		identity, err := r.session.GetIdentity(ctx, fieldindex.IDOf(r.obj))
+		identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
 		if err != nil {
 			return err
 		}
 		return r.recognize(ctx, identity)
-	case r.obj.Spec.ConnectionSecretName == "":
+	case r.Object.Spec.ConnectionSecretName == "":
 		return nil
 	case note.GenerationID == "":
 		return r.unregistered(ctx)
@@ -133,21 +154,21 @@ func (r *registrar) found(ctx context.Context) error {
 
 // recognize tells whether an identity is the one that was registered here, and gives it
 // the authentication that is declared.
-func (r *registrar) recognize(ctx context.Context, identity *hub.Identity) error {
+func (r *Registrar) recognize(ctx context.Context, identity *hub.Identity) error {
 	note := r.noted()
 	if !r.registered(note, identity) {
-		r.obj.Status.Registration = nil
-		if r.obj.Spec.ConnectionSecretName != "" {
+		r.Object.Status.Registration = nil
+		if r.Object.Spec.ConnectionSecretName != "" {
 			return r.registeredElsewhere()
 		}
 		return nil // another client was faster
 	}
 	if note.GenerationID == "" {
-		r.event(v1alpha1.EventRegistered, "registered with the hub: "+fieldindex.IDOf(r.obj).String())
-		note.AuthenticationPending = keyless(r.obj)
+		r.Event(v1alpha1.EventRegistered, "registered with the hub: "+fieldindex.IDOf(r.Object).String())
+		note.AuthenticationPending = keyless(r.Object)
 	}
 	note.GenerationID = identity.GenerationID
-	r.obj.Status.Registration = note
+	r.Object.Status.Registration = note
 	if !note.AuthenticationPending {
 		return nil
 	}
@@ -156,7 +177,7 @@ func (r *registrar) recognize(ctx context.Context, identity *hub.Identity) error
 
 // registered tells whether an identity is the one of a note: by its generation, or by
 // the keys that nothing else has, while that is not known.
-func (r *registrar) registered(note *v1alpha1.RegistrationRecord, identity *hub.Identity) bool {
+func (r *Registrar) registered(note *v1alpha1.RegistrationRecord, identity *hub.Identity) bool {
 	if note.GenerationID != "" {
 		return note.GenerationID == identity.GenerationID
 	}
@@ -167,12 +188,12 @@ func (r *registrar) registered(note *v1alpha1.RegistrationRecord, identity *hub.
 // declared. Thumbprints and certificate authorities are no secrets: another client
 // that registers the same ones would be taken for us, and the device be deleted with our
 // object.
-func (r *registrar) authenticate(ctx context.Context, note *v1alpha1.RegistrationRecord, identity *hub.Identity) error {
-	if err := r.stored.writeAhead(ctx); err != nil {
+func (r *Registrar) authenticate(ctx context.Context, note *v1alpha1.RegistrationRecord, identity *hub.Identity) error {
+	if err := r.Stored.WriteAhead(ctx); err != nil {
 		return err
 	}
-	given := r.obj.Spec.Authentication
-	_, err := r.session.UpdateIdentity(ctx, fieldindex.IDOf(r.obj), identity.ETag, hub.Credentials{
+	given := r.Object.Spec.Authentication
+	_, err := r.Session.UpdateIdentity(ctx, fieldindex.IDOf(r.Object), identity.ETag, hub.Credentials{
 		Type:              hub.AuthenticationType(given.Type),
 		PrimaryThumbprint: strings.ToUpper(given.PrimaryThumbprint), SecondaryThumbprint: strings.ToUpper(given.SecondaryThumbprint),
 	})
@@ -181,8 +202,38 @@ func (r *registrar) authenticate(ctx context.Context, note *v1alpha1.Registratio
 	}
 	done := note.DeepCopy()
 	done.AuthenticationPending = false
-	r.obj.Status.Registration = done
+	r.Object.Status.Registration = done
 	return nil
+}
+
+// Deregister deletes the device or module, if it was registered here and is still the same
+// one. admit says whether the hub may be changed now.
+func (r *Registrar) Deregister(ctx context.Context, admit func() error) (deleted bool, err error) {
+	note := r.noted()
+	if !mayBeRegistered(note) {
+		return false, nil
+	}
+	identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
+	switch {
+	case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
+		// One that may be registered yet by a request on its way is waited for.
+		return true, r.InFlight.Await(r.Object, note.GenerationID != "")
+	case err != nil:
+		return false, err
+	case !r.registered(note, identity):
+		return false, nil // another client's
+	}
+	if err := admit(); err != nil {
+		return false, err
+	}
+	if err := r.Stored.WriteAhead(ctx); err != nil {
+		return false, err
+	}
+	err = r.Session.DeleteIdentity(ctx, fieldindex.IDOf(r.Object), identity.ETag)
+	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
+		err = nil
+	}
+	return err == nil, err
 }
 
 // mayBeRegistered tells whether something may have been registered for an object.
@@ -196,16 +247,16 @@ func keyless(obj *v1alpha1.DeviceTwin) bool {
 	return given != nil && given.Type != string(hub.AuthSAS)
 }
 
-func (r *registrar) registeredElsewhere() error {
+func (r *Registrar) registeredElsewhere() error {
 	return outcome.Stall(v1alpha1.ReasonRegisteredElsewhere, fmt.Sprintf(
-		"somebody else registered %s, so that there are no keys to keep in Secret %q: leave out spec.connectionSecretName", fieldindex.IDOf(r.obj), r.obj.Spec.ConnectionSecretName))
+		"another client registered %s, so that there are no keys to keep in Secret %q: leave out spec.connectionSecretName", fieldindex.IDOf(r.Object), r.Object.Spec.ConnectionSecretName))
 }
 
 // credentials are what to register with: keys that are known here alone, by which the
 // device is recognized; those of the Secret where an earlier try has left one.
-func (r *registrar) credentials(ctx context.Context, note *v1alpha1.RegistrationRecord) (hub.Credentials, error) {
+func (r *Registrar) credentials(ctx context.Context, note *v1alpha1.RegistrationRecord) (hub.Credentials, error) {
 	fresh := hub.Credentials{Type: hub.AuthSAS, PrimaryKey: newKey(), SecondaryKey: newKey()}
-	if r.obj.Spec.ConnectionSecretName == "" {
+	if r.Object.Spec.ConnectionSecretName == "" {
 		return fresh, nil
 	}
 	found, err := r.ownSecret(ctx)
@@ -215,7 +266,7 @@ func (r *registrar) credentials(ctx context.Context, note *v1alpha1.Registration
 	kept := keysOf(found)
 	if !slices.Contains(note.Credentials, hashOf(kept)) {
 		return hub.Credentials{}, outcome.Differ(outcome.Stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
-			"%s is not registered, and Secret %q of this object tells that it was. Delete the Secret to have it registered anew", fieldindex.IDOf(r.obj), found.Name))
+			"%s is not registered, and Secret %q of this object tells that it was. Delete the Secret to have it registered anew", fieldindex.IDOf(r.Object), found.Name))
 	}
 	return kept, nil
 }

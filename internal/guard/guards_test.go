@@ -1,4 +1,4 @@
-package controllers
+package guard
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ type guarded struct {
 	WithT
 	t      *testing.T
 	clock  *clocktesting.FakePassiveClock
-	guards *guards
+	guards *Guards
 	conn   *v1alpha1.HubConnection
 	told   int
 }
@@ -40,14 +40,14 @@ func newGuarded(t *testing.T, limit int32) *guarded {
 
 // restart forgets all but what the HubConnection says.
 func (x *guarded) restart() {
-	x.guards = newGuards(x.clock, func(types.NamespacedName) { x.told++ })
+	x.guards = New(x.clock, func(types.NamespacedName) { x.told++ })
 }
 
 // configure takes over the HubConnection as it is, and tells whether changes may go
 // on that had to wait.
 func (x *guarded) configure() bool {
 	x.t.Helper()
-	state, released := x.guards.configure(x.conn, x.key())
+	state, released := x.guards.Configure(x.conn, x.key())
 	x.conn.Status.Guard = state
 	return released
 }
@@ -57,7 +57,7 @@ func (x *guarded) key() types.NamespacedName { return client.ObjectKeyFromObject
 // change asks whether a twin may be changed.
 func (x *guarded) change(uid string) bool {
 	x.t.Helper()
-	err := x.guards.admit(x.key(), types.UID(uid))
+	err := x.guards.Admit(x.key(), types.UID(uid))
 	if err != nil {
 		x.Expect(outcome.Of(err).Reason).To(Equal(v1alpha1.ReasonHubPaused))
 	}
@@ -80,10 +80,10 @@ func TestAGuardCountsTwinsWithinAnHour(t *testing.T) {
 	x.Expect(x.told).To(Equal(1), "said once")
 	x.configure()
 	x.Expect(x.conn.Status.Guard.Waiting).To(BeEquivalentTo(2))
-	x.guards.settled(x.key(), "c")
+	x.guards.Settled(x.key(), "c")
 	x.configure()
 	x.Expect(x.conn.Status.Guard.Waiting).To(BeEquivalentTo(1))
-	x.guards.gone("e")
+	x.guards.Gone("e")
 	x.configure()
 	x.Expect(x.conn.Status.Guard.Waiting).To(BeZero())
 	x.clock.SetTime(x.clock.Now().Add(24 * time.Hour))

@@ -1,4 +1,4 @@
-package controllers
+package guard
 
 import (
 	"fmt"
@@ -18,9 +18,9 @@ import (
 // guardWindow is the time over which changed twins are counted.
 const guardWindow = time.Hour
 
-// guards are the fuses of all hubs: they count the twins that were changed, and
-// stop all changes of a hub when there are too many.
-type guards struct {
+// Guards are the fuses of all hubs: they count the twins that were changed, and
+// stop all changes of a hub when there are too many. They are safe for concurrent use.
+type Guards struct {
 	clock clock.PassiveClock
 	// tripped is told of HubConnections whose status has something new to say.
 	tripped func(types.NamespacedName)
@@ -35,20 +35,21 @@ type fuse struct {
 	changed   map[types.UID]time.Time
 	waiting   map[types.UID]struct{}
 	trippedAt time.Time
-	// trippedBy is the limit that was reached: another one means that a person
-	// has looked at it.
+	// trippedBy is the limit that was reached: another one means that the
+	// user has looked at it.
 	trippedBy int32
 	reset     string
 }
 
-func newGuards(c clock.PassiveClock, tripped func(types.NamespacedName)) *guards {
-	return &guards{clock: c, tripped: tripped, fuses: map[types.NamespacedName]*fuse{}}
+// New returns guards that know no hub. tripped must not block.
+func New(c clock.PassiveClock, tripped func(types.NamespacedName)) *Guards {
+	return &Guards{clock: c, tripped: tripped, fuses: map[types.NamespacedName]*fuse{}}
 }
 
-// configure takes over what a HubConnection says of its guard, and returns its
+// Configure takes over what a HubConnection says of its guard, and returns its
 // state. What an earlier process wrote into the status counts: a restart lets
 // nothing through. news tells that changes may go on that had to wait.
-func (g *guards) configure(conn *v1alpha1.HubConnection, key types.NamespacedName) (state *v1alpha1.GuardStatus, news bool) {
+func (g *Guards) Configure(conn *v1alpha1.HubConnection, key types.NamespacedName) (state *v1alpha1.GuardStatus, news bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := g.fuses[key]
@@ -96,8 +97,8 @@ func (f *fuse) status() *v1alpha1.GuardStatus {
 	return state
 }
 
-// admit tells whether a twin may be changed now; it counts as changed then.
-func (g *guards) admit(key types.NamespacedName, uid types.UID) error {
+// Admit tells whether a twin may be changed now; it counts as changed then.
+func (g *Guards) Admit(key types.NamespacedName, uid types.UID) error {
 	g.mu.Lock()
 	f := g.fuses[key]
 	if f == nil || f.limit == 0 {
@@ -114,7 +115,7 @@ func (g *guards) admit(key types.NamespacedName, uid types.UID) error {
 		return nil
 	}
 	return outcome.Differ(outcome.Waiting, v1alpha1.ReasonHubPaused, fmt.Sprintf(
-		"HubConnection %s is paused: %d twins were changed within an hour, as many as its guard allows. A person has to let the changes go on; see its condition Paused",
+		"HubConnection %s is paused: %d twins were changed within an hour, as many as its guard allows. Its owner can have the changes go on; see its condition Paused",
 		key, limit))
 }
 
@@ -134,8 +135,8 @@ func (f *fuse) admit(uid types.UID, now time.Time) (news bool) {
 	return news
 }
 
-// settled notes that a twin needs no change any more.
-func (g *guards) settled(key types.NamespacedName, uid types.UID) {
+// Settled notes that a twin needs no change any more.
+func (g *Guards) Settled(key types.NamespacedName, uid types.UID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if f := g.fuses[key]; f != nil {
@@ -143,8 +144,8 @@ func (g *guards) settled(key types.NamespacedName, uid types.UID) {
 	}
 }
 
-// gone notes that a DeviceTwin was deleted.
-func (g *guards) gone(uid types.UID) {
+// Gone notes that a DeviceTwin was deleted.
+func (g *Guards) Gone(uid types.UID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, f := range g.fuses {
@@ -152,7 +153,8 @@ func (g *guards) gone(uid types.UID) {
 	}
 }
 
-func (g *guards) forget(key types.NamespacedName) {
+// Forget drops a HubConnection that is gone.
+func (g *Guards) Forget(key types.NamespacedName) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.fuses, key)

@@ -1,4 +1,4 @@
-package controllers
+package credentials
 
 import (
 	"context"
@@ -16,10 +16,10 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// secretWatches follows exactly the Secrets that HubConnections name, one watch
+// SecretWatches follow exactly the Secrets that HubConnections name, one watch
 // for each, so that a changed credential is picked up at once and no other Secret
 // of the cluster ever enters the manager's memory.
-type secretWatches struct {
+type SecretWatches struct {
 	ctx    context.Context // ends the watches
 	client kubernetes.Interface
 	// changed is told of HubConnections whose Secret changed.
@@ -38,8 +38,9 @@ type secretWatch struct {
 	latest string
 }
 
-func newSecretWatches(ctx context.Context, client kubernetes.Interface, changed func(types.NamespacedName)) *secretWatches {
-	return &secretWatches{
+// NewSecretWatches returns watches of none. ctx ends them; changed must not block.
+func NewSecretWatches(ctx context.Context, client kubernetes.Interface, changed func(types.NamespacedName)) *SecretWatches {
+	return &SecretWatches{
 		ctx:      ctx,
 		client:   client,
 		changed:  changed,
@@ -48,16 +49,16 @@ func newSecretWatches(ctx context.Context, client kubernetes.Interface, changed 
 	}
 }
 
-// follow makes a HubConnection be looked at again whenever a Secret changes from
+// Follow makes a HubConnection be reconciled again whenever a Secret changes from
 // what was read: from a resourceVersion, empty if there was none.
-func (w *secretWatches) follow(conn, secret types.NamespacedName, read string) {
+func (w *SecretWatches) Follow(conn, secret types.NamespacedName, read string) {
 	if w.add(conn, secret, read) {
 		w.changed(conn)
 	}
 }
 
 // add tells whether the Secret has changed since it was read.
-func (w *secretWatches) add(conn, secret types.NamespacedName, read string) bool {
+func (w *SecretWatches) add(conn, secret types.NamespacedName, read string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.followed[conn] == secret {
@@ -75,14 +76,14 @@ func (w *secretWatches) add(conn, secret types.NamespacedName, read string) bool
 	return false
 }
 
-// unfollow ends the watch of a HubConnection's Secret if nobody else needs it.
-func (w *secretWatches) unfollow(conn types.NamespacedName) {
+// Unfollow ends the watch of a HubConnection's Secret if no other one needs it.
+func (w *SecretWatches) Unfollow(conn types.NamespacedName) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.drop(conn)
 }
 
-func (w *secretWatches) drop(conn types.NamespacedName) {
+func (w *SecretWatches) drop(conn types.NamespacedName) {
 	secret, ok := w.followed[conn]
 	if !ok {
 		return
@@ -96,7 +97,7 @@ func (w *secretWatches) drop(conn types.NamespacedName) {
 	}
 }
 
-func (w *secretWatches) run(ctx context.Context, secret types.NamespacedName) {
+func (w *SecretWatches) run(ctx context.Context, secret types.NamespacedName) {
 	one := fields.OneTermEqualSelector(metav1.ObjectNameField, secret.Name).String()
 	secrets := w.client.CoreV1().Secrets(secret.Namespace)
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
@@ -136,14 +137,14 @@ func versionOf(obj any) string {
 	return ""
 }
 
-func (w *secretWatches) seen(secret types.NamespacedName, version string) {
+func (w *SecretWatches) seen(secret types.NamespacedName, version string) {
 	for _, conn := range w.note(secret, version) {
 		w.changed(conn)
 	}
 }
 
 // note returns the HubConnections to which a version of a Secret is news.
-func (w *secretWatches) note(secret types.NamespacedName, version string) []types.NamespacedName {
+func (w *SecretWatches) note(secret types.NamespacedName, version string) []types.NamespacedName {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	found, ok := w.watches[secret]

@@ -1,4 +1,4 @@
-package controllers
+package credentials
 
 import (
 	"cmp"
@@ -29,16 +29,22 @@ type EntraOptions struct {
 	Scope, ExchangeAudience string
 }
 
-// identities sign in for HubConnections, each as the ServiceAccount of its own
+// Identities sign in for HubConnections, each as the ServiceAccount of its own
 // namespace that it names: the manager's own identity is never lent. That the
 // manager may ask for the account's tokens has to be granted there: a right to all
 // tokens of a cluster would be one to everything.
-type identities struct {
+type Identities struct {
 	kube  kubernetes.Interface
 	entra EntraOptions
 }
 
-func (i identities) of(conn *v1alpha1.HubConnection) *hub.WorkloadIdentity {
+// NewIdentities returns identities whose tokens a client gives.
+func NewIdentities(kube kubernetes.Interface, entra EntraOptions) Identities {
+	return Identities{kube: kube, entra: entra}
+}
+
+// Of is the identity that a HubConnection names in spec.auth.workloadIdentity.
+func (i Identities) Of(conn *v1alpha1.HubConnection) *hub.WorkloadIdentity {
 	given := conn.Spec.Auth.WorkloadIdentity
 	namespace, account := conn.Namespace, given.ServiceAccountName
 	return &hub.WorkloadIdentity{
@@ -49,7 +55,7 @@ func (i identities) of(conn *v1alpha1.HubConnection) *hub.WorkloadIdentity {
 	}
 }
 
-func (i identities) assertion(ctx context.Context, namespace, account string) (string, error) {
+func (i Identities) assertion(ctx context.Context, namespace, account string) (string, error) {
 	seconds := int64(assertionSeconds)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences: []string{cmp.Or(i.entra.ExchangeAudience, hub.ExchangeAudience(i.entra.AuthorityHost))}, ExpirationSeconds: &seconds,

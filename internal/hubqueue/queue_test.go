@@ -1,4 +1,4 @@
-package controllers
+package hubqueue
 
 import (
 	"testing"
@@ -12,8 +12,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
-// TestWhatAVisitNeeds follows from what was last known of the object.
-func TestWhatAVisitNeeds(t *testing.T) {
+// TestWhatAReconcileNeeds follows from what was last known of the object.
+func TestWhatAReconcileNeeds(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		synced   *metav1.Condition
@@ -42,17 +42,17 @@ func TestWhatAVisitNeeds(t *testing.T) {
 	}
 }
 
-// TestWhatAPersonDidStaysUrgent until it has been looked at.
-func TestWhatAPersonDidStaysUrgent(t *testing.T) {
+// TestWhatTheUserDidStaysUrgent until it has been reconciled.
+func TestWhatTheUserDidStaysUrgent(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	turns := newTurns(nil, "DeviceTwin", dispatch.Visits)
+	queue := New(nil, "DeviceTwin", dispatch.Visits)
 	name, other := types.NamespacedName{Name: "a"}, types.NamespacedName{Name: "b"}
-	g.Expect(turns.marked(name, trigger.ReadBack)).To(Equal(trigger.ReadBack))
-	turns.mark(name, trigger.Edit)
-	turns.mark(name, trigger.Create)
-	g.Expect(turns.marked(name, trigger.ReadBack)).To(Equal(trigger.Edit))
-	g.Expect(turns.marked(other, trigger.ReadBack)).To(Equal(trigger.ReadBack))
-	turns.served(name)
-	g.Expect(turns.marked(name, trigger.Drift)).To(Equal(trigger.Drift))
+	g.Expect(queue.Priority(name, trigger.ReadBack)).To(Equal(trigger.ReadBack))
+	queue.Mark(name, trigger.Edit)
+	queue.Mark(name, trigger.Create)
+	g.Expect(queue.Priority(name, trigger.ReadBack)).To(Equal(trigger.Edit))
+	g.Expect(queue.Priority(other, trigger.ReadBack)).To(Equal(trigger.ReadBack))
+	queue.Served(name)
+	g.Expect(queue.Priority(name, trigger.Drift)).To(Equal(trigger.Drift))
 }

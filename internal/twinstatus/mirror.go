@@ -1,4 +1,4 @@
-package controllers
+package twinstatus
 
 import (
 	"fmt"
@@ -29,9 +29,9 @@ const (
 	connectivityKey = "connectivity"
 )
 
-// mirror copies what was seen of a twin into a status: of the reported properties
+// Mirror copies what was seen of a twin into a status: of the reported properties
 // those at paths, as far as spec.mirror goes. now is when it was seen.
-func mirror(status *v1alpha1.DeviceTwinStatus, paths [][]string, spec v1alpha1.Mirror, seen *hub.Twin, now time.Time) {
+func Mirror(status *v1alpha1.DeviceTwinStatus, paths [][]string, spec v1alpha1.Mirror, seen *hub.Twin, now time.Time) {
 	status.ETag = seen.ETag
 	status.DesiredVersion = seen.DesiredVersion
 	status.Connectivity = connectivity(seen.Reported, spec)

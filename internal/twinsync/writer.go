@@ -1,0 +1,99 @@
+package twinsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
+)
+
+// maxAttempts bounds how often one reconcile plans again because another writer wrote in
+// between.
+const maxAttempts = 4
+
+// Session is what a Writer asks a hub.
+type Session interface {
+	GetTwin(ctx context.Context, id hub.ID) (*hub.Twin, error)
+	PatchTwin(ctx context.Context, id hub.ID, etag string, patch hub.Patch) (*hub.Twin, error)
+}
+
+// Writer changes one twin, on the condition that it is the one that was read.
+type Writer struct {
+	Stored   *outcome.Stored
+	Session  Session
+	InFlight *InFlight
+	ID       hub.ID
+	Target   twin.Target
+	// Owner is the owner tag of the hub, nil for none.
+	Owner *v1alpha1.OwnerTag
+	// Admit says whether the hub may be changed now.
+	Admit func() error
+}
+
+// errReplan says that the twin is not what was planned for.
+var errReplan = errors.New("the twin changed since it was read")
+
+// attempts reads a twin, and has it planned and written once, until no other writer changed
+// it in between. It is the one place where a failed condition (412) leads to another try.
+// It returns the twin as last seen, also with most errors. again tells once that an
+// earlier attempt found the twin changed.
+func (w *Writer) attempts(
+	ctx context.Context, read func(context.Context) (*hub.Twin, error),
+	once func(ctx context.Context, held *hub.Twin, again bool) (after *hub.Twin, err error),
+) (*hub.Twin, error) {
+	var held *hub.Twin
+	for attempt := range maxAttempts {
+		var err error
+		if held, err = read(ctx); err != nil {
+			return nil, err
+		}
+		if err := foreign(held, w.Owner, w.recorded(ctx)); err != nil {
+			return held, err
+		}
+		after, err := once(ctx, held, attempt > 0)
+		switch {
+		case errors.Is(err, errReplan):
+			continue
+		case after != nil:
+			held = after
+		}
+		return held, err
+	}
+	return held, outcome.Differ(outcome.Transient, v1alpha1.ReasonContended,
+		fmt.Sprintf("another writer changed the twin under each of %d attempts", maxAttempts))
+}
+
+// write stores the record of what is written, and writes: errReplan tells that the twin, or
+// the device, is another one by now.
+func (w *Writer) write(ctx context.Context, held *hub.Twin, patch twin.Document) (*hub.Twin, error) {
+	if err := w.Stored.WriteAhead(ctx); err != nil {
+		return nil, err
+	}
+	after, err := w.Session.PatchTwin(ctx, w.ID, held.ETag, hub.Patch(patch))
+	switch {
+	case hub.ReasonOf(err) == hub.ReasonPreconditionFailed:
+		return nil, errReplan
+	case hub.OutcomeUnknown(err):
+		w.InFlight.Lost(w.Stored.Obj.UID)
+		return nil, err
+	case err != nil:
+		return nil, err
+	}
+	return after, nil
+}
+
+// recorded is the ownership record of the object as it counts for the twin.
+func (w *Writer) recorded(ctx context.Context) twin.Record {
+	record, err := twin.DecodeRecord(w.Stored.Obj.Status.Record)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "starting a new ownership record: leaves that are not declared now stay on the hub")
+	}
+	record.Target.Host = hub.ClassicName(record.Target.Host)
+	return record.For(w.Target)
+}
