@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,8 +30,8 @@ import (
 // managerVariable makes this program a manager when it is set.
 const managerVariable = "CRASH_MATRIX_MANAGER"
 
-// callSite is the header in which a manager says which function of the
-// controllers a request to the API server comes from.
+// callSite is the header in which a manager says which of its functions a request to the
+// API server comes from.
 const callSite = "X-Call-Site"
 
 // assignment is what a manager is told first, on its standard input. Each further
@@ -99,7 +100,7 @@ type movedClock struct{ forward atomic.Int64 }
 func (c *movedClock) Now() time.Time                  { return time.Now().Add(time.Duration(c.forward.Load())) }
 func (c *movedClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// nameCaller tells the function of the controllers that a request comes from.
+// nameCaller tells the function that a request comes from.
 type nameCaller struct{ next http.RoundTripper }
 
 func (n nameCaller) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -108,14 +109,14 @@ func (n nameCaller) RoundTrip(r *http.Request) (*http.Response, error) {
 	return n.next.RoundTrip(r)
 }
 
-// caller is the innermost function of the controllers on this goroutine's stack.
+// caller is the innermost function on this goroutine's stack that decides on a write.
 func caller() string {
 	var counters [64]uintptr
 	frames := runtime.CallersFrames(counters[:runtime.Callers(1, counters[:])])
 	for {
 		frame, more := frames.Next()
-		if name := path.Base(frame.Function); strings.HasPrefix(name, "controllers.") {
-			return name[strings.LastIndexByte(name, '.')+1:]
+		if pkg, function, ours := strings.Cut(path.Base(frame.Function), "."); ours && slices.Contains(writers, pkg) && strings.HasPrefix(frame.Function, module) {
+			return function[strings.LastIndexByte(function, '.')+1:]
 		}
 		if !more {
 			return ""

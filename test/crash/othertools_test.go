@@ -44,8 +44,9 @@ var otherTools = []scenario{
 		prepare: func(c *cell) {
 			c.settledTwin(nil)
 			c.edit(func(obj *v1alpha1.DeviceTwin) { obj.Spec.Suspend = true })
-			c.Eventually(func() int64 { return c.object().Status.ObservedGeneration }, patience, poll).Should(Equal(c.object().Generation))
+			c.awaitSeen()
 			c.patch("status", `{"status":null}`)
+			c.awaitSeen() // it says again that it is suspended, and that its record is gone
 		},
 		act: func(c *cell) {
 			c.edit(func(obj *v1alpha1.DeviceTwin) {
@@ -74,6 +75,12 @@ var otherTools = []scenario{
 		},
 		twin: "", reason: v1alpha1.ReasonDeviceDeleted,
 	},
+}
+
+// awaitSeen waits until the status is about the object as it is.
+func (c *cell) awaitSeen() {
+	c.Helper()
+	c.Eventually(func() int64 { return c.object().Status.ObservedGeneration }, patience, poll).Should(Equal(c.object().Generation))
 }
 
 // replace puts what is in Git in the place of the object, as kubectl replace does; also

@@ -12,7 +12,13 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// elsewhere are functions of the controllers with writes that are not about a
+const module = "github.com/devicetwin-io/devicetwin-operator/"
+
+// writers are the packages that decide on writes; TestNoOtherPackageWrites holds that there
+// are no others.
+var writers = []string{"controllers", "credentials", "outcome", "registration", "twinsync"}
+
+// elsewhere are functions of them with writes that are not about a
 // DeviceTwin, and so not in the matrix.
 var elsewhere = map[string]string{
 	"assertion": "asks the API server for a token: nothing is kept of it",
@@ -22,27 +28,63 @@ var elsewhere = map[string]string{
 // for them: to the API server the caller, to the hub the call itself.
 var senders = []string{"Create", "Update", "Patch", "Delete", "DeleteAllOf", "Apply", "CreateToken", "PatchTwin", "CreateIdentity", "UpdateIdentity", "DeleteIdentity"}
 
-// writeSites are the names of all writes that the controllers' sources have.
-func writeSites(t *testing.T) []string {
+// writeSites are the names of all writes that the sources of packages have.
+func writeSites(t *testing.T, patterns ...string) []string {
 	t.Helper()
 	g := NewWithT(t)
-	files, err := filepath.Glob("../../controllers/*.go")
-	g.Expect(err).NotTo(HaveOccurred())
 	var sites []string
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
 		g.Expect(err).NotTo(HaveOccurred())
-		for _, declaration := range parsed.Decls {
-			if function, isFunction := declaration.(*ast.FuncDecl); isFunction {
-				sites = append(sites, sitesIn(function)...)
+		g.Expect(files).NotTo(BeEmpty(), pattern)
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				sites = append(sites, sitesOf(t, file)...)
 			}
 		}
 	}
 	slices.Sort(sites)
 	return slices.Compact(sites)
+}
+
+func sitesOf(t *testing.T, file string) (sites []string) {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	for _, declaration := range parsed.Decls {
+		if function, isFunction := declaration.(*ast.FuncDecl); isFunction {
+			sites = append(sites, sitesIn(function)...)
+		}
+	}
+	return sites
+}
+
+// sources are those of packages.
+func sources(packages ...string) (patterns []string) {
+	for _, name := range packages {
+		if name != "controllers" {
+			name = "internal/" + name
+		}
+		patterns = append(patterns, "../../"+name+"/*.go")
+	}
+	return patterns
+}
+
+// TestNoOtherPackageWrites: what is not in writers is not in the matrix. The Lease of the
+// election is no object of ours.
+func TestNoOtherPackageWrites(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	found, err := filepath.Glob("../../internal/*")
+	g.Expect(err).NotTo(HaveOccurred())
+	var others []string
+	for _, dir := range found {
+		if name := filepath.Base(dir); name != "testenv" && name != "lease" && !slices.Contains(writers, name) {
+			others = append(others, name)
+		}
+	}
+	g.Expect(writeSites(t, sources(others...)...)).To(BeEmpty())
+	g.Expect(writeSites(t, sources(writers...)...)).To(ContainElements("WriteAhead", "Write", "PatchTwin", "createSecret"))
 }
 
 func sitesIn(function *ast.FuncDecl) []string {
@@ -77,7 +119,7 @@ func takesContext(call *ast.CallExpr) bool {
 	return isName && first.Name == "ctx"
 }
 
-// checkSites wants every write of the controllers in the matrix.
+// checkSites wants every write of the manager in the matrix.
 func (m *matrix) checkSites(t *testing.T) {
 	t.Helper()
 	m.mu.Lock()
@@ -86,7 +128,7 @@ func (m *matrix) checkSites(t *testing.T) {
 	for _, r := range m.rows {
 		reached[r.write[strings.LastIndexByte(r.write, ' ')+1:]] = true
 	}
-	for _, site := range writeSites(t) {
+	for _, site := range writeSites(t, sources(writers...)...) {
 		if !reached[site] && elsewhere[site] == "" {
 			t.Errorf("no scenario comes to the write of %s", site)
 		}
