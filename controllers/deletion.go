@@ -16,6 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
@@ -122,7 +123,7 @@ func (r *deviceTwinReconciler) wentAlone(ctx context.Context, obj *v1alpha1.Devi
 func (r *deviceTwinReconciler) recordLeftBehind(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) {
 	log.FromContext(ctx).Info("left behind on the hub", "device", fieldindex.IDOf(obj).String(), "left", left)
 	r.metrics.leftBehind()
-	namespace := namespaceMetadata()
+	namespace := hubaccess.NamespaceMetadata()
 	err := r.client.Get(ctx, types.NamespacedName{Name: obj.Namespace}, namespace)
 	if err == nil && namespace.DeletionTimestamp.IsZero() {
 		r.report.Event(obj, corev1.EventTypeWarning, v1alpha1.EventLeftBehind, left)
@@ -161,13 +162,13 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *outcome.Stor
 	}
 	defer permit.Done()
 	ctx = dispatch.With(ctx, permit)
+	writer := r.writer(stored, found)
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete && successor == nil {
-		admit := func() error { return r.admit(found, obj) }
-		if deleted, err := r.registrar(stored, found.Session).Deregister(ctx, admit); err != nil || deleted {
+		if deleted, err := r.registrar(stored, found.Session).Deregister(ctx, writer.Admit); err != nil || deleted {
 			return "", err
 		}
 	}
-	cleared := twinsync.Clear{Writer: r.writer(stored, found), Spared: r.spared(ctx, successor)}
+	cleared := twinsync.Clear{Writer: writer, Spared: r.spared(ctx, successor)}
 	return cleared.Run(ctx)
 }
 

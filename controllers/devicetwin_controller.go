@@ -58,7 +58,7 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 		Watches(&v1alpha1.DeviceTwin{}, trigger.Edits(r.permits.Mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
 		WatchesRawSource(r.permits.Ready().Source()).
 		WatchesRawSource(r.queue.Source()).
-		WatchesMetadata(namespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
+		WatchesMetadata(hubaccess.NamespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
 		Named("devicetwin").
 		Complete(r)
@@ -241,10 +241,9 @@ func (r *deviceTwinReconciler) keepWritten(ctx context.Context, obj *v1alpha1.De
 }
 
 func (r *deviceTwinReconciler) registrar(stored *outcome.Stored, session hub.Session) *registration.Registrar {
-	obj := stored.Obj
 	return &registration.Registrar{
-		Client: r.client, SecretReader: r.secretReader, Session: session, Stored: stored, Object: obj, InFlight: r.inFlight,
-		Event: func(reason, note string) { r.report.Event(obj, "Normal", reason, note) },
+		Client: r.client, SecretReader: r.secretReader, Session: session, Stored: stored, InFlight: r.inFlight,
+		Event: func(reason, note string) { r.report.Event(stored.Obj, "Normal", reason, note) },
 	}
 }
 

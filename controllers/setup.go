@@ -57,7 +57,7 @@ type Options struct {
 	// most; one minute when zero.
 	UseInterval time.Duration
 	// DeletionTimeout is how long the hub is tried to be cleaned up behind a deleted
-	// DeviceTwin of deletionPolicy Clear or Delete before it is let go; ten minutes
+	// DeviceTwin of deletionPolicy Clear or Delete before its finalizer is removed; ten minutes
 	// when zero.
 	DeletionTimeout time.Duration
 	// ListedPages is how many pages of a TwinQuery's answer are listed at most; ten when
@@ -178,8 +178,8 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	var (
 		report = outcome.Reporter{Clock: opts.Clock, Recorder: mgr.GetEventRecorder(eventSource), Retry: opts.RetryInterval, Server: &outcome.APIServer{}}
 		hubs   = hubaccess.New(mgr.GetClient(), mgr.GetAPIReader(), opts.Shard, opts.Clock)
-		fuses  = guard.New(opts.Clock, to(hubQueue, trigger.News))
-		kept   = claim.New(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
+		guards = guard.New(opts.Clock, to(hubQueue, trigger.News))
+		claims = claim.New(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
 	)
 	queryPermits := hubqueue.New(opts.Sessions, "TwinQuery", dispatch.Questions)
 	memberships := membership.New(ctx, membership.Options{
@@ -195,8 +195,9 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	twins := &deviceTwinReconciler{
 		readBack: readBack, settled: newSettled(opts.Clock), queue: twinQueue,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, inFlight: twinsync.NewInFlight(opts.Clock),
-		contention: twinsync.NewContention(opts.Clock), guards: fuses, claims: kept,
-		permits: hubqueue.New(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics, secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
+		contention: twinsync.NewContention(opts.Clock), guards: guards, claims: claims,
+		permits: hubqueue.New(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics,
+		secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
 	}
 	queries := &twinQueryReconciler{
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, permits: queryPermits,
@@ -204,7 +205,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
 		sessions: opts.Sessions, secrets: credentials.NewSecretWatches(ctx, kube, to(hubQueue, trigger.Edit)), suffixes: opts.AllowedHostSuffixes,
-		guards:     fuses,
+		guards:     guards,
 		readBack:   readBack,
 		identities: credentials.NewIdentities(kube, opts.Entra),
 		uses:       newUses(mgr.GetClient(), report, opts.UseInterval, readBack),

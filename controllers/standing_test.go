@@ -23,23 +23,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/reasons"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/sessions"
 )
-
-// hostOnly is a session of which only the host is asked.
-type hostOnly struct {
-	hub.Session
-	host string
-}
-
-func (h hostOnly) Host() string { return h.host }
-
-// servedBy is a session with a dispatcher.
-type servedBy struct {
-	hostOnly
-	dispatcher *dispatch.Share
-}
-
-func (s servedBy) Dispatcher() *dispatch.Share { return s.dispatcher }
 
 // The words of the table of failures.
 const (
@@ -96,7 +81,7 @@ func newProbed(t *testing.T) *probed {
 	return &probed{
 		WithT: NewWithT(t), clock: now,
 		conn:    &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "hub", Generation: 1}},
-		session: servedBy{hostOnly{host: "h"}, dispatch.New(dispatch.Options{}).Share(dispatch.S1())},
+		session: sessions.To("h", dispatch.New(dispatch.Options{}).Share(dispatch.S1())),
 		r: &hubConnectionReconciler{
 			connections: hubaccess.New(nil, nil, shard.Shard{}, now), probes: newProbes(),
 			readBack: readback.NewGroup(clock.RealClock{}, readback.Told{}),
@@ -207,7 +192,7 @@ func TestARefusalIsConfirmed(t *testing.T) {
 func TestAnotherCredentialInAnOutage(t *testing.T) {
 	t.Parallel()
 	turns := dispatch.New(dispatch.Options{}).Share(dispatch.S1())
-	another, elsewhere := servedBy{hostOnly{host: "h"}, turns}, servedBy{hostOnly{host: "elsewhere"}, turns}
+	another, elsewhere := sessions.To("h", turns), sessions.To("elsewhere", turns)
 	p := newProbed(t)
 	p.look(p.session, nil)
 	p.look(another, &hub.Error{Reason: hub.ReasonUnreachable})

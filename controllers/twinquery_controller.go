@@ -47,7 +47,7 @@ func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Watches(&v1alpha1.TwinQuery{}, trigger.Edits(r.permits.Mark), builder.WithPredicates(declarationChanged())).
 		WatchesRawSource(r.permits.Ready().Source()).
-		WatchesMetadata(namespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
+		WatchesMetadata(hubaccess.NamespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
 		Named("twinquery").
 		Complete(r)

@@ -9,7 +9,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
@@ -220,13 +219,5 @@ func (c *Claims) Release(ctx context.Context, name types.NamespacedName) types.U
 // up, which may be in the cache still.
 func (c *Claims) tell(ctx context.Context, by types.NamespacedName, target string) {
 	_, id, _ := strings.Cut(target, "/")
-	twins, err := fieldindex.TwinsOf(ctx, c.client, fieldindex.ParseID(id))
-	if err != nil {
-		log.FromContext(ctx).Error(err, "DeviceTwins that may take over a twin could not be listed; they wait for their interval")
-	}
-	for i := range twins {
-		if name := client.ObjectKeyFromObject(&twins[i]); name != by {
-			c.released(name)
-		}
-	}
+	fieldindex.Trigger(ctx, c.client, id, c.released, func(obj *v1alpha1.DeviceTwin) bool { return client.ObjectKeyFromObject(obj) != by })
 }

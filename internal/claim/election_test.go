@@ -20,15 +20,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/sessions"
 )
-
-// named is a session of which only the host is asked.
-type named struct {
-	hub.Session
-	host string
-}
-
-func (h named) Host() string { return h.host }
 
 const electionHost = "hub.azure-devices.net"
 
@@ -57,11 +50,11 @@ func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *Claims {
 	}
 	known := map[types.NamespacedName]hubaccess.Connection{}
 	for name, now := range map[string]*hubaccess.Connection{
-		"hub":     {Session: named{host: electionHost}},
-		"again":   {Session: named{host: electionHost}},
-		"other":   {Session: named{host: "other.azure-devices.net"}},
-		"scoped":  {Session: named{host: electionHost}},
-		"named":   {Session: named{host: electionHost}},
+		"hub":     {Session: sessions.To(electionHost, nil)},
+		"again":   {Session: sessions.To(electionHost, nil)},
+		"other":   {Session: sessions.To("other.azure-devices.net", nil)},
+		"scoped":  {Session: sessions.To(electionHost, nil)},
+		"named":   {Session: sessions.To(electionHost, nil)},
 		"unready": {Why: v1alpha1.ReasonSecretNotFound},
 		"unseen":  nil,
 	} {

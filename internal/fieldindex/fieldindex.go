@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
@@ -58,12 +59,6 @@ func Add(ctx context.Context, indexer client.FieldIndexer) error {
 // IDOf is the device or module that a DeviceTwin is about.
 func IDOf(obj *v1alpha1.DeviceTwin) hub.ID {
 	return hub.ID{Device: obj.Spec.DeviceID, Module: obj.Spec.ModuleID}
-}
-
-// ParseID is the device or module of a name, as hub.ID spells it.
-func ParseID(name string) (id hub.ID) {
-	id.Device, id.Module, _ = strings.Cut(name, "/")
-	return id
 }
 
 // TargetOf is the twin that a DeviceTwin is about, at a hub that is known by a host name,
@@ -130,4 +125,23 @@ func TwinsOf(ctx context.Context, reader client.Reader, id hub.ID) ([]v1alpha1.D
 		return nil, fmt.Errorf("listing the DeviceTwins of %s: %w", id, err)
 	}
 	return slices.DeleteFunc(twins.Items, func(obj v1alpha1.DeviceTwin) bool { return IDOf(&obj) != id }), nil
+}
+
+// Trigger calls trigger for the DeviceTwins of a device, or of a module as device/module, that
+// are concerned. Those that cannot be listed wait for their interval.
+func Trigger(
+	ctx context.Context, reader client.Reader, name string, trigger func(types.NamespacedName), concerned func(*v1alpha1.DeviceTwin) bool,
+) {
+	var id hub.ID
+	id.Device, id.Module, _ = strings.Cut(name, "/")
+	twins, err := TwinsOf(ctx, reader, id)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "DeviceTwins to reconcile again could not be listed; they wait for their interval")
+		return
+	}
+	for i := range twins {
+		if concerned(&twins[i]) {
+			trigger(client.ObjectKeyFromObject(&twins[i]))
+		}
+	}
 }

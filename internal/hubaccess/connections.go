@@ -181,10 +181,17 @@ func (c *Connections) selects(ctx context.Context, by *metav1.LabelSelector, nam
 		// The HubConnection says so itself; a broken selector selects nothing.
 		return false, nil
 	}
-	found := &metav1.PartialObjectMetadata{}
-	found.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	found := NamespaceMetadata()
 	if err := c.client.Get(ctx, types.NamespacedName{Name: namespace}, found); err != nil {
 		return false, fmt.Errorf("reading namespace %q: %w", namespace, err)
 	}
 	return selector.Matches(labels.Set(found.Labels)), nil
+}
+
+// NamespaceMetadata is for reading and watching of namespaces what decides on them: labels, and
+// whether they are going.
+func NamespaceMetadata() *metav1.PartialObjectMetadata {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return namespace
 }

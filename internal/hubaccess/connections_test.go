@@ -13,17 +13,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/sessions"
 )
-
-// named is a session of which only the host is asked.
-type named struct{ hub.Session }
-
-func (named) Host() string { return "hub.azure-devices.net" }
 
 var key = types.NamespacedName{Namespace: "plant", Name: "hub"}
 
@@ -49,7 +44,7 @@ func TestWhichHubAnObjectMayUse(t *testing.T) {
 	t.Parallel()
 	part, err := shard.Parse("shard=a")
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	ready := &hubaccess.Connection{Generation: 1, Session: named{}}
+	ready := &hubaccess.Connection{Generation: 1, Session: sessions.To("hub.azure-devices.net", nil)}
 	selected := func(c *v1alpha1.HubConnection) {
 		c.Spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{
 			From: v1alpha1.NamespacesFromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"tenant": "line"}},
@@ -73,7 +68,7 @@ func TestWhichHubAnObjectMayUse(t *testing.T) {
 		"that is going, from beside": {from: "line", known: ready, reason: v1alpha1.ReasonHubNotAllowed, class: outcome.Stalled, change: going},
 		"of another shard":           {from: "plant", known: ready, part: part, reason: v1alpha1.ReasonHubOutsideShard, class: outcome.Stalled},
 		"never reconciled":           {from: "plant", class: outcome.Unseen},
-		"reconciled before an edit":  {from: "plant", known: &hubaccess.Connection{Session: named{}}, class: outcome.Unseen},
+		"reconciled before an edit":  {from: "plant", known: &hubaccess.Connection{Session: sessions.To("hub.azure-devices.net", nil)}, class: outcome.Unseen},
 		"not ready":                  {from: "plant", known: &hubaccess.Connection{Generation: 1, Why: "R"}, reason: v1alpha1.ReasonHubNotReady, class: outcome.Waiting},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -138,7 +133,9 @@ func TestSubscribersHearOfNews(t *testing.T) {
 		{func() { hubs.Forget(t.Context(), key) }, 0},
 		{func() { hubs.Publish(t.Context(), key, hubaccess.Connection{Why: "R"}) }, 1},
 		{func() { hubs.Publish(t.Context(), key, hubaccess.Connection{Why: "R"}) }, 1},
-		{func() { hubs.Publish(t.Context(), key, hubaccess.Connection{Session: named{}}) }, 2},
+		{func() {
+			hubs.Publish(t.Context(), key, hubaccess.Connection{Session: sessions.To("hub.azure-devices.net", nil)})
+		}, 2},
 		{func() { hubs.Notify(t.Context(), key) }, 3},
 		{func() { hubs.Forget(t.Context(), key) }, 4},
 	} {

@@ -16,6 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/sessions"
 )
 
 // TestAnAnswerGoesWithItsLastUser, and the scan for it.
@@ -45,15 +46,6 @@ func TestAnAnswerGoesWithItsLastUser(t *testing.T) {
 	g.Expect(a.asks).To(BeEmpty())
 }
 
-// servedBy is a session of which its host and dispatcher are asked.
-type servedBy struct {
-	hub.Session
-	dispatcher *dispatch.Share
-}
-
-func (servedBy) Host() string                  { return "h" }
-func (s servedBy) Dispatcher() *dispatch.Share { return s.dispatcher }
-
 // large is an evaluation whose answer is too large to list.
 func large(t *testing.T, q key, session hub.Session) Evaluation {
 	t.Helper()
@@ -67,7 +59,7 @@ func large(t *testing.T, q key, session hub.Session) Evaluation {
 
 // endless is a hub whose answer to a query goes on until its caller is called off.
 type endless struct {
-	servedBy
+	sessions.Session
 	asked, ended chan struct{}
 }
 
@@ -102,7 +94,7 @@ func TestAScanEndsWithWhatItIsFor(t *testing.T) {
 			t.Parallel()
 			g := NewWithT(t)
 			l := newScanner(t.Context(), clock.RealClock{}, clock.RealClock{}, oneTwin{}, func(context.Context, key, []string, time.Time) {})
-			s := endless{servedBy{dispatcher: dispatch.New(dispatch.Options{}).Share(dispatch.S1())}, make(chan struct{}, 1), make(chan struct{}, 1)}
+			s := endless{sessions.To("h", dispatch.New(dispatch.Options{}).Share(dispatch.S1())), make(chan struct{}, 1), make(chan struct{}, 1)}
 			l.scan(large(t, q, s), time.Minute, true)
 			g.Eventually(s.asked).Should(Receive())
 			end(l)
@@ -121,7 +113,7 @@ func TestAScanThatHangsHoldsUpNoOtherHubConnection(t *testing.T) {
 	l := newScanner(t.Context(), clock.RealClock{}, clock.RealClock{}, oneTwin{}, func(context.Context, key, []string, time.Time) {})
 	start := func(name string) (key, endless) {
 		q := key{hub: types.NamespacedName{Namespace: "plant", Name: name}, from: hub.Devices, text: "true"}
-		s := endless{servedBy{dispatcher: dispatch.New(dispatch.Options{}).Share(dispatch.S1())}, make(chan struct{}, 1), make(chan struct{}, 1)}
+		s := endless{sessions.To("h", dispatch.New(dispatch.Options{}).Share(dispatch.S1())), make(chan struct{}, 1), make(chan struct{}, 1)}
 		l.scan(large(t, q, s), time.Minute, true)
 		return q, s
 	}

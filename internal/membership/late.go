@@ -11,7 +11,7 @@ import (
 // fail or do not go on: as many as a read-back may miss.
 const lateAfter = 3
 
-// goesOn notes that the scan that has its turn at a HubConnection gets on.
+// progress notes that the scan that has its turn at a HubConnection gets on.
 func (s *scanner) progress(asked Evaluation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -130,7 +130,7 @@ func (m *members) listManaged(ctx context.Context, q key, devices []string, aske
 	}
 }
 
-// listed tells whether the hub was ever asked for the devices of an answer.
+// listed tells whether the hub has been asked for the devices of an answer.
 func (m *members) listed(q key) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -200,15 +200,9 @@ func (m *members) forget(ctx context.Context, query types.NamespacedName) {
 // wake has the DeviceTwins of a namespace and hub reconciled that are of some devices.
 func (m *members) wake(ctx context.Context, namespace string, conn types.NamespacedName, devices []string) {
 	for _, device := range devices {
-		twins, err := fieldindex.TwinsOf(ctx, m.reader, fieldindex.ParseID(device))
-		if err != nil {
-			log.FromContext(ctx).Error(err, "DeviceTwins whose memberships changed could not be listed; they wait for their interval")
-		}
-		for i := range twins {
-			if obj := &twins[i]; obj.Namespace == namespace && fieldindex.HubOf(obj) == conn {
-				m.changed(client.ObjectKeyFromObject(obj))
-			}
-		}
+		fieldindex.Trigger(ctx, m.reader, device, m.changed, func(obj *v1alpha1.DeviceTwin) bool {
+			return obj.Namespace == namespace && fieldindex.HubOf(obj) == conn
+		})
 	}
 }
 

@@ -59,7 +59,7 @@ func Wait(reason, message string) error {
 	return AsError(Outcome{Class: Waiting, Reason: reason, Message: message})
 }
 
-// Differ is for a hub that does not hold what is declared, whoever moves next.
+// Differ is for a hub that does not hold what is declared; the class says who has to act.
 func Differ(c Class, reason, message string) error {
 	return AsError(Outcome{Class: c, Reason: reason, Message: message, Differs: true})
 }

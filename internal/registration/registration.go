@@ -59,8 +59,8 @@ type Registrar struct {
 // noted is a copy of what the status says of the registration, as it counts for this
 // object and twin.
 func (r *Registrar) noted() *v1alpha1.RegistrationRecord {
-	fresh := &v1alpha1.RegistrationRecord{Target: fieldindex.TargetName(r.Object, r.Session.Host()), UID: string(r.Object.UID)}
-	note := r.Object.Status.Registration
+	fresh := &v1alpha1.RegistrationRecord{Target: fieldindex.TargetName(r.Stored.Obj, r.Session.Host()), UID: string(r.Stored.Obj.UID)}
+	note := r.Stored.Obj.Status.Registration
 	if note == nil || fieldindex.SameTarget(note.Target) != fresh.Target || note.UID != fresh.UID {
 		return fresh
 	}
@@ -74,7 +74,7 @@ func (r *Registrar) Register(ctx context.Context) error {
 	before := r.noted()
 	if before.GenerationID != "" {
 		return outcome.Differ(outcome.Stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
-			"%s was registered by this object and is gone. It is not registered again: delete this object, or create another", fieldindex.IDOf(r.Object)))
+			"%s was registered by this object and is gone. It is not registered again: delete this object, or create another", fieldindex.IDOf(r.Stored.Obj)))
 	}
 	if err := r.refusedStill(ctx); err != nil {
 		return err
@@ -89,16 +89,16 @@ func (r *Registrar) Register(ctx context.Context) error {
 		note.Credentials = append(note.Credentials, hash)
 		note.Credentials = note.Credentials[max(0, len(note.Credentials)-maxNoted):]
 	}
-	r.Object.Status.Registration = note
+	r.Stored.Obj.Status.Registration = note
 	if err := r.Stored.WriteAhead(ctx); err != nil {
 		return err
 	}
 	if err := r.keepKeys(ctx, credentials); err != nil {
 		return err
 	}
-	identity, err := r.Session.CreateIdentity(ctx, fieldindex.IDOf(r.Object), credentials)
+	identity, err := r.Session.CreateIdentity(ctx, fieldindex.IDOf(r.Stored.Obj), credentials)
 	if hub.ReasonOf(err) == hub.ReasonAlreadyExists {
-		identity, err = r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
+		identity, err = r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Stored.Obj))
 	}
 	if err != nil {
 		r.refused(before, err)
@@ -110,11 +110,11 @@ func (r *Registrar) Register(ctx context.Context) error {
 // refusedStill asks a hub that refused to register what it refuses just as well without
 // anything being noted: a note for each try would be two writes a minute for good.
 func (r *Registrar) refusedStill(ctx context.Context) error {
-	ready := meta.FindStatusCondition(r.Object.Status.Conditions, v1alpha1.ConditionReady)
+	ready := meta.FindStatusCondition(r.Stored.Obj.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.Reason != v1alpha1.ReasonUnauthorized && ready.Reason != v1alpha1.ReasonForbidden {
 		return nil
 	}
-	_, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
+	_, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Stored.Obj))
 	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
 		return nil
 	}
@@ -128,8 +128,8 @@ func (r *Registrar) refused(before *v1alpha1.RegistrationRecord, err error) {
 		return
 	}
 	nothingBefore := len(before.Credentials) == 0 || before.Refused
-	if nothingBefore || r.InFlight.Landed(r.Object.UID) {
-		r.Object.Status.Registration.Refused = true
+	if nothingBefore || r.InFlight.Landed(r.Stored.Obj.UID) {
+		r.Stored.Obj.Status.Registration.Refused = true
 	}
 }
 
@@ -139,12 +139,12 @@ func (r *Registrar) Found(ctx context.Context) error {
 	note := r.noted()
 	switch {
 	case note.GenerationID == "" && mayBeRegistered(note), note.AuthenticationPending:
-		identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
+		identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Stored.Obj))
 		if err != nil {
 			return err
 		}
 		return r.recognize(ctx, identity)
-	case r.Object.Spec.ConnectionSecretName == "":
+	case r.Stored.Obj.Spec.ConnectionSecretName == "":
 		return nil
 	case note.GenerationID == "":
 		return r.unregistered(ctx)
@@ -157,18 +157,18 @@ func (r *Registrar) Found(ctx context.Context) error {
 func (r *Registrar) recognize(ctx context.Context, identity *hub.Identity) error {
 	note := r.noted()
 	if !r.registered(note, identity) {
-		r.Object.Status.Registration = nil
-		if r.Object.Spec.ConnectionSecretName != "" {
+		r.Stored.Obj.Status.Registration = nil
+		if r.Stored.Obj.Spec.ConnectionSecretName != "" {
 			return r.registeredElsewhere()
 		}
 		return nil // another client was faster
 	}
 	if note.GenerationID == "" {
-		r.Event(v1alpha1.EventRegistered, "registered with the hub: "+fieldindex.IDOf(r.Object).String())
-		note.AuthenticationPending = keyless(r.Object)
+		r.Event(v1alpha1.EventRegistered, "registered with the hub: "+fieldindex.IDOf(r.Stored.Obj).String())
+		note.AuthenticationPending = keyless(r.Stored.Obj)
 	}
 	note.GenerationID = identity.GenerationID
-	r.Object.Status.Registration = note
+	r.Stored.Obj.Status.Registration = note
 	if !note.AuthenticationPending {
 		return nil
 	}
@@ -192,8 +192,8 @@ func (r *Registrar) authenticate(ctx context.Context, note *v1alpha1.Registratio
 	if err := r.Stored.WriteAhead(ctx); err != nil {
 		return err
 	}
-	given := r.Object.Spec.Authentication
-	_, err := r.Session.UpdateIdentity(ctx, fieldindex.IDOf(r.Object), identity.ETag, hub.Credentials{
+	given := r.Stored.Obj.Spec.Authentication
+	_, err := r.Session.UpdateIdentity(ctx, fieldindex.IDOf(r.Stored.Obj), identity.ETag, hub.Credentials{
 		Type:              hub.AuthenticationType(given.Type),
 		PrimaryThumbprint: strings.ToUpper(given.PrimaryThumbprint), SecondaryThumbprint: strings.ToUpper(given.SecondaryThumbprint),
 	})
@@ -202,7 +202,7 @@ func (r *Registrar) authenticate(ctx context.Context, note *v1alpha1.Registratio
 	}
 	done := note.DeepCopy()
 	done.AuthenticationPending = false
-	r.Object.Status.Registration = done
+	r.Stored.Obj.Status.Registration = done
 	return nil
 }
 
@@ -213,11 +213,11 @@ func (r *Registrar) Deregister(ctx context.Context, admit func() error) (deleted
 	if !mayBeRegistered(note) {
 		return false, nil
 	}
-	identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
+	identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Stored.Obj))
 	switch {
 	case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
 		// One that may be registered yet by a request on its way is waited for.
-		return true, r.InFlight.Await(r.Object, note.GenerationID != "")
+		return true, r.InFlight.Await(r.Stored.Obj, note.GenerationID != "")
 	case err != nil:
 		return false, err
 	case !r.registered(note, identity):
@@ -229,7 +229,7 @@ func (r *Registrar) Deregister(ctx context.Context, admit func() error) (deleted
 	if err := r.Stored.WriteAhead(ctx); err != nil {
 		return false, err
 	}
-	err = r.Session.DeleteIdentity(ctx, fieldindex.IDOf(r.Object), identity.ETag)
+	err = r.Session.DeleteIdentity(ctx, fieldindex.IDOf(r.Stored.Obj), identity.ETag)
 	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
 		err = nil
 	}
@@ -249,14 +249,14 @@ func keyless(obj *v1alpha1.DeviceTwin) bool {
 
 func (r *Registrar) registeredElsewhere() error {
 	return outcome.Stall(v1alpha1.ReasonRegisteredElsewhere, fmt.Sprintf(
-		"another client registered %s, so that there are no keys to keep in Secret %q: leave out spec.connectionSecretName", fieldindex.IDOf(r.Object), r.Object.Spec.ConnectionSecretName))
+		"another client registered %s, so that there are no keys to keep in Secret %q: leave out spec.connectionSecretName", fieldindex.IDOf(r.Stored.Obj), r.Stored.Obj.Spec.ConnectionSecretName))
 }
 
 // credentials are what to register with: keys that are known here alone, by which the
 // device is recognized; those of the Secret where an earlier try has left one.
 func (r *Registrar) credentials(ctx context.Context, note *v1alpha1.RegistrationRecord) (hub.Credentials, error) {
 	fresh := hub.Credentials{Type: hub.AuthSAS, PrimaryKey: newKey(), SecondaryKey: newKey()}
-	if r.Object.Spec.ConnectionSecretName == "" {
+	if r.Stored.Obj.Spec.ConnectionSecretName == "" {
 		return fresh, nil
 	}
 	found, err := r.ownSecret(ctx)
@@ -266,7 +266,7 @@ func (r *Registrar) credentials(ctx context.Context, note *v1alpha1.Registration
 	kept := keysOf(found)
 	if !slices.Contains(note.Credentials, hashOf(kept)) {
 		return hub.Credentials{}, outcome.Differ(outcome.Stalled, v1alpha1.ReasonDeviceDeleted, fmt.Sprintf(
-			"%s is not registered, and Secret %q of this object tells that it was. Delete the Secret to have it registered anew", fieldindex.IDOf(r.Object), found.Name))
+			"%s is not registered, and Secret %q of this object tells that it was. Delete the Secret to have it registered anew", fieldindex.IDOf(r.Stored.Obj), found.Name))
 	}
 	return kept, nil
 }

@@ -28,7 +28,7 @@ const (
 // crash can lose them. A Secret with others, which an earlier manager's write has made
 // meanwhile, is kept: the next reconcile registers with its keys.
 func (r *Registrar) keepKeys(ctx context.Context, keys hub.Credentials) error {
-	if r.Object.Spec.ConnectionSecretName == "" {
+	if r.Stored.Obj.Spec.ConnectionSecretName == "" {
 		return nil
 	}
 	found, err := r.ownSecret(ctx)
@@ -61,7 +61,7 @@ func (r *Registrar) unregistered(ctx context.Context) error {
 	if found == nil {
 		return r.registeredElsewhere()
 	}
-	identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
+	identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Stored.Obj))
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (r *Registrar) restoreSecret(ctx context.Context, note *v1alpha1.Registrati
 	if err != nil || found != nil {
 		return err
 	}
-	identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Object))
+	identity, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Stored.Obj))
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (r *Registrar) restoreSecret(ctx context.Context, note *v1alpha1.Registrati
 
 // ownSecret reads the object's Secret; nil when there is none.
 func (r *Registrar) ownSecret(ctx context.Context) (*corev1.Secret, error) {
-	name := types.NamespacedName{Namespace: r.Object.Namespace, Name: r.Object.Spec.ConnectionSecretName}
+	name := types.NamespacedName{Namespace: r.Stored.Obj.Namespace, Name: r.Stored.Obj.Spec.ConnectionSecretName}
 	var found corev1.Secret
 	err := r.SecretReader.Get(ctx, name, &found)
 	switch {
@@ -109,7 +109,7 @@ func (r *Registrar) ownSecret(ctx context.Context) (*corev1.Secret, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
-	case !metav1.IsControlledBy(&found, r.Object):
+	case !metav1.IsControlledBy(&found, r.Stored.Obj):
 		return nil, outcome.Differ(outcome.Stalled, v1alpha1.ReasonSecretNotOwned, fmt.Sprintf(
 			"Secret %q exists and is not this object's own: name another in spec.connectionSecretName, or delete it. It was not touched", name.Name))
 	}
@@ -117,13 +117,13 @@ func (r *Registrar) ownSecret(ctx context.Context) (*corev1.Secret, error) {
 }
 
 func (r *Registrar) createSecret(ctx context.Context, keys hub.Credentials) error {
-	id := fieldindex.IDOf(r.Object)
+	id := fieldindex.IDOf(r.Stored.Obj)
 	owner := "DeviceId=" + id.Device
 	if id.Module != "" {
 		owner += ";ModuleId=" + id.Module
 	}
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.Object.Namespace, Name: r.Object.Spec.ConnectionSecretName},
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Stored.Obj.Namespace, Name: r.Stored.Obj.Spec.ConnectionSecretName},
 		Type:       corev1.SecretTypeOpaque,
 		Data: map[string][]byte{
 			secretConnectionString: fmt.Appendf(nil, "HostName=%s;%s;SharedAccessKey=%s", r.Session.Host(), owner, keys.PrimaryKey),
@@ -131,7 +131,7 @@ func (r *Registrar) createSecret(ctx context.Context, keys hub.Credentials) erro
 			secretSecondaryKey:     []byte(keys.SecondaryKey),
 		},
 	}
-	if err := controllerutil.SetControllerReference(r.Object, secret, r.Client.Scheme()); err != nil {
+	if err := controllerutil.SetControllerReference(r.Stored.Obj, secret, r.Client.Scheme()); err != nil {
 		return err
 	}
 	if err := r.Client.Create(ctx, secret); err != nil {

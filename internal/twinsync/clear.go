@@ -20,9 +20,9 @@ type Clear struct {
 // Run deletes the leaves that hold a value of ours, and returns what stays on the hub. The
 // context carries a permit to write.
 func (c *Clear) Run(ctx context.Context) (left string, err error) {
-	_, err = c.attempts(ctx, c.read, func(ctx context.Context, held *hub.Twin, _ bool) (*hub.Twin, error) {
+	_, err = c.attempts(ctx, c.read, func(ctx context.Context, on attempt) (*hub.Twin, error) {
 		var failed error
-		left, failed = c.once(ctx, held)
+		left, failed = c.once(ctx, on)
 		return nil, failed
 	})
 	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
@@ -33,13 +33,13 @@ func (c *Clear) Run(ctx context.Context) (left string, err error) {
 
 func (c *Clear) read(ctx context.Context) (*hub.Twin, error) { return c.Session.GetTwin(ctx, c.ID) }
 
-func (c *Clear) once(ctx context.Context, held *hub.Twin) (left string, err error) {
-	record := c.recorded(ctx)
+func (c *Clear) once(ctx context.Context, on attempt) (left string, err error) {
+	held := on.held
 	plan := twin.Make(twin.Input{
-		Record: record, Observed: twin.Document{Tags: held.Tags, Desired: held.Desired}, Spared: c.Spared,
+		Record: on.record, Observed: twin.Document{Tags: held.Tags, Desired: held.Desired}, Spared: c.Spared,
 	})
 	if plan.Patch.Empty() {
-		return leftOn(plan, unrecorded(c.Stored.Obj, held)), c.InFlight.Await(c.Stored.Obj, record.Empty())
+		return leftOn(plan, unrecorded(c.Stored.Obj, held)), c.InFlight.Await(c.Stored.Obj, on.record.Empty())
 	}
 	if err := c.Admit(); err != nil {
 		return "", err

@@ -48,41 +48,41 @@ type Result struct {
 }
 
 // Run returns the twin as last seen, also with most errors; Result tells what was done.
-func (p *Sync) Run(ctx context.Context) (*hub.Twin, error) {
-	held, err := p.attempts(ctx, p.read, p.once)
-	if held != nil && (err != nil || p.Result.Plan.Withheld) {
-		p.Result.Pending = twin.Pending(p.input(ctx, held))
+func (s *Sync) Run(ctx context.Context) (*hub.Twin, error) {
+	held, err := s.attempts(ctx, s.read, s.once)
+	if held != nil && (err != nil || s.Result.Plan.Withheld) {
+		s.Result.Pending = twin.Pending(s.input(held, s.recorded(ctx)))
 	}
 	return held, err
 }
 
 // read reads the twin, of a device that is registered first if it has to be.
-func (p *Sync) read(ctx context.Context) (*hub.Twin, error) {
-	held, err := p.Session.GetTwin(p.Permit.With(ctx), p.ID)
-	if p.Stored.Obj.Spec.Registration == v1alpha1.RegistrationCreate {
+func (s *Sync) read(ctx context.Context) (*hub.Twin, error) {
+	held, err := s.Session.GetTwin(s.Permit.With(ctx), s.ID)
+	if s.Stored.Obj.Spec.Registration == v1alpha1.RegistrationCreate {
 		switch {
 		case err == nil:
-			err = p.Registrar.Found(ctx)
+			err = s.Registrar.Found(ctx)
 		case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
-			if err = p.register(ctx); err == nil {
-				held, err = p.Session.GetTwin(p.Permit.With(ctx), p.ID)
+			if err = s.register(ctx); err == nil {
+				held, err = s.Session.GetTwin(s.Permit.With(ctx), s.ID)
 			}
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.Result.Recreated = p.Result.Recreated || wentBack(p.Stored.Obj.Status.ETag, held.ETag)
+	s.Result.Recreated = s.Result.Recreated || wentBack(s.Stored.Obj.Status.ETag, held.ETag)
 	return held, nil
 }
 
-func (p *Sync) register(ctx context.Context) error {
-	if err := p.Admit(); err != nil {
+func (s *Sync) register(ctx context.Context) error {
+	if err := s.Admit(); err != nil {
 		return err
 	}
-	err := p.Registrar.Register(ctx)
+	err := s.Registrar.Register(ctx)
 	if hub.OutcomeUnknown(err) {
-		p.InFlight.Lost(p.Stored.Obj.UID)
+		s.InFlight.Lost(s.Stored.Obj.UID)
 	}
 	return err
 }
@@ -95,37 +95,37 @@ func wentBack(before, now string) bool {
 	return errOld == nil && errNew == nil && len(old) == 8 && len(current) == 8 && bytes.Compare(current, old) < 0
 }
 
-func (p *Sync) input(ctx context.Context, held *hub.Twin) twin.Input {
+func (s *Sync) input(held *hub.Twin, record twin.Record) twin.Input {
 	return twin.Input{
-		Declared: p.Declared, Record: p.recorded(ctx), Policies: p.Policies,
+		Declared: s.Declared, Record: record, Policies: s.Policies,
 		Observed: twin.Document{Tags: held.Tags, Desired: held.Desired},
 	}
 }
 
 // once plans for a twin as it was read and carries the plan out. It returns the
-// twin as it is afterwards, nil if that is not known better than before. again tells
-// that an earlier attempt found the twin changed.
-func (p *Sync) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin, error) {
-	in := p.input(ctx, held)
-	in.Postponed = p.Contention.postponed(p.Stored.Obj.UID)
+// twin as it is afterwards, nil if that is not known better than before.
+func (s *Sync) once(ctx context.Context, on attempt) (*hub.Twin, error) {
+	held := on.held
+	in := s.input(held, on.record)
+	in.Postponed = s.Contention.postponed(s.Stored.Obj.UID)
 	plan := twin.Make(in)
-	p.Result.Plan = plan
-	p.Contention.waits(p.Stored.Obj.UID, plan.Postponed, held.DesiredStamps)
+	s.Result.Plan = plan
+	s.Contention.waits(s.Stored.Obj.UID, plan.Postponed, held.DesiredStamps)
 	if plan.Patch.Empty() {
-		return held, p.settle(plan, p.InFlight.Landed(p.Stored.Obj.UID))
+		return held, s.settle(plan, s.InFlight.Landed(s.Stored.Obj.UID))
 	}
-	if err := p.admitted(again); err != nil {
+	if err := s.admitted(on.again); err != nil {
 		return held, err
 	}
-	if err := p.record(plan.Record); err != nil {
+	if err := s.record(plan.Record); err != nil {
 		return nil, err
 	}
-	after, err := p.write(p.Permit.With(ctx), held, plan.Patch)
+	after, err := s.write(s.Permit.With(ctx), held, plan.Patch)
 	if err != nil {
 		return nil, err
 	}
-	p.Result.Changed = append(p.Result.Changed, plan.Changed...)
-	p.Contention.restored(p.Stored.Obj.UID, plan.Changed.Drifted(), held.DesiredStamps)
+	s.Result.Changed = append(s.Result.Changed, plan.Changed...)
+	s.Contention.restored(s.Stored.Obj.UID, plan.Changed.Drifted(), held.DesiredStamps)
 	now := twin.Document{Tags: after.Tags, Desired: after.Desired}
 	if after.DeviceETag != held.DeviceETag || !twin.EqualBeside(now, twin.Apply(in.Observed, plan.Patch), plan.Patch) {
 		// Another device of the same id, whose etag happened to be the same.
@@ -134,72 +134,73 @@ func (p *Sync) once(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin,
 	// The etag has moved: no older write of ours can be accepted any more.
 	in.Record, in.Observed = plan.Record, now
 	next := twin.Make(in)
-	p.Result.Plan = next
+	s.Result.Plan = next
 	if !next.Patch.Empty() {
-		p.Contention.respelled(p.Stored.Obj.UID, next.Changed)
+		s.Contention.respelled(s.Stored.Obj.UID, next.Changed)
 		return after, notConverging(next.Changed)
 	}
-	return after, p.settle(next, p.InFlight.Answered(p.Stored.Obj.UID))
+	return after, s.settle(next, s.InFlight.Answered(s.Stored.Obj.UID))
 }
 
-// admitted tells whether the hub may be changed now. A first attempt asks for a turn to
-// write, if it has none yet; a later one holds its turn, and waits for its change.
-func (p *Sync) admitted(again bool) error {
-	if err := p.Admit(); err != nil || again {
+// admitted tells whether the hub may be changed now. A first attempt asks for a permit
+// to write, if it has none yet; a later one holds its permit, and waits for its change.
+func (s *Sync) admitted(again bool) error {
+	if err := s.Admit(); err != nil || again {
 		return err
 	}
-	return p.Permit.ToWrite()
+	return s.Permit.ToWrite()
 }
 
 // settle shrinks the record to the truth once nothing of ours can be on its way
 // to the hub any more, and reports conflicts. It is written with the status.
-func (p *Sync) settle(plan twin.Plan, landed bool) error {
-	if err := p.record(p.standing(plan, landed)); err != nil {
+func (s *Sync) settle(plan twin.Plan, landed bool) error {
+	if err := s.record(s.standing(plan, landed)); err != nil {
 		return err
 	}
 	if landed {
-		p.Result.LeftBehind = plan.LeftBehind // the record no longer holds them: said once
+		s.Result.LeftBehind = plan.LeftBehind // the record no longer holds them: said once
 	}
-	return p.blocked(plan)
+	return s.blocked(plan)
 }
 
 // standing is the record that a plan leaves: the truth once nothing of ours can still
 // arrive at the hub, and until then whatever we may have written as well.
-func (p *Sync) standing(plan twin.Plan, landed bool) twin.Record {
+func (s *Sync) standing(plan twin.Plan, landed bool) twin.Record {
 	if landed {
-		p.Result.Unsettled = false
+		s.Result.Unsettled = false
 		return plan.Settled
 	}
-	p.Result.Unsettled = !plan.Record.Equal(plan.Settled)
+	s.Result.Unsettled = !plan.Record.Equal(plan.Settled)
 	return plan.Record
 }
 
 // Holds tells whether a twin, as the hub's index shows it, leaves nothing to do: no
 // write, no news for the record, nothing that is in the way of the declaration.
-func (p *Sync) Holds(ctx context.Context, held *hub.Twin) bool {
-	if foreign(held, p.Owner, p.recorded(ctx)) != nil || wentBack(p.Stored.Obj.Status.ETag, held.ETag) {
+func (s *Sync) Holds(ctx context.Context, held *hub.Twin) bool {
+	recorded := s.recorded(ctx)
+	if foreign(held, s.Owner, recorded) != nil || wentBack(s.Stored.Obj.Status.ETag, held.ETag) {
 		return false
 	}
-	in := p.input(ctx, held)
-	in.Postponed = p.Contention.postponed(p.Stored.Obj.UID)
+	in := s.input(held, recorded)
+	in.Postponed = s.Contention.postponed(s.Stored.Obj.UID)
 	plan := twin.Make(in)
-	record := p.standing(plan, p.InFlight.Landed(p.Stored.Obj.UID))
+	record := s.standing(plan, s.InFlight.Landed(s.Stored.Obj.UID))
 	text, err := record.Encode()
 	if err != nil || !plan.Patch.Empty() || len(plan.Conflicts) > 0 || len(plan.Postponed) > 0 {
 		return false
 	}
-	if !p.nothingOwned(record) && p.Stored.Obj.Status.Record != text {
+	if !s.nothingOwned(record) && s.Stored.Obj.Status.Record != text {
 		return false
 	}
-	p.Result.Plan = plan
+	s.Result.Plan = plan
 	if plan.Withheld {
-		p.Result.Pending = twin.Pending(in)
+		s.Result.Pending = twin.Pending(in)
 	}
 	return true
 }
 
 // blocked says what of the declaration cannot be on the hub for now.
-func (p *Sync) blocked(plan twin.Plan) error {
+func (s *Sync) blocked(plan twin.Plan) error {
 	if len(plan.Conflicts) > 0 {
 		conflicts := make([]string, len(plan.Conflicts))
 		for i, conflict := range plan.Conflicts {
@@ -208,11 +209,11 @@ func (p *Sync) blocked(plan twin.Plan) error {
 		return outcome.Differ(outcome.Stalled, v1alpha1.ReasonConflict, strings.Join(conflicts, "; ")+
 			". Remove one or the other; the rest of the declaration is kept in step")
 	}
-	if kept := p.Contention.notKept(p.Stored.Obj.UID, plan.Postponed); len(kept) > 0 {
+	if kept := s.Contention.notKept(s.Stored.Obj.UID, plan.Postponed); len(kept) > 0 {
 		return notConverging(kept)
 	}
 	if len(plan.Postponed) > 0 {
-		fought := p.Contention.Of(p.Stored.Obj.UID)
+		fought := s.Contention.Of(s.Stored.Obj.UID)
 		return outcome.AsError(outcome.Outcome{
 			Class: outcome.Transient, Reason: v1alpha1.ReasonContended, Differs: true, RetryAfter: fought.Wait,
 			Message: "another writer keeps changing " + fought.Leaves + "; it is restored ever more slowly. " + fought.Advice(),
@@ -227,23 +228,23 @@ func notConverging(differs twin.Differences) error {
 }
 
 // record puts a record into the status, if there is or was anything to record.
-func (p *Sync) record(record twin.Record) error {
+func (s *Sync) record(record twin.Record) error {
 	text, err := record.Encode()
 	if err != nil {
 		return err
 	}
-	if p.nothingOwned(record) {
+	if s.nothingOwned(record) {
 		return nil
 	}
 	if len(text) > maxRecord {
 		return outcome.Differ(outcome.Stalled, v1alpha1.ReasonRecordTooLarge, fmt.Sprintf(
 			"the ownership record needs %d bytes, status.record has room for %d: declare fewer leaves. Nothing was sent to the hub", len(text), maxRecord))
 	}
-	p.Stored.Obj.Status.Record = text
+	s.Stored.Obj.Status.Record = text
 	return nil
 }
 
 // nothingOwned tells whether there is nothing to record, and never was.
-func (p *Sync) nothingOwned(record twin.Record) bool {
-	return p.Stored.Obj.Status.Record == "" && record.Empty()
+func (s *Sync) nothingOwned(record twin.Record) bool {
+	return s.Stored.Obj.Status.Record == "" && record.Empty()
 }

@@ -39,24 +39,32 @@ type Writer struct {
 // errReplan says that the twin is not what was planned for.
 var errReplan = errors.New("the twin changed since it was read")
 
+// attempt is a twin that was read to be changed, with the ownership record that counts for it.
+type attempt struct {
+	held   *hub.Twin
+	record twin.Record
+	// again tells that an earlier attempt found the twin changed.
+	again bool
+}
+
 // attempts reads a twin, and has it planned and written once, until no other writer changed
 // it in between. It is the one place where a failed condition (412) leads to another try.
-// It returns the twin as last seen, also with most errors. again tells once that an
-// earlier attempt found the twin changed.
+// It returns the twin as last seen, also with most errors.
 func (w *Writer) attempts(
 	ctx context.Context, read func(context.Context) (*hub.Twin, error),
-	once func(ctx context.Context, held *hub.Twin, again bool) (after *hub.Twin, err error),
+	once func(ctx context.Context, on attempt) (after *hub.Twin, err error),
 ) (*hub.Twin, error) {
 	var held *hub.Twin
-	for attempt := range maxAttempts {
+	for n := range maxAttempts {
 		var err error
 		if held, err = read(ctx); err != nil {
 			return nil, err
 		}
-		if err := foreign(held, w.Owner, w.recorded(ctx)); err != nil {
+		record := w.recorded(ctx)
+		if err := foreign(held, w.Owner, record); err != nil {
 			return held, err
 		}
-		after, err := once(ctx, held, attempt > 0)
+		after, err := once(ctx, attempt{held: held, record: record, again: n > 0})
 		switch {
 		case errors.Is(err, errReplan):
 			continue
@@ -69,8 +77,8 @@ func (w *Writer) attempts(
 		fmt.Sprintf("another writer changed the twin under each of %d attempts", maxAttempts))
 }
 
-// write stores the record of what is written, and writes: errReplan tells that the twin, or
-// the device, is another one by now.
+// write stores the record of what is written, and writes: errReplan tells that the twin is
+// another one by now. The answer may be of another device, whose etag happened to be the same.
 func (w *Writer) write(ctx context.Context, held *hub.Twin, patch twin.Document) (*hub.Twin, error) {
 	if err := w.Stored.WriteAhead(ctx); err != nil {
 		return nil, err
