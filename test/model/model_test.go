@@ -6,6 +6,7 @@ package model_test
 import (
 	"flag"
 	"fmt"
+	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -59,15 +60,42 @@ func TestSequences(t *testing.T) {
 func runSeeds(t *testing.T, seeds []uint64) {
 	t.Helper()
 	var running sync.WaitGroup
+	done := newProgress(len(seeds))
 	slots := make(chan struct{}, atOnce)
 	for _, seed := range seeds {
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { runSeed(t, seed) })
+			done.add(seed, t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { runSeed(t, seed) }))
 		})
 	}
 	running.Wait()
+}
+
+// progress tells how far a long run is, on stderr: go test shows a test's log at its end only.
+type progress struct {
+	mu          sync.Mutex
+	began       time.Time
+	total, done int
+	failed      []uint64
+}
+
+// everySoMany is after how many sequences progress prints a line.
+const everySoMany = 25
+
+func newProgress(total int) *progress { return &progress{began: time.Now(), total: total} }
+
+func (p *progress) add(seed uint64, passed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done++
+	if !passed {
+		p.failed = append(p.failed, seed)
+	}
+	if p.done%everySoMany == 0 || !passed {
+		fmt.Fprintf(os.Stderr, "%d of %d sequences after %s, failed: %v\n",
+			p.done, p.total, time.Since(p.began).Round(time.Second), p.failed)
+	}
 }
 
 // seeding hands each run its own seed, which rapid reads from its flag when a check begins.
