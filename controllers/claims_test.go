@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
@@ -366,4 +367,22 @@ func TestWhoNeverWritesKeepsNoOtherOneOut(t *testing.T) {
 	w.Expect(w.tags("d1")).To(ContainSubstring(`"a":3`))
 	w.Expect(w.calls("updateTwin")).To(BeNumerically("<=", writes+3))
 	w.checkConditions()
+}
+
+// TestTheFirstWriteTellsWhoKeepsTheTwin: a manager may end right after it, before the rest of
+// the status is written. No rival may take over then what another object has written.
+func TestTheFirstWriteTellsWhoKeepsTheTwin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.connect()
+	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultHold, Count: 1})
+	w.Expect(err).NotTo(HaveOccurred())
+	obj := w.twin("first", "d1", `{"a":1}`, "")
+	w.create(obj)
+	w.awaitHeld(1)
+	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	w.Expect(obj.Status.ObservedGeneration).To(BeZero(), "nothing but what is written ahead")
+	w.Expect(obj.Status.Target).To(HaveSuffix("/d1"))
+	w.hub.RemoveFault(fault)
+	w.awaitReady(obj)
 }

@@ -34,8 +34,8 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 	}
 	if !controllerutil.ContainsFinalizer(obj, v1alpha1.CleanupFinalizer) {
 		r.wentAlone(ctx, obj)
-		r.deletions.end(obj)
 		r.forget(ctx, name)
+		r.deletions.end(obj)
 		return ctrl.Result{}, nil
 	}
 	stored := outcome.NewStored(r.client, r.report.Server, obj)
@@ -97,8 +97,8 @@ func (r *deviceTwinReconciler) removeFinalizer(ctx context.Context, obj *v1alpha
 	if client.IgnoreNotFound(err) != nil {
 		return r.report.Next(ctx, outcome.Of(err), 0)
 	}
-	r.deletions.end(obj)
 	r.forget(ctx, client.ObjectKeyFromObject(obj))
+	r.deletions.end(obj)
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
 		return ctrl.Result{}, nil // nothing was asked for
 	}

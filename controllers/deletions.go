@@ -73,8 +73,8 @@ func (d *deletions) over(obj *v1alpha1.DeviceTwin) bool {
 	return d.of(obj).over
 }
 
-// forget drops an object that is gone.
-func (d *deletions) forget(name types.NamespacedName) {
+// Forget drops an object that is gone.
+func (d *deletions) Forget(name types.NamespacedName, _ types.UID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.known, name)

@@ -47,7 +47,7 @@ func TestWaitingForATurnIsNoPartOfADeletionsTime(t *testing.T) {
 			d.end(again)
 			g.Expect(d.over(again)).To(BeTrue())
 			g.Expect(d.over(obj)).To(BeFalse())
-			d.forget(client.ObjectKeyFromObject(obj))
+			d.Forget(client.ObjectKeyFromObject(obj), obj.UID)
 			g.Expect(d.known).To(BeEmpty())
 		})
 	}

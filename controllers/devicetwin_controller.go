@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -24,8 +23,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/registration"
+	"github.com/devicetwin-io/devicetwin-operator/internal/synccache"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
-	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
@@ -42,7 +41,7 @@ type deviceTwinReconciler struct {
 	guards      *guard.Guards
 	claims      *claim.Claims
 	readBack    *readback.Group
-	settled     *settled
+	synced      *synccache.Cache
 	queue       *trigger.Queue // for what is learned elsewhere of objects
 	permits     *hubqueue.Queue
 	metrics     *Metrics
@@ -70,7 +69,7 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=create
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins/finalizers,verbs=update
 
-// Reconcile looks at one DeviceTwin.
+// Reconcile brings one DeviceTwin and its twin into step.
 func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var obj v1alpha1.DeviceTwin
 	err := r.client.Get(ctx, req.NamespacedName, &obj)
@@ -78,114 +77,73 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		obj.Namespace, obj.Name = req.Namespace, req.Name
 		r.wentAlone(ctx, &obj)
 		r.forget(ctx, req.NamespacedName)
-		r.deletions.forget(req.NamespacedName)
 	}
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if before := r.settled.of(req.NamespacedName); before != "" && before != obj.UID {
-		r.forget(ctx, req.NamespacedName) // a namesake that was deleted, which no visit saw gone
+	if before := r.synced.UID(req.NamespacedName); before != "" && before != obj.UID {
+		r.forget(ctx, req.NamespacedName) // a namesake whose deletion no reconcile saw
 	}
 	if !obj.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, &obj)
 	}
 	if lacksFinalizer(&obj) {
-		return ctrl.Result{}, nil // its finalizer wakes it
+		return ctrl.Result{}, nil // its finalizer triggers it
 	}
-	return r.look(ctx, &obj, false)
+	stored, seen := r.observe(ctx, &obj, false)
+	if seen.contradicted(stored) {
+		stored, seen = r.observe(ctx, stored.Held, true)
+	}
+	return r.commit(ctx, stored, seen)
 }
 
-// look visits an object and reports what came of it. direct tells that what the hub's
-// index says of the twin is not enough.
-func (r *deviceTwinReconciler) look(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (ctrl.Result, error) {
-	stored := outcome.NewStored(r.client, r.report.Server, obj)
-	if err := stored.Writable(ctx); err != nil {
-		return r.next(ctx, obj, outcome.Of(err), 0)
-	}
-	found, seen, err := r.visit(ctx, stored, direct)
-	out := outcome.Of(err)
-	if out.Class == outcome.Unseen || out.Class == outcome.Parked {
-		r.known(obj).PutBack(seen.hint)
-		return r.next(ctx, obj, out, 0)
-	}
-	if seen.twin != nil {
-		seen.said = twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps, seen.twin.Reported)
-	}
-	before := stored.Held
-	if seen.idle {
-		r.describeMemberships(ctx, obj, found)
-	} else {
-		r.describe(ctx, obj, found, seen, out)
-	}
-	if seen.hint != nil && !seen.known && !equality.Semantic.DeepEqual(before, obj) {
-		// Right after a start nothing tells whether the index or the status is older.
-		return r.look(ctx, before, true)
+// commit writes the status that an observation led to, and remembers the observation only
+// once that is written.
+func (r *deviceTwinReconciler) commit(ctx context.Context, stored *outcome.Stored, seen observation) (ctrl.Result, error) {
+	obj, before := stored.Obj, stored.Held
+	if seen.keepsNothing() {
+		return r.next(ctx, obj, seen.outcome, 0)
 	}
 	if err := r.report.Write(ctx, r.client, before, obj); err != nil {
-		r.known(obj).PutBack(seen.hint)
 		return r.next(ctx, obj, outcome.Of(err), 0)
 	}
 	if seen.recordLost {
-		r.tellRecordLost(before, obj)
+		r.reportRecordLost(before, obj)
 	}
-	return r.next(ctx, obj, out, r.remember(obj, found, seen, out))
+	r.remember(obj, seen)
+	return r.next(ctx, obj, seen.outcome, r.synced.Due(obj))
 }
 
-// next says when to visit an object again. One that is parked was not found to be in
-// step: its next visit asks the hub, whatever the index shows.
+// next says when to reconcile an object again. One that is parked was not found to be in
+// step: its next reconcile asks the hub, whatever the index shows.
 func (r *deviceTwinReconciler) next(ctx context.Context, obj *v1alpha1.DeviceTwin, out outcome.Outcome, interval time.Duration) (ctrl.Result, error) {
 	if out.Class == outcome.Parked {
-		r.settled.undo(obj)
+		r.synced.Invalidate(obj)
 		return ctrl.Result{}, nil
 	}
 	return r.permits.Next(ctx, r.report, client.ObjectKeyFromObject(obj), out, interval)
 }
 
-// remember notes how far an object is in step with its twin. It returns when it is
-// due for another visit, 0 for when something moves.
-func (r *deviceTwinReconciler) remember(obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen observation, out outcome.Outcome) time.Duration {
+// remember notes how far an object is in step with its twin.
+func (r *deviceTwinReconciler) remember(obj *v1alpha1.DeviceTwin, seen observation) {
 	if seen.twin != nil {
-		r.known(obj).Dealt(seen.twin, seen.hint == nil)
+		r.known(obj).Dealt(seen.twin, !seen.indexed)
 	}
-	if out.Effects().DeviceGone {
+	if seen.outcome.Effects().DeviceGone {
 		r.known(obj).Gone()
 	}
 	switch {
 	case seen.idle:
-		return r.settled.due(obj)
-	case out.Class != outcome.Succeeded:
-		r.settled.undo(obj)
-		return 0
+	case seen.outcome.Class == outcome.Succeeded:
+		r.synced.Set(obj, seen.hub, r.schedule(obj, seen))
+	default:
+		r.synced.Invalidate(obj)
 	}
-	r.settled.note(obj, found, r.visitsOf(obj, found, seen))
-	return r.settled.due(obj)
 }
 
 // known is what is known of an object's twin.
 func (r *deviceTwinReconciler) known(obj *v1alpha1.DeviceTwin) *readback.Known {
 	return r.readBack.Of(client.ObjectKeyFromObject(obj))
-}
-
-// forget drops all that is remembered of an object that is gone, and passes its twin on.
-func (r *deviceTwinReconciler) forget(ctx context.Context, name types.NamespacedName) {
-	uid := r.settled.of(name)
-	r.giveUp(ctx, name)
-	r.settled.forget(name)
-	r.contention.Forget(uid)
-	r.guards.Gone(uid)
-	r.inFlight.Forget(uid)
-}
-
-// giveUp passes the twin on of an object that may not use it, or is gone. What it wrote
-// may still be on its way.
-func (r *deviceTwinReconciler) giveUp(ctx context.Context, name types.NamespacedName) {
-	r.readBack.Untrack(name)
-	r.permits.Withdraw(name)
-	r.permits.Served(name)
-	if uid := r.claims.Release(ctx, name); uid != "" {
-		r.contention.Forget(uid)
-		r.guards.Gone(uid)
-	}
 }
 
 // writer changes the twin of an object.
@@ -207,7 +165,7 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 	}
 	if err != nil {
 		if outcome.Of(err).Class == outcome.Stalled {
-			r.giveUp(ctx, client.ObjectKeyFromObject(obj))
+			r.release(ctx, client.ObjectKeyFromObject(obj))
 		}
 		return hubaccess.Hub{}, err
 	}
@@ -222,8 +180,11 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 	if err := r.claims.Take(ctx, obj, found.Session.Host()); err != nil {
 		return hubaccess.Hub{}, err
 	}
+	// What is written ahead of the hub tells a later manager who keeps the twin, should this one end before the rest is
+	// written.
+	obj.Status.Target = fieldindex.TargetName(obj, found.Session.Host())
 	if displaced := r.readBack.Track(name, found.Key, fieldindex.IDOf(obj)); displaced != (types.NamespacedName{}) {
-		r.queue.Enqueue(displaced, trigger.News) // it is told of the twin no more
+		r.queue.Enqueue(displaced, trigger.News) // another object is notified of the twin now
 	}
 	return found, nil
 }

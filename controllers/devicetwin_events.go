@@ -10,8 +10,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 )
 
-// tell records events about what was done to values of other writers.
-func (r *deviceTwinReconciler) tell(before, obj *v1alpha1.DeviceTwin, done twinsync.Result) {
+// eventsOf records events about what was done to values of other writers.
+func (r *deviceTwinReconciler) eventsOf(before, obj *v1alpha1.DeviceTwin, done twinsync.Result) {
 	if restored := restored(before, done.Changed); len(restored) > 0 {
 		r.report.Event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+restored.String())
 	}

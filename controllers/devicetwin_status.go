@@ -20,7 +20,8 @@ import (
 )
 
 // describe is the status as a value of what was seen.
-func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.DeviceTwin, found hubaccess.Hub, seen observation, out outcome.Outcome) {
+func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.DeviceTwin, seen observation) {
+	out := seen.outcome
 	if out.Class == outcome.Succeeded {
 		out.Message = "the hub holds what is declared"
 		if left := leftToOthers(seen.Plan); left != "" {
@@ -30,7 +31,7 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	r.describeRecord(obj, seen)
 	obj.Status.ObservedGeneration = obj.Generation
 	obj.Status.LastHandledReconcileAt = outcome.Handled(obj)
-	if out.Class == outcome.Stalled && out.Effects().NoClaim || found.Session != nil && !claim.Wanted(obj) {
+	if out.Class == outcome.Stalled && out.Effects().NoClaim || seen.hub.Session != nil && !claim.Wanted(obj) {
 		obj.Status.Target = ""
 	} else {
 		// A visit that claimed the twin may have ended before its status was written.
@@ -46,14 +47,15 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 		r.contended(obj)
 		r.acknowledged(obj, seen)
 	}
-	if found.Session != nil && seen.twin != nil {
-		if err := r.memberships.Observe(obj.Namespace, found.Key, seen.twin); err != nil {
+	if seen.hub.Session == nil {
+		return // the hub was not asked: the memberships stand
+	}
+	if seen.twin != nil {
+		if err := r.memberships.Observe(obj.Namespace, seen.hub.Key, seen.twin); err != nil {
 			log.FromContext(ctx).Error(err, "the twin cannot be held against the queries")
 		}
 	}
-	if found.Session != nil { // else not asked: the memberships stand
-		r.describeMemberships(ctx, obj, found)
-	}
+	r.describeMemberships(ctx, obj, seen.hub)
 }
 
 // recordLostMessage says what follows from a record that is gone.
@@ -64,13 +66,13 @@ const recordLostMessage = "the record of what was written before is gone (status
 // can be read.
 func (r *deviceTwinReconciler) recordLost(obj *v1alpha1.DeviceTwin) bool {
 	_, err := twin.DecodeRecord(obj.Status.Record)
-	return err != nil || r.settled.lostRecord(obj)
+	return err != nil || r.synced.LostRecord(obj)
 }
 
-// tellRecordLost records the event, once: the condition tells it from then on, also
-// while there is no record to be written anew.
-func (r *deviceTwinReconciler) tellRecordLost(before, obj *v1alpha1.DeviceTwin) {
-	r.settled.recordTold(obj)
+// reportRecordLost records the event, once: the condition shows it from then on, also while
+// there is no record to be written anew.
+func (r *deviceTwinReconciler) reportRecordLost(before, obj *v1alpha1.DeviceTwin) {
+	r.synced.LossReported(obj)
 	if !meta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionRecordLost) {
 		r.report.Event(obj, corev1.EventTypeWarning, v1alpha1.ReasonRecordLost, recordLostMessage)
 	}
@@ -153,7 +155,7 @@ func (r *deviceTwinReconciler) contended(obj *v1alpha1.DeviceTwin) {
 
 // acknowledged says whether the device has taken over what is declared.
 func (r *deviceTwinReconciler) acknowledged(obj *v1alpha1.DeviceTwin, seen observation) {
-	said := seen.said
+	said := seen.acknowledged
 	if said.Declared == 0 {
 		meta.RemoveStatusCondition(obj.GetConditions(), v1alpha1.ConditionAcknowledged)
 		return

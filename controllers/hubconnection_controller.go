@@ -20,6 +20,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/guard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubusage"
 	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
@@ -42,7 +43,7 @@ type hubConnectionReconciler struct {
 	suffixes     []string
 	probeEvery   time.Duration
 	probes       *probes
-	uses         *uses
+	usage        *hubusage.Reporter
 	memberships  *membership.Memberships
 	queue        *trigger.Queue // for what is learned elsewhere of HubConnections
 }
@@ -100,19 +101,19 @@ func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 // use: sooner while changes are stopped, so that their count keeps up.
 func (r *hubConnectionReconciler) interval(conn *v1alpha1.HubConnection) time.Duration {
 	if meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionPaused) {
-		return min(r.report.Retry, r.uses.every, r.probeEvery)
+		return min(r.report.Retry, r.usage.Interval(), r.probeEvery)
 	}
-	return min(r.uses.every, r.probeEvery)
+	return min(r.usage.Interval(), r.probeEvery)
 }
 
 func (r *hubConnectionReconciler) forget(ctx context.Context, key types.NamespacedName) {
 	r.secrets.Unfollow(key)
 	r.sessions.Forget(key.String())
-	r.guards.Forget(key)
-	r.readBack.Forget(key)
+	r.guards.ForgetHub(key)
+	r.readBack.ForgetHub(key)
 	r.memberships.ForgetHub(key)
 	r.probes.forget(key)
-	r.uses.forget(key)
+	r.usage.Forget(key)
 	r.connections.Forget(ctx, key)
 }
 
@@ -242,12 +243,12 @@ func (r *hubConnectionReconciler) writeStatus(ctx context.Context, conn *v1alpha
 		if session.Endpoint() != session.Host() {
 			conn.Status.Endpoint = session.Endpoint()
 		}
-		if err := r.uses.describe(ctx, conn, session, out); err != nil {
+		if err := r.usage.Describe(ctx, conn, session, out); err != nil {
 			return false, err
 		}
 	}
 	r.report.SetConditions(conn, out)
-	r.uses.age(conn)
+	r.usage.ReadBack(conn)
 	conn.Status.Guard, released = r.guards.Configure(conn, client.ObjectKeyFromObject(conn))
 	r.paused(conn)
 	return released, r.report.Write(ctx, r.client, before, conn)

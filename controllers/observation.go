@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -18,66 +19,98 @@ import (
 // observation is what a reconcile saw of a twin and did about it. Without a twin, the hub
 // was not asked or did not answer.
 type observation struct {
+	hub  hubaccess.Hub
 	twin *hub.Twin
 	twinsync.Result
+	outcome  outcome.Outcome
 	declared validation.Declaration
-	// said is what the device acknowledges of the declaration; nothing without a twin.
-	said twin.Acknowledgement
-	// hint is the twin as the hub's index showed it, when that was enough; known
-	// tells that the twin had been seen before by this process.
-	hint  *hub.Twin
-	known bool
+	// acknowledged is what the device acknowledges of the declaration; nothing without a twin.
+	acknowledged twin.Acknowledgement
+	// indexed tells that the twin is as the hub's index showed it, known that this process
+	// had seen it before.
+	indexed, known bool
 	// idle tells that there was nothing to do and nothing new.
 	idle bool
 	// recordLost tells that the record of what was written is gone.
 	recordLost bool
 }
 
-// visit does all that reads or writes the hub. An object that is in step needs
-// neither, unless its twin moved: then what the index showed is enough, as long as
-// nothing has to be written.
-func (r *deviceTwinReconciler) visit(ctx context.Context, stored *outcome.Stored, direct bool) (hubaccess.Hub, observation, error) {
+// keepsNothing tells that a reconcile ended before there was anything to write into the status.
+func (o *observation) keepsNothing() bool {
+	return o.outcome.Class == outcome.Unseen || o.outcome.Class == outcome.Parked
+}
+
+// contradicted tells that the hub's index shows something else than the status that an earlier
+// process wrote: right after a start nothing tells which of the two is older.
+func (o *observation) contradicted(stored *outcome.Stored) bool {
+	return o.indexed && !o.known && !o.keepsNothing() && !equality.Semantic.DeepEqual(stored.Held, stored.Obj)
+}
+
+// observe brings an object and its twin into step, and describes in the object's status what
+// came of it. Nothing of that is written yet. direct tells that what the hub's index says of the
+// twin is not enough.
+func (r *deviceTwinReconciler) observe(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (*outcome.Stored, observation) {
+	stored := outcome.NewStored(r.client, r.report.Server, obj)
+	var seen observation
+	err := stored.Writable(ctx)
+	if err == nil {
+		err = r.sync(ctx, stored, direct, &seen)
+	}
+	seen.outcome = outcome.Of(err)
+	if seen.twin != nil {
+		seen.acknowledged = twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps, seen.twin.Reported)
+	}
+	switch {
+	case seen.keepsNothing():
+	case seen.idle:
+		r.describeMemberships(ctx, obj, seen.hub)
+	default:
+		r.describe(ctx, obj, seen)
+	}
+	return stored, seen
+}
+
+// sync does all that reads or writes the hub. An object that is in step needs neither, unless
+// its twin moved: then what the index showed is enough, as long as nothing has to be written.
+func (r *deviceTwinReconciler) sync(ctx context.Context, stored *outcome.Stored, direct bool, seen *observation) (err error) {
 	obj := stored.Obj
 	if obj.Spec.Suspend {
-		return hubaccess.Hub{}, observation{}, r.suspend(ctx, obj)
+		return r.suspend(ctx, obj)
 	}
-	declared, err := declaredBy(obj)
-	if err != nil {
-		return hubaccess.Hub{}, observation{}, err
+	if seen.declared, err = declaredBy(obj); err != nil {
+		return err
 	}
-	found, err := r.claimed(ctx, obj)
-	if err != nil {
-		return found, observation{}, err
+	if seen.hub, err = r.claimed(ctx, obj); err != nil {
+		return err
 	}
 	if claim.Writes(obj) {
-		if errs := validation.WithOwner(&declared, found.Spec.OwnerTag); len(errs) > 0 {
-			return found, observation{}, invalidTwin(validation.Text(errs))
+		if errs := validation.WithOwner(&seen.declared, seen.hub.Spec.OwnerTag); len(errs) > 0 {
+			return invalidTwin(validation.Text(errs))
 		}
 	}
 	sync := twinsync.Sync{
-		Writer: r.writer(stored, found), Declared: declared.Document, Policies: declared.Policies,
-		Contention: r.contention, Registrar: r.registrar(stored, found.Session),
+		Writer: r.writer(stored, seen.hub), Declared: seen.declared.Document, Policies: seen.declared.Policies,
+		Contention: r.contention, Registrar: r.registrar(stored, seen.hub.Session),
 	}
-	seen := observation{declared: declared, recordLost: r.recordLost(obj)}
-	inStep := !direct && r.settled.holds(obj, found)
+	seen.recordLost = r.recordLost(obj)
+	inStep := !direct && r.synced.UpToDate(obj, seen.hub)
 	if inStep {
-		hinted, done, err := r.hinted(ctx, &sync, found, seen)
-		if done || err != nil {
-			return found, hinted, err
+		if done, err := r.fromIndex(ctx, &sync, seen); done || err != nil {
+			return err
 		}
 	}
-	if sync.Permit, err = r.permits.AcquireFor(obj, found.Session, inStep); err != nil {
-		return found, seen, err
+	if sync.Permit, err = r.permits.AcquireFor(obj, seen.hub.Session, inStep); err != nil {
+		return err
 	}
 	defer sync.Permit.Release()
 	before := obj.DeepCopy()
 	seen.twin, err = sync.Run(ctx)
 	seen.Result = sync.Result
 	if seen.twin != nil && sync.Result.Plan.Patch.Empty() {
-		r.guards.Settled(found.Key, obj.UID)
+		r.guards.Settled(seen.hub.Key, obj.UID)
 	}
-	r.tell(before, obj, sync.Result)
-	return found, seen, err
+	r.eventsOf(before, obj, sync.Result)
+	return err
 }
 
 // suspend leaves the twin of an object alone.
@@ -92,27 +125,29 @@ func (r *deviceTwinReconciler) suspend(ctx context.Context, obj *v1alpha1.Device
 	})
 }
 
-// hinted makes do with what the hub's index told of the twin of an object that is in
+// fromIndex makes do with what the hub's index showed of the twin of an object that is in
 // step; done is false when the hub itself has to be asked.
-func (r *deviceTwinReconciler) hinted(ctx context.Context, sync *twinsync.Sync, found hubaccess.Hub, seen observation) (_ observation, done bool, err error) {
-	if gone, err := r.secretGone(ctx, sync.Stored, found); gone || err != nil {
-		return seen, false, err
+func (r *deviceTwinReconciler) fromIndex(ctx context.Context, sync *twinsync.Sync, seen *observation) (done bool, err error) {
+	obj := sync.Stored.Obj
+	if gone, err := r.secretGone(ctx, sync.Stored, seen.hub); gone || err != nil {
+		return false, err
 	}
-	known := r.known(sync.Stored.Obj)
+	known := r.known(obj)
 	evidence := known.Evidence()
 	switch {
 	case evidence.Doubt:
-		return seen, false, nil
+		return false, nil
 	case evidence.Twin != nil:
-		seen.hint, seen.twin, seen.known = evidence.Twin, evidence.Twin, evidence.Known
-		done = sync.Holds(ctx, evidence.Twin)
-		seen.Result = sync.Result
-		return seen, done, nil
+		if !sync.Holds(ctx, evidence.Twin) {
+			return false, nil
+		}
+		seen.twin, seen.indexed, seen.known, seen.Result = evidence.Twin, true, evidence.Known, sync.Result
+		return true, nil
 	case !evidence.Known:
 		known.Want()
-	case r.settled.stale(sync.Stored.Obj):
+	case r.synced.RereadDue(obj):
 		known.Reread()
 	}
 	seen.idle = true
-	return seen, true, nil
+	return true, nil
 }

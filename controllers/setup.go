@@ -22,10 +22,12 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubqueue"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubusage"
 	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
+	"github.com/devicetwin-io/devicetwin-operator/internal/synccache"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 )
@@ -84,6 +86,9 @@ const (
 	// defaultListedPages is what a small hub answers in 30 seconds.
 	defaultListedPages = 10
 	minBackoff         = 500 * time.Millisecond
+	// reconciliationTimeout gives a worker back whatever holds it. It is more than the requests of one
+	// reconcile take at their longest, each of which has a bound of its own (75 s at a hub).
+	reconciliationTimeout = 10 * time.Minute
 )
 
 func (o Options) withDefaults() Options {
@@ -127,6 +132,7 @@ func PlacesPerHub(workers int) int { return max(1, workers/4) }
 func (o Options) controller() controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: o.Workers,
+		ReconciliationTimeout:   reconciliationTimeout,
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
 			min(minBackoff, o.MaxBackoff), o.MaxBackoff),
 	}
@@ -193,7 +199,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	readBack := newReadBack(twinQueue, hubQueue, probes)
 	opts.Metrics.follow(readBack)
 	twins := &deviceTwinReconciler{
-		readBack: readBack, settled: newSettled(opts.Clock), queue: twinQueue,
+		readBack: readBack, synced: synccache.New(opts.Clock), queue: twinQueue,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, inFlight: twinsync.NewInFlight(opts.Clock),
 		contention: twinsync.NewContention(opts.Clock), guards: guards, claims: claims,
 		permits: hubqueue.New(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics,
@@ -208,7 +214,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		guards:     guards,
 		readBack:   readBack,
 		identities: credentials.NewIdentities(kube, opts.Entra),
-		uses:       newUses(mgr.GetClient(), report, opts.UseInterval, readBack),
+		usage:      hubusage.New(mgr.GetClient(), report, opts.UseInterval, readBack),
 		probeEvery: opts.ProbeInterval,
 		probes:     probes, queue: hubQueue, memberships: memberships,
 	}

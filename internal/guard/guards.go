@@ -144,8 +144,8 @@ func (g *Guards) Settled(key types.NamespacedName, uid types.UID) {
 	}
 }
 
-// Gone notes that a DeviceTwin was deleted.
-func (g *Guards) Gone(uid types.UID) {
+// Forget drops a DeviceTwin that is gone.
+func (g *Guards) Forget(_ types.NamespacedName, uid types.UID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, f := range g.fuses {
@@ -153,8 +153,8 @@ func (g *Guards) Gone(uid types.UID) {
 	}
 }
 
-// Forget drops a HubConnection that is gone.
-func (g *Guards) Forget(key types.NamespacedName) {
+// ForgetHub drops a HubConnection that is gone.
+func (g *Guards) ForgetHub(key types.NamespacedName) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.fuses, key)

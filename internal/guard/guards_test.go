@@ -83,7 +83,7 @@ func TestAGuardCountsTwinsWithinAnHour(t *testing.T) {
 	x.guards.Settled(x.key(), "c")
 	x.configure()
 	x.Expect(x.conn.Status.Guard.Waiting).To(BeEquivalentTo(1))
-	x.guards.Gone("e")
+	x.guards.Forget(types.NamespacedName{}, "e")
 	x.configure()
 	x.Expect(x.conn.Status.Guard.Waiting).To(BeZero())
 	x.clock.SetTime(x.clock.Now().Add(24 * time.Hour))

@@ -85,6 +85,12 @@ func (q *Queue) Next(
 // Withdraw gives up the place of an object that does not wait for a hub any more.
 func (q *Queue) Withdraw(name types.NamespacedName) { q.sessions.Withdraw(q.key(name)) }
 
+// Forget drops an object that is gone.
+func (q *Queue) Forget(name types.NamespacedName, _ types.UID) {
+	q.Withdraw(name)
+	q.Served(name)
+}
+
 func (q *Queue) key(name types.NamespacedName) string { return fmt.Sprintf("%s %s", q.kind, name) }
 
 // Acquire returns a permit at a hub, or outcome.Park().

@@ -60,8 +60,9 @@ type entry struct {
 	// wanted tells that a document is to be read, again that it is news also when it
 	// shows what is known.
 	wanted, again bool
-	// old tells that the document in hand was there already when there was no room the last time.
-	old bool
+	// old tells that the document in hand was there already when there was no room the last time, shown that
+	// a reconcile has seen it.
+	old, shown bool
 }
 
 // fingerprint tells two states of a twin apart.
@@ -231,12 +232,12 @@ func (b *book) dealt(twin *hub.Twin, direct bool, now time.Time) {
 	before := e.known
 	e.known, e.learned = b.fingerprint(sightingOf(twin)), b.at(now)
 	e.wanted, e.again = false, false
+	if e.shown || direct && e.hand != nil && e.hand.Version <= twin.Version {
+		b.take(e)
+	}
 	var doubts []types.NamespacedName
 	if direct {
 		e.confirmed = b.at(now)
-		if e.hand != nil && e.hand.Version <= twin.Version {
-			b.take(e)
-		}
 		doubts = b.decided(twin.ID, e, b.row(e.known), before != e.known, b.at(now))
 	}
 	b.mu.Unlock()
@@ -285,9 +286,9 @@ func signal(channel chan<- struct{}) {
 	}
 }
 
-// evidence takes what there is about a twin: a document that is newer than what is
-// known, if there is one; whether anything was known before; and whether only a
-// direct read will do.
+// evidence is what there is about a twin: a document that is newer than what is
+// known, if there is one, which stays until it was dealt with; whether anything was known
+// before; and whether only a direct read will do.
 func (b *book) evidence(id hub.ID, now time.Time) (twin *hub.Twin, known, doubt bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -295,9 +296,10 @@ func (b *book) evidence(id hub.ID, now time.Time) (twin *hub.Twin, known, doubt 
 	if e == nil {
 		return nil, false, false
 	}
-	twin = b.take(e)
+	twin, e.shown = e.hand, e.hand != nil
 	if twin != nil && b.news(e, b.fingerprint(sightingOf(twin)), b.at(now)) != moved {
 		twin = nil // a direct read was faster
+		b.take(e)
 	}
 	return twin, e.known.version != 0, e.doubted != 0
 }

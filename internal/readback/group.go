@@ -115,8 +115,8 @@ func (g *Group) Serve(key types.NamespacedName, session hub.Session, settings Se
 	g.launch(key, f)
 }
 
-// Forget stops to follow a hub, and forgets what is known of its twins.
-func (g *Group) Forget(key types.NamespacedName) {
+// ForgetHub stops to follow a hub, and forgets what is known of its twins.
+func (g *Group) ForgetHub(key types.NamespacedName) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if f := g.hubs[key]; f != nil {
@@ -158,6 +158,9 @@ func (g *Group) track(name types.NamespacedName, now place) (displaced types.Nam
 	}
 	return types.NamespacedName{}
 }
+
+// Forget drops an object that is gone.
+func (g *Group) Forget(name types.NamespacedName, _ types.UID) { g.Untrack(name) }
 
 // Untrack notes that an object manages no twin any more.
 func (g *Group) Untrack(name types.NamespacedName) {

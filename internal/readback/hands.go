@@ -28,7 +28,7 @@ type hands struct {
 func (b *book) take(e *entry) *hub.Twin {
 	twin := e.hand
 	if twin != nil {
-		e.hand, e.old = nil, false
+		e.hand, e.old, e.shown = nil, false, false
 		if b.inHand--; b.inHand <= maxInHand-hub.PageRows {
 			signal(b.room)
 		}
@@ -41,7 +41,7 @@ func (b *book) give(e *entry, twin *hub.Twin) {
 	if e.hand == nil {
 		b.inHand++
 	}
-	e.hand = twin
+	e.hand, e.shown = twin, false
 }
 
 // hasRoom tells whether documents may be read. Where there has been no room for a while it is made: an object that does
@@ -97,15 +97,6 @@ func (b *book) offer(twin *hub.Twin, now time.Time) {
 	}
 	b.mu.Unlock()
 	b.wakeAll(told)
-}
-
-// putBack returns a document that could not be dealt with.
-func (b *book) putBack(twin *hub.Twin) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if e := b.twins[twin.ID]; e != nil && e.hand == nil {
-		b.give(e, twin)
-	}
 }
 
 // absent leaves it to direct reads what is with twins that a batch did not show, or not so that it can be used.

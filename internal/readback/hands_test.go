@@ -69,22 +69,22 @@ func TestNothingIsLeftOfHubsAndTwinsThatWent(t *testing.T) {
 	now := clocktesting.NewFakeClock(time.Now())
 	group := NewGroup(now, Told{})
 	steps := map[string]func(key, name types.NamespacedName){
-		"hub first":  func(key, name types.NamespacedName) { group.Forget(key); group.Untrack(name) },
-		"twin first": func(key, name types.NamespacedName) { group.Untrack(name); group.Forget(key) },
+		"hub first":  func(key, name types.NamespacedName) { group.ForgetHub(key); group.Untrack(name) },
+		"twin first": func(key, name types.NamespacedName) { group.Untrack(name); group.ForgetHub(key) },
 		"another hub": func(key, name types.NamespacedName) {
 			other := types.NamespacedName{Name: key.Name + "-other"}
 			group.Track(name, other, hub.ID{Device: "d"})
-			group.Forget(key)
+			group.ForgetHub(key)
 			group.Untrack(name)
 		},
 		"another device": func(key, name types.NamespacedName) {
 			group.Track(name, key, hub.ID{Device: "e"})
-			group.Forget(key)
+			group.ForgetHub(key)
 			group.Of(name).Want()
 			group.Untrack(name)
 		},
 		"a hub that comes back": func(key, name types.NamespacedName) {
-			group.Forget(key)
+			group.ForgetHub(key)
 			group.Track(name, key, hub.ID{Device: "d"})
 			group.Untrack(name)
 		},

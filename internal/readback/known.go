@@ -15,8 +15,8 @@ type Known struct {
 
 // Evidence is what there is about a twin without asking the hub.
 type Evidence struct {
-	// Twin is a document from the hub's index that is newer than what was dealt with last; nil if there is none.
-	// No other caller gets it.
+	// Twin is a document from the hub's index that is newer than what was dealt with last; nil if there is none. It stays
+	// until it was dealt with.
 	Twin *hub.Twin
 	// Known tells that this process has dealt with the twin before.
 	Known bool
@@ -24,7 +24,7 @@ type Evidence struct {
 	Doubt bool
 }
 
-// Evidence takes what there is.
+// Evidence shows what there is.
 func (k *Known) Evidence() Evidence {
 	if k == nil {
 		return Evidence{Doubt: true}
@@ -59,12 +59,5 @@ func (k *Known) Dealt(twin *hub.Twin, direct bool) {
 func (k *Known) Gone() {
 	if k != nil {
 		k.book.gone(k.id, k.clock.Now())
-	}
-}
-
-// PutBack returns the twin of an Evidence that could not be dealt with, if there was one.
-func (k *Known) PutBack(twin *hub.Twin) {
-	if k != nil && twin != nil {
-		k.book.putBack(twin)
 	}
 }

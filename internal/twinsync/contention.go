@@ -189,7 +189,7 @@ func (c *Contention) Of(uid types.UID) (found Contended) {
 }
 
 // Forget drops an object that is gone.
-func (c *Contention) Forget(uid types.UID) {
+func (c *Contention) Forget(_ types.NamespacedName, uid types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.histories, uid)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
@@ -112,7 +113,7 @@ func TestReversalsFarApartAreNoWar(t *testing.T) {
 	message, wait := fought.Leaves, fought.Wait
 	g.Expect(message).To(BeEmpty())
 	g.Expect(wait).To(BeZero())
-	c.Forget("uid")
+	c.Forget(types.NamespacedName{}, "uid")
 	g.Expect(c.histories).To(HaveLen(1))
 }
 

@@ -68,7 +68,7 @@ func (f *InFlight) Since() time.Time {
 }
 
 // Forget drops an object that is gone.
-func (f *InFlight) Forget(uid types.UID) {
+func (f *InFlight) Forget(_ types.NamespacedName, uid types.UID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.unknown, uid)

@@ -1,4 +1,4 @@
-package controllers
+package hubusage
 
 import (
 	"context"
@@ -22,80 +22,89 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 )
 
-// uses tell what is made of each hub: numbers that move all the time, and are written
-// at most once in an interval.
-type uses struct {
+// Reporter writes how each hub is used and read back into the statuses of HubConnections: numbers that
+// move all the time, and are written at most once in an interval. It is safe for concurrent use.
+type Reporter struct {
 	client client.Reader
 	report outcome.Reporter
 	clock  clock.PassiveClock
 	every  time.Duration
-	// readBack tells how often the hubs are asked in effect.
+	// readBack knows how often the hubs are read back in effect, and when they last were.
 	readBack *readback.Group
 
-	mu   sync.Mutex
-	told map[types.NamespacedName]told
-	// odd are the unreadable twins that an event named last.
-	odd map[types.NamespacedName]string
+	mu      sync.Mutex
+	reports map[types.NamespacedName]report
 }
 
-// told is when the numbers of a HubConnection were written, and for which host the
-// count of an earlier process was taken over.
-type told struct {
+// report is what was reported of a HubConnection last.
+type report struct {
+	// at is when its numbers were written, host for which hub the count of an earlier
+	// process was taken over.
 	at   time.Time
 	host string
+	// unreadable are the twins that an event named.
+	unreadable string
 }
 
-func newUses(reader client.Reader, report outcome.Reporter, every time.Duration, readBack *readback.Group) *uses {
-	return &uses{client: reader, report: report, clock: report.Clock, every: every, readBack: readBack,
-		told: map[types.NamespacedName]told{}, odd: map[types.NamespacedName]string{}}
+// New returns a reporter that writes the numbers of a status at most once in every. reader is
+// a cache with the indexes of internal/fieldindex.
+func New(reader client.Reader, to outcome.Reporter, every time.Duration, readBack *readback.Group) *Reporter {
+	return &Reporter{
+		client: reader, report: to, clock: to.Clock, every: every, readBack: readBack,
+		reports: map[types.NamespacedName]report{},
+	}
 }
 
-func (u *uses) forget(key types.NamespacedName) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.told, key)
-	delete(u.odd, key)
+// Interval is how often the numbers of a status are written at most.
+func (r *Reporter) Interval() time.Duration { return r.every }
+
+// Forget drops a HubConnection that is gone.
+func (r *Reporter) Forget(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.reports, key)
 }
 
-// describe brings the numbers of a status up to date, if it is time to. The first time
-// it takes over what an earlier process told of the day's messages, and leaves the rest
-// as it stands: a start writes nothing. Who has not proved a credential of the hub is told
-// no numbers, and has none counted.
-func (u *uses) describe(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome.Outcome) error {
+// Describe brings the numbers of a status up to date, if it is time to. The first time
+// it takes over what an earlier process reported of the day's messages, and leaves the rest
+// unchanged: a start writes nothing. A HubConnection that has not proved a credential of the hub
+// gets no numbers, and nothing is counted for it.
+func (r *Reporter) Describe(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome.Outcome) error {
 	key := client.ObjectKeyFromObject(conn)
 	if !session.Proved() {
 		if out.Class == outcome.Stalled {
-			u.forget(key)
+			r.Forget(key)
 			conn.Status.HubUse = v1alpha1.HubUse{}
-			u.report.SetIfTrue(conn, v1alpha1.ConditionQuotaPressure, false, outcome.Outcome{})
+			r.report.SetIfTrue(conn, v1alpha1.ConditionQuotaPressure, false, outcome.Outcome{})
 		}
 		return nil // an outage leaves what stands from the time before it
 	}
-	turns, now := session.Dispatcher(), u.clock.Now()
-	u.mu.Lock()
-	last := u.told[key]
+	dispatcher, now := session.Dispatcher(), r.clock.Now()
+	r.mu.Lock()
+	last := r.reports[key]
 	if last.host != session.Host() {
-		turns.Restore(conn.Status.QuotaDay, int(conn.Status.QuotaUsedPercent))
-		last = told{at: now, host: session.Host()}
-		u.told[key] = last
+		dispatcher.Restore(conn.Status.QuotaDay, int(conn.Status.QuotaUsedPercent))
+		last.at, last.host = now, session.Host()
+		r.reports[key] = last
 	}
-	u.mu.Unlock()
-	if now.Sub(last.at) < u.every {
+	r.mu.Unlock()
+	if now.Sub(last.at) < r.every {
 		return nil
 	}
 	before := conn.Status.DeepCopy()
-	counts, err := u.count(ctx, key)
+	counts, err := r.count(ctx, key)
 	if err != nil {
 		return err
 	}
 	conn.Status.Twins = counts
-	backlogOf(&conn.Status.HubUse, turns.Backlog(), now)
-	u.messages(conn, turns.Messages())
-	intervalsOf(&conn.Status.HubUse, u.readBack.State(key))
+	backlogOf(&conn.Status.HubUse, dispatcher.Backlog(), now)
+	r.messages(conn, dispatcher.Messages())
+	intervalsOf(&conn.Status.HubUse, r.readBack.State(key))
 	if !equality.Semantic.DeepEqual(before, &conn.Status) {
-		u.mu.Lock()
-		u.told[key] = told{at: now, host: last.host}
-		u.mu.Unlock()
+		last.at = now
+		r.mu.Lock()
+		r.reports[key] = last
+		r.mu.Unlock()
 	}
 	return nil
 }
@@ -107,7 +116,7 @@ func backlogOf(use *v1alpha1.HubUse, backlog dispatch.Backlog, now time.Time) {
 	}
 }
 
-// intervalsOf leaves what an earlier process told while the hub is not followed.
+// intervalsOf leaves what an earlier process reported while the hub is not read back.
 func intervalsOf(use *v1alpha1.HubUse, state readback.State) {
 	if state.Interval > 0 {
 		use.EffectiveInterval.Duration, use.EffectiveFullSweepInterval.Duration = state.Interval, state.FullSweep
@@ -115,8 +124,8 @@ func intervalsOf(use *v1alpha1.HubUse, state readback.State) {
 	}
 }
 
-// pressures say what a HubConnection is told of each pressure. The texts do not move
-// with the count: each of them is a write.
+// pressures are how a HubConnection reports each pressure. The texts do not move with the
+// count: each change is a write.
 var pressures = map[dispatch.Pressure]outcome.Outcome{
 	dispatch.MessagesLow: {Reason: v1alpha1.ReasonDailyMessagesLow,
 		Message: "less than half of an even share of today's %d messages is left until 00:00 UTC. Changes are written all the same, and the hub is read back less often: see status.effectiveInterval. Lengthen spec.readBack, raise spec.budget.dailyMessagesPercent, or add units to the hub and to spec.tier"},
@@ -126,22 +135,22 @@ var pressures = map[dispatch.Pressure]outcome.Outcome{
 		Message: "the hub has refused for its daily quota, of which %d messages are the operator's share. It is read back as seldom as may be: see status.effectiveInterval. The quota starts anew at 00:00 UTC, or with more units"},
 }
 
-func (u *uses) messages(conn *v1alpha1.HubConnection, m dispatch.Messages) {
+func (r *Reporter) messages(conn *v1alpha1.HubConnection, m dispatch.Messages) {
 	conn.Status.QuotaUsedPercent, conn.Status.QuotaDay = int32(min(max(m.UsedPercent, 0), 1<<30)), m.Day
 	if m.UsedPercent == 0 {
-		conn.Status.QuotaDay = "" // a day on which nothing happens is not told of
+		conn.Status.QuotaDay = "" // a day on which nothing happens is not reported
 	}
 	out, pressed := pressures[m.Pressure]
 	if pressed {
 		out.Message = fmt.Sprintf(out.Message, m.Limit)
 	}
-	u.report.SetIfTrue(conn, v1alpha1.ConditionQuotaPressure, pressed, out)
+	r.report.SetIfTrue(conn, v1alpha1.ConditionQuotaPressure, pressed, out)
 }
 
 // count counts the DeviceTwins of a HubConnection; nil when it has none.
-func (u *uses) count(ctx context.Context, key types.NamespacedName) (*v1alpha1.TwinCounts, error) {
+func (r *Reporter) count(ctx context.Context, key types.NamespacedName) (*v1alpha1.TwinCounts, error) {
 	var twins v1alpha1.DeviceTwinList
-	if err := u.client.List(ctx, &twins, fieldindex.ByHub(key), client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.client.List(ctx, &twins, fieldindex.ByHub(key), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("counting DeviceTwins: %w", err)
 	}
 	if len(twins.Items) == 0 {
