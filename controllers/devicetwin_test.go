@@ -304,7 +304,7 @@ func TestAConflictIsNamedAndTheRestIsKeptInStep(t *testing.T) {
 	obj := w.twin("t1", "d1", `{"location":"Redmond","plant":"43"}`, "")
 	w.create(obj)
 	ready := w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonConflict)
-	const named = "tags.location is declared as a value, and the hub holds somebody else's tags.location.building below it " +
+	const named = "tags.location is declared as a value, and the hub holds another writer's tags.location.building below it " +
 		`(declared "Redmond", held {"building":7})`
 	w.Expect(ready.Message).To(HavePrefix(named))
 	w.Expect(w.tags("d1")).To(Equal(`{"location":{"building":7},"plant":"43"}`))
@@ -315,7 +315,7 @@ func TestAConflictIsNamedAndTheRestIsKeptInStep(t *testing.T) {
 	w.Eventually(w.eventReasons, patience).Should(ContainElement(`DriftCorrected restored on the hub: tags.plant (declared "43", held "44")`))
 	w.somebodyElse("d1", map[string]any{"location": map[string]any{"floor": 3}})
 	w.Eventually(w.eventReasons, patience).Should(ContainElement(And(
-		HavePrefix("Conflict "), ContainSubstring(`somebody else's tags.location.building, tags.location.floor below it`))))
+		HavePrefix("Conflict "), ContainSubstring(`another writer's tags.location.building, tags.location.floor below it`))))
 	w.somebodyElse("d1", map[string]any{"location": nil})
 	w.awaitReady(obj)
 	w.Expect(w.tags("d1")).To(Equal(`{"location":"Redmond","plant":"43"}`))

@@ -4,13 +4,13 @@ package v1alpha1
 // hub is cleaned up, or the time for it is over.
 const CleanupFinalizer = "iothub.devicetwin.io/cleanup"
 
-// ReconcileAtAnnotation asks for a visit at once, whatever the object's interval:
-// each new value, by custom the time of the request, counts once. The value that
+// ReconcileAtAnnotation asks for a reconcile at once, whatever the object's interval:
+// each new value, by convention the time of the request, counts once. The value that
 // was acted upon last is in status.lastHandledReconcileAt.
 const ReconcileAtAnnotation = "iothub.devicetwin.io/reconcileAt"
 
-// GuardResetAnnotation on a HubConnection lets the changes go on that
-// spec.guard has stopped: each new value, by custom the time, counts once. The
+// GuardResetAnnotation on a HubConnection resumes the changes that
+// spec.guard has stopped: each new value, by convention the time, counts once. The
 // value that was acted upon last is in status.guard.lastHandledReset.
 const GuardResetAnnotation = "iothub.devicetwin.io/guardReset"
 

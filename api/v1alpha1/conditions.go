@@ -10,12 +10,12 @@ const (
 	ConditionReady = "Ready"
 
 	// ConditionReconciling is True while the controller works towards Ready or
-	// waits for something that is expected to change without a person: a hub
+	// waits for something that is expected to change without the user: a hub
 	// that does not answer, an object that does not exist yet. Absent otherwise.
 	ConditionReconciling = "Reconciling"
 
-	// ConditionStalled is True when a person must change something: the
-	// declaration, the credential, the hub. The controller still looks again
+	// ConditionStalled is True when the user must change something: the
+	// declaration, the credential, the hub. The controller still tries again
 	// at a slow pace, and at once when the object or what it refers to changes.
 	// Absent otherwise.
 	ConditionStalled = "Stalled"
@@ -30,7 +30,7 @@ const (
 	// otherwise.
 	ConditionDrifted = "Drifted"
 
-	// ConditionContended is True on a DeviceTwin while somebody else keeps
+	// ConditionContended is True on a DeviceTwin while another writer keeps
 	// changing what is declared: three times within an hour. The leaves are
 	// restored ever more slowly. Absent otherwise.
 	ConditionContended = "Contended"
@@ -58,7 +58,7 @@ const (
 
 	// ConditionReadBackLate is True on a HubConnection while its hub was not read
 	// back for three of its effective intervals, whatever keeps it: what happens to
-	// twins there is not seen meanwhile. Absent otherwise.
+	// twins there goes unnoticed meanwhile. Absent otherwise.
 	ConditionReadBackLate = "ReadBackLate"
 
 	// ConditionMembershipsLate is True on a TwinQuery with an answer too large to list
@@ -123,7 +123,7 @@ const (
 	// ReasonHubNotFound: the HubConnection does not exist in the object's own namespace.
 	ReasonHubNotFound = "HubNotFound"
 	// ReasonHubNotAllowed: the HubConnection of another namespace does not exist
-	// or does not admit this namespace; which of the two is not told.
+	// or does not admit this namespace; which of the two is not disclosed.
 	ReasonHubNotAllowed = "HubNotAllowed"
 	// ReasonDeviceNotAllowed: the HubConnection's spec.deviceScopes do not let this
 	// namespace use the device, or any.
@@ -141,18 +141,18 @@ const (
 	// ReasonDeviceClaimed: another DeviceTwin keeps the same twin; this one takes
 	// over when that one goes.
 	ReasonDeviceClaimed = "DeviceClaimed"
-	// ReasonOwnedElsewhere: the twin carries the owner tag of somebody else, such
-	// as another cluster.
+	// ReasonOwnedElsewhere: the twin carries another owner's tag, such as that of
+	// another cluster.
 	ReasonOwnedElsewhere = "OwnedElsewhere"
 	// ReasonDeviceNotFound: the device is not registered with the hub.
 	ReasonDeviceNotFound = "DeviceNotFound"
 	// ReasonDeviceDeleted: the device or module was registered by this object and is
 	// gone; it is not registered again.
 	ReasonDeviceDeleted = "DeviceDeleted"
-	// ReasonSecretNotOwned: the Secret of spec.connectionSecretName is somebody
-	// else's. Nothing was registered.
+	// ReasonSecretNotOwned: the Secret of spec.connectionSecretName belongs to
+	// another object or user. Nothing was registered.
 	ReasonSecretNotOwned = "SecretNotOwned"
-	// ReasonRegisteredElsewhere: somebody else registered the device or module, with
+	// ReasonRegisteredElsewhere: another client registered the device or module, with
 	// other keys than those in the Secret of spec.connectionSecretName.
 	ReasonRegisteredElsewhere = "RegisteredElsewhere"
 	// ReasonDeleting: the object is being deleted and the hub is not cleaned up yet.
@@ -162,7 +162,7 @@ const (
 	ReasonInvalidTwin = "InvalidTwin"
 	// ReasonRefusedByHub: the hub refused the change (HTTP 400).
 	ReasonRefusedByHub = "RefusedByHub"
-	// ReasonConflict: the hub holds a value of somebody else where the
+	// ReasonConflict: the hub holds another writer's value where the
 	// declaration needs an object, or the other way round; writing would wipe it.
 	// The other leaves are kept in step.
 	ReasonConflict = "Conflict"
@@ -174,7 +174,7 @@ const (
 	// ReasonHubReadOnly: the twin needs a change and the HubConnection's mode is ReadOnly.
 	ReasonHubReadOnly = "HubReadOnly"
 	// ReasonHubPaused: the twin needs a change and the HubConnection's guard has
-	// stopped all of them until a person lets them go on.
+	// stopped all of them until the user resumes them.
 	ReasonHubPaused = "HubPaused"
 	// ReasonRecordTooLarge: the ownership record does not fit into the status.
 	ReasonRecordTooLarge = "RecordTooLarge"
@@ -187,7 +187,7 @@ const (
 const (
 	// ReasonObserved: policy Observe keeps the leaves from being written.
 	ReasonObserved = "Observed"
-	// ReasonYielded: policy Yield leaves somebody else's values.
+	// ReasonYielded: policy Yield leaves another writer's values.
 	ReasonYielded = "Yielded"
 )
 
@@ -223,20 +223,20 @@ const (
 
 // Reasons of a HubConnection's ReadBackLate.
 const (
-	// ReasonReadBackFailing: questions to the hub fail, or their answers cannot be
+	// ReasonReadBackFailing: queries to the hub fail, or their answers cannot be
 	// used; the message says how.
 	ReasonReadBackFailing = "ReadBackFailing"
-	// ReasonReadBackBlocked: a question to the hub has had no answer.
+	// ReasonReadBackBlocked: a query to the hub has had no answer.
 	ReasonReadBackBlocked = "ReadBackBlocked"
-	// ReasonReadBackSlow: looking at the hub takes longer than it did.
+	// ReasonReadBackSlow: a pass over the hub takes longer than it did.
 	ReasonReadBackSlow = "ReadBackSlow"
 )
 
 // Reasons of a TwinQuery's MembershipsLate.
 const (
-	// ReasonMembershipsFailing: the questions who is a member fail; the message says how.
+	// ReasonMembershipsFailing: the queries for members fail; the message says how.
 	ReasonMembershipsFailing = "MembershipsFailing"
-	// ReasonMembershipsBlocked: a question who is a member has had no answer.
+	// ReasonMembershipsBlocked: a query for members has had no answer.
 	ReasonMembershipsBlocked = "MembershipsBlocked"
 )
 
@@ -251,10 +251,10 @@ const (
 
 // Reasons of events that are no condition.
 const (
-	// EventDriftCorrected: somebody else changed declared leaves on the hub; they
+	// EventDriftCorrected: another writer changed declared leaves on the hub; they
 	// were restored.
 	EventDriftCorrected = "DriftCorrected"
-	// EventLeftBehind: leaves that left the manifest hold somebody else's value
+	// EventLeftBehind: leaves that left the manifest hold another writer's value
 	// on the hub and were left alone.
 	EventLeftBehind = "LeftBehind"
 	// EventCleanedUp: the hub was cleaned up before the object went.
@@ -262,7 +262,7 @@ const (
 	// EventRegistered: the device or module was registered.
 	EventRegistered = "Registered"
 	// EventDeviceRecreated: the device or module was deleted and registered anew by
-	// somebody else; its twin is brought into step again.
+	// another client; its twin is brought into step again.
 	EventDeviceRecreated = "DeviceRecreated"
 	// EventUnreadableTwins: the hub's index shows twins in a way that cannot be used;
 	// they are left out.

@@ -10,11 +10,11 @@ import (
 type LeafPolicy string
 
 const (
-	// PolicyEnforce writes the declared value over anybody's.
+	// PolicyEnforce writes the declared value over any other.
 	PolicyEnforce LeafPolicy = "Enforce"
-	// PolicyYield writes the declared value and leaves the value of another writer
-	// who came after it. An edit of the declaration is written once, whoever holds
-	// the leaf then.
+	// PolicyYield writes the declared value and leaves the value that another
+	// writer put there later. An edit of the declaration is written once, even over
+	// such a value.
 	PolicyYield LeafPolicy = "Yield"
 	// PolicyInitialize writes only where nothing is.
 	PolicyInitialize LeafPolicy = "Initialize"
@@ -56,7 +56,7 @@ const (
 type Registration string
 
 const (
-	// RegistrationRequire waits until somebody registers it.
+	// RegistrationRequire waits until another client registers it.
 	RegistrationRequire Registration = "Require"
 	// RegistrationCreate registers it, once.
 	RegistrationCreate Registration = "Create"

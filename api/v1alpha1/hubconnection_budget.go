@@ -74,8 +74,8 @@ type ReadBack struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h",reason=FieldValueInvalid
 	Interval metav1.Duration `json:"interval,omitzero"`
 
-	// fullSweepInterval is how often everything is looked at that does not show in
-	// what has changed: tags, connections, deletions. When left out it is an hour,
+	// fullSweepInterval is how often all twins are compared, for what does not show in
+	// the question for changes: tags, connections, deletions. When left out it is an hour,
 	// or the interval if that is longer.
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -104,12 +104,12 @@ type HubUse struct {
 	// +optional
 	Twins *TwinCounts `json:"twins,omitempty"`
 
-	// backlog counts the objects that wait for their turn at the hub through this
+	// backlog counts the objects that wait for a permit at the hub through this
 	// HubConnection.
 	// +optional
 	Backlog int32 `json:"backlog,omitempty"`
 
-	// backlogEndsAt is when the last of them is expected to have had its turn; left
+	// backlogEndsAt is when the last of them is expected to have been served; left
 	// out when nothing waits.
 	// +optional
 	BacklogEndsAt *metav1.Time `json:"backlogEndsAt,omitempty"`
@@ -127,7 +127,7 @@ type HubUse struct {
 
 	// effectiveInterval is spec.readBack.interval as it can be kept: longer while the
 	// daily messages would not last, at most 64 times and up to an hour, and where a
-	// look takes longer.
+	// pass takes longer.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	EffectiveInterval metav1.Duration `json:"effectiveInterval,omitzero"`
@@ -144,8 +144,8 @@ type HubUse struct {
 	// +kubebuilder:validation:MaxLength=256
 	EffectiveIntervalReason string `json:"effectiveIntervalReason,omitempty"`
 
-	// readBackAsOf is when the hub was last read back completely; told only while
-	// the condition ReadBackLate holds.
+	// readBackAsOf is when the hub was last read back completely; set only while
+	// the condition ReadBackLate is True.
 	// +optional
 	ReadBackAsOf *metav1.Time `json:"readBackAsOf,omitempty"`
 }

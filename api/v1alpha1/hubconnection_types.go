@@ -31,7 +31,7 @@ type HubConnectionSpec struct {
 	// +kubebuilder:default=ReadWrite
 	Mode HubMode `json:"mode,omitempty"`
 
-	// guard is a fuse against a change that touches more twins than anybody meant.
+	// guard is a fuse against a change that touches more twins than intended.
 	// +optional
 	Guard *Guard `json:"guard,omitempty"`
 
@@ -66,7 +66,7 @@ type HubConnectionSpec struct {
 	DeviceScopes []DeviceScope `json:"deviceScopes,omitempty"`
 
 	// ownerTag puts a tag on each twin that says who manages it, and refuses twins
-	// that carry somebody else's: for several clusters that share a hub.
+	// that carry another owner's: for several clusters that share a hub.
 	// +optional
 	OwnerTag *OwnerTag `json:"ownerTag,omitempty"`
 }

@@ -152,7 +152,7 @@ func badObjects() []bad {
 }
 
 // TestBadObjects: what admission refuses, on create and on update, the controller
-// reports in the same words where nobody was asked.
+// reports in the same words where no webhook was called.
 func TestBadObjects(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -198,7 +198,7 @@ func TestWhatGotInCanBeLabelled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	obj := w.twin(w.on, "bad", `{"a":null}`, "")
-	w.create(obj) // nobody serves the webhooks yet
+	w.create(obj) // the webhooks are not served yet
 	w.startManager(true)
 	w.stalled(obj)                        // the controller is done with it
 	change := func(change func()) error { // as kubectl does: what stays is not sent
@@ -215,8 +215,8 @@ func TestWhatGotInCanBeLabelled(t *testing.T) {
 	w.Expect(change(func() { obj.Finalizers = nil })).To(Succeed(), "a bad object can go")
 }
 
-// TestWithoutAnAnswerObjectsAreAdmitted: a manager that is down keeps nobody from
-// applying, and the next one reports what got in.
+// TestWithoutAnAnswerObjectsAreAdmitted: a manager that is down keeps no user
+// from applying, and the next one reports what got in.
 func TestWithoutAnAnswerObjectsAreAdmitted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -289,7 +289,7 @@ func TestDoubtsAboutPaths(t *testing.T) {
 	w.Expect(w.warnings.taken()).To(Equal([]string{"spec.deviceScopes[0].namespace: no namespace can have this name"}))
 }
 
-// TestKubectlApply shows what a person sees.
+// TestKubectlApply shows what the user sees.
 func TestKubectlApply(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -1,5 +1,5 @@
 // Package admission refuses objects that break a rule of internal/validation
-// when somebody applies them, and warns of what is probably not meant. The API
+// when they are applied, and warns of what is probably not meant. The API
 // server asks it for create and for updates of the declaration; where it is not
 // asked, the controllers report the same in the object's conditions.
 package admission
@@ -51,7 +51,7 @@ func NewServer(address, certDir string) (webhook.Server, error) {
 }
 
 // The conditions spare the API server the call where the declaration stays as it
-// is: an object that got in while nobody was asked can still be labelled, and the
+// is: an object that was admitted while no webhook was served can still be labelled, and the
 // controllers' own notes on an object do not wait for a webhook that is down.
 //
 // +kubebuilder:webhookconfiguration:mutating=false,name=validation

@@ -164,7 +164,7 @@ func (w *world) create(obj client.Object) {
 	w.Expect(w.client.Create(w.Context(), obj)).To(Succeed())
 }
 
-// stalled waits until the controller says that a person is needed, and returns why.
+// stalled waits until the controller reports the object as stalled, and returns why.
 func (w *world) stalled(obj kstatus.Object) metav1.Condition {
 	w.Helper()
 	var found *metav1.Condition

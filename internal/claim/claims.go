@@ -121,7 +121,7 @@ func (c *Claims) withdraw(ctx context.Context, holder claim, target string) {
 	}
 	c.mu.Unlock()
 	if held {
-		c.tell(ctx, types.NamespacedName{}, target) // the holder too has to be told
+		c.tell(ctx, types.NamespacedName{}, target) // the holder too has to be triggered
 	}
 }
 
@@ -141,16 +141,16 @@ func (c *Claims) keepsAnother(name types.NamespacedName, target string) bool {
 	return keeps && kept != target
 }
 
-// holder is who keeps a twin, empty when none does, as of a number of releases.
+// holder is the claim on a twin, empty when there is none, as of a number of releases.
 func (c *Claims) holder(target string) (holder claim, releases uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.held[target], c.releases
 }
 
-// record notes for a claimant who keeps a twin, and returns who does. It reports false when
-// that may have changed since the given number of releases: nothing would ever release for
-// one that went before it was recorded. What the holder kept before, on another host, it
+// record notes for a claimant which claim holds a twin, and returns it. It reports false when
+// that may have changed since the given number of releases: no release would follow for
+// one that was deleted before it was recorded. What the holder kept before, on another host, it
 // keeps no more.
 func (c *Claims) record(ctx context.Context, target string, holder, own claim, releases uint64) (claim, bool) {
 	c.mu.Lock()

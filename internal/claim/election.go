@@ -20,7 +20,7 @@ var errWithdrawn = errors.New("the claim was withdrawn")
 
 // challenge withdraws the claim of a holder that is gone, that may not or would not have
 // the twin any more, or that has no scope of its own for it while the challenger has:
-// that decides the same way in whatever order they are looked at.
+// that decides the same way in whatever order they are reconciled.
 func (c *Claims) challenge(ctx context.Context, obj *v1alpha1.DeviceTwin, holder claim, target string) error {
 	var kept v1alpha1.DeviceTwin
 	err := c.client.Get(ctx, holder.name, &kept)
@@ -30,7 +30,7 @@ func (c *Claims) challenge(ctx context.Context, obj *v1alpha1.DeviceTwin, holder
 	if err == nil && kept.UID == holder.uid {
 		stands, err := c.competes(ctx, &kept, target, true)
 		if outcome.Of(err).Class == outcome.Unseen && err != nil {
-			return nil // it may well keep it: its hub was not looked at yet
+			return nil // it may well keep it: its hub was not reconciled yet
 		}
 		if err != nil {
 			return err
@@ -134,7 +134,7 @@ func (c *Claims) Successor(ctx context.Context, obj *v1alpha1.DeviceTwin, target
 }
 
 // competes tells whether a DeviceTwin keeps a target, as recorded says it did, or would
-// Take it.
+// take it.
 func (c *Claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, target string, recorded bool) (bool, error) {
 	if _, invalid := validation.DeviceTwin(rival); !Wanted(rival) || len(invalid) > 0 && !recorded {
 		return false, nil
@@ -146,7 +146,7 @@ func (c *Claims) competes(ctx context.Context, rival *v1alpha1.DeviceTwin, targe
 	}
 	out := outcome.Of(err)
 	if recorded && out.Class == outcome.Unseen {
-		// It may well keep the twin: its hub was not looked at yet.
+		// It may well keep the twin: its hub was not reconciled yet.
 		return false, outcome.Stale(err)
 	}
 	return recorded && out.Effects().KeepsClaim, nil

@@ -37,7 +37,7 @@ func rivalTwin(name, uid string, change func(*v1alpha1.DeviceTwin)) *v1alpha1.De
 }
 
 // electorate are claims after a start: nothing is held yet. Of the HubConnections,
-// unseen was not looked at, and unready has no session.
+// unseen has not been reconciled, and unready has no session.
 func electorate(t *testing.T, twins ...*v1alpha1.DeviceTwin) *Claims {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -122,20 +122,20 @@ func TestElections(t *testing.T) {
 		"suspended, and recorded": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", func(o *v1alpha1.DeviceTwin) {
 			o.Spec.Suspend, o.Status.Target = true, target
 		}), "rival"},
-		"through another HubConnection":             {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("again", false)), "rival"},
-		"on another host":                           {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("other", false)), "own"},
-		"on another host now":                       {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("other", true)), "own"},
-		"out of scope":                              {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("scoped", false)), "own"},
-		"out of scope now":                          {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("scoped", true)), "own"},
-		"through a hub that is not ready":           {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("unready", false)), "own"},
-		"recorded, through a hub that is not ready": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", through("unready", true)), "rival"},
-		"through a hub not looked at yet":           {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("unseen", false)), "own"},
-		"recorded, through a hub not looked at yet": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", through("unseen", true)), ""},
-		"through a HubConnection that is gone":      {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("gone", true)), "own"},
-		"going, with something to clean up first":   {rivalTwin("own", "a", nil), rivalTwin("rival", "b", going(v1alpha1.CleanupFinalizer)), "rival"},
-		"out of a scope, and recorded":              {rivalTwin("own", "b", through("named", false)), rivalTwin("rival", "a", recorded), "own"},
-		"in a scope":                                {rivalTwin("own", "a", recorded), rivalTwin("rival", "b", through("named", false)), "rival"},
-		"in a scope, as own":                        {rivalTwin("own", "b", through("named", false)), rivalTwin("rival", "a", through("named", false)), "rival"},
+		"through another HubConnection":              {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("again", false)), "rival"},
+		"on another host":                            {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("other", false)), "own"},
+		"on another host now":                        {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("other", true)), "own"},
+		"out of scope":                               {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("scoped", false)), "own"},
+		"out of scope now":                           {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("scoped", true)), "own"},
+		"through a hub that is not ready":            {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("unready", false)), "own"},
+		"recorded, through a hub that is not ready":  {rivalTwin("own", "a", nil), rivalTwin("rival", "b", through("unready", true)), "rival"},
+		"through a hub not reconciled yet":           {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("unseen", false)), "own"},
+		"recorded, through a hub not reconciled yet": {rivalTwin("own", "a", nil), rivalTwin("rival", "b", through("unseen", true)), ""},
+		"through a HubConnection that is gone":       {rivalTwin("own", "b", nil), rivalTwin("rival", "a", through("gone", true)), "own"},
+		"going, with something to clean up first":    {rivalTwin("own", "a", nil), rivalTwin("rival", "b", going(v1alpha1.CleanupFinalizer)), "rival"},
+		"out of a scope, and recorded":               {rivalTwin("own", "b", through("named", false)), rivalTwin("rival", "a", recorded), "own"},
+		"in a scope":                                 {rivalTwin("own", "a", recorded), rivalTwin("rival", "b", through("named", false)), "rival"},
+		"in a scope, as own":                         {rivalTwin("own", "b", through("named", false)), rivalTwin("rival", "a", through("named", false)), "rival"},
 		"not valid": {rivalTwin("own", "b", nil), rivalTwin("rival", "a", func(o *v1alpha1.DeviceTwin) {
 			o.Spec.Tags.Raw = []byte(`{"a.b":1}`)
 		}), "own"},
@@ -190,7 +190,7 @@ func TestSuccessors(t *testing.T) {
 		others []*v1alpha1.DeviceTwin
 		want   string
 	}{
-		"nobody":                  {nil, ""},
+		"no other one":            {nil, ""},
 		"the smallest UID":        {[]*v1alpha1.DeviceTwin{rivalTwin("c", "c", nil), rivalTwin("a", "a", nil), rivalTwin("d", "d", nil)}, "a"},
 		"not one that goes":       {[]*v1alpha1.DeviceTwin{rivalTwin("a", "a", going), rivalTwin("c", "c", nil)}, "c"},
 		"not a suspended one":     {[]*v1alpha1.DeviceTwin{rivalTwin("a", "a", func(o *v1alpha1.DeviceTwin) { o.Spec.Suspend = true })}, ""},
@@ -210,17 +210,17 @@ func TestSuccessors(t *testing.T) {
 	}
 }
 
-// TestWhoLetGoIsNotWoken by it: it would be looked at, and written, once more while the
-// cache still holds it.
-func TestWhoLetGoIsNotWoken(t *testing.T) {
+// TestAReleaseDoesNotTriggerTheReleased one: it would be reconciled, and written, once more
+// while the cache still holds it.
+func TestAReleaseDoesNotTriggerTheReleased(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	gone, waiting := rivalTwin("gone", "a", nil), rivalTwin("waiting", "b", nil)
 	stranger := rivalTwin("stranger", "c", func(o *v1alpha1.DeviceTwin) { o.Spec.DeviceID = "d2" })
 	c := electorate(t, gone, waiting, stranger)
-	told := attended(c)
+	triggered := recordTriggers(c)
 	c.tell(t.Context(), client.ObjectKeyFromObject(gone), electionHost+"/d1")
-	g.Expect(told()).To(ConsistOf(client.ObjectKeyFromObject(waiting)))
+	g.Expect(triggered()).To(ConsistOf(client.ObjectKeyFromObject(waiting)))
 }
 
 // TestClaimsFollowNamesAndHosts: a claim is of one object on one host.
@@ -252,9 +252,9 @@ func (o overtaken) List(ctx context.Context, list client.ObjectList, opts ...cli
 	return o.Reader.List(ctx, list, opts...)
 }
 
-// TestNobodyWaitsForOneThatIsGone: it was found to keep the twin just before it went, and
-// it wakes nobody any more.
-func TestNobodyWaitsForOneThatIsGone(t *testing.T) {
+// TestNoClaimantWaitsForOneThatIsGone: it was found to keep the twin just before it was
+// deleted, and it triggers no other one any more.
+func TestNoClaimantWaitsForOneThatIsGone(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	gone, waiting := rivalTwin("gone", "a", nil), rivalTwin("waiting", "b", nil)
@@ -271,15 +271,15 @@ func TestNobodyWaitsForOneThatIsGone(t *testing.T) {
 	g.Expect(went).To(BeTrue())
 }
 
-// TestNobodyIsRecordedAfterItWent, whatever moment that was.
-func TestNobodyIsRecordedAfterItWent(t *testing.T) {
+// TestNoHolderIsRecordedAfterItsRelease, at whatever moment that came.
+func TestNoHolderIsRecordedAfterItsRelease(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	const target = electionHost + "/d1"
 	gone, waiting := rivalTwin("gone", "a", nil), rivalTwin("waiting", "b", nil)
 	keeper := claim{client.ObjectKeyFromObject(gone), gone.UID}
 	c := electorate(t, waiting)
-	told := attended(c)
+	triggered := recordTriggers(c)
 	for range 3000 {
 		c.held, c.by = map[string]claim{target: keeper}, map[types.NamespacedName]string{keeper.name: target}
 		var group sync.WaitGroup
@@ -291,24 +291,25 @@ func TestNobodyIsRecordedAfterItWent(t *testing.T) {
 		})
 		group.Wait()
 		g.Expect(c.held[target].name).NotTo(Equal(keeper.name))
-		g.Expect(told()).NotTo(BeEmpty(), "one that was told to wait is woken")
+		g.Expect(triggered()).NotTo(BeEmpty(), "one that had to wait is triggered")
 	}
 }
 
-// attended notes who is woken, and returns who was since it was asked last.
-func attended(c *Claims) func() []types.NamespacedName {
+// recordTriggers notes which DeviceTwins are triggered; the function it returns takes those
+// since its last call.
+func recordTriggers(c *Claims) func() []types.NamespacedName {
 	var mu sync.Mutex
-	var told []types.NamespacedName
+	var triggered []types.NamespacedName
 	c.released = func(name types.NamespacedName) {
 		mu.Lock()
 		defer mu.Unlock()
-		told = append(told, name)
+		triggered = append(triggered, name)
 	}
 	return func() []types.NamespacedName {
 		mu.Lock()
 		defer mu.Unlock()
-		since := told
-		told = nil
+		since := triggered
+		triggered = nil
 		return since
 	}
 }
@@ -331,7 +332,7 @@ func TestAClaimIsChallenged(t *testing.T) {
 		"its hub leads elsewhere":           {rivalTwin("own", "b", nil), rivalTwin("holder", "b", through("other")), true},
 		"its HubConnection is gone":         {rivalTwin("own", "b", nil), rivalTwin("holder", "b", through("gone")), true},
 		"its hub is not ready":              {rivalTwin("own", "a", nil), rivalTwin("holder", "b", through("unready")), false},
-		"its hub was not looked at":         {rivalTwin("own", "a", nil), rivalTwin("holder", "b", through("unseen")), false},
+		"its hub was not reconciled":        {rivalTwin("own", "a", nil), rivalTwin("holder", "b", through("unseen")), false},
 		"it is out of scope":                {rivalTwin("own", "b", nil), rivalTwin("holder", "b", through("scoped")), true},
 		"it declares nothing any more":      {rivalTwin("own", "b", nil), rivalTwin("holder", "b", func(o *v1alpha1.DeviceTwin) { o.Spec.Tags = nil }), true},
 		"it is suspended":                   {rivalTwin("own", "a", nil), rivalTwin("holder", "b", func(o *v1alpha1.DeviceTwin) { o.Spec.Suspend = true }), false},
@@ -347,7 +348,7 @@ func TestAClaimIsChallenged(t *testing.T) {
 				there = append(there, tt.holder)
 			}
 			c := electorate(t, there...)
-			told := attended(c)
+			triggered := recordTriggers(c)
 			holder := claim{types.NamespacedName{Namespace: "plant", Name: "holder"}, "b"}
 			c.held[target], c.by[holder.name] = holder, target
 			err := c.Take(t.Context(), tt.own, electionHost)
@@ -363,7 +364,7 @@ func TestAClaimIsChallenged(t *testing.T) {
 			for _, obj := range there {
 				names = append(names, client.ObjectKeyFromObject(obj))
 			}
-			g.Expect(told()).To(ConsistOf(names), "the one that kept it is told")
+			g.Expect(triggered()).To(ConsistOf(names), "the one that kept it too")
 		})
 	}
 }
@@ -377,11 +378,11 @@ func TestNoClaimIsLeftOver(t *testing.T) {
 	mover := rivalTwin("mover", "a", nil)
 	claimant := rivalTwin("claimant", "b", func(o *v1alpha1.DeviceTwin) { o.Spec.HubRef.Name = "again" })
 	c := electorate(t, mover, claimant)
-	told := attended(c)
+	triggered := recordTriggers(c)
 	g.Expect(c.Take(t.Context(), mover, before)).To(Succeed()) // then its Secret leads elsewhere
 	g.Expect(outcome.Of(c.Take(t.Context(), claimant, electionHost)).Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
 	g.Expect(c.held).NotTo(HaveKey(before + "/d1"))
-	g.Expect(told()).To(ConsistOf(client.ObjectKeyFromObject(claimant)), "one that waits for the twin of the other host is woken")
+	g.Expect(triggered()).To(ConsistOf(client.ObjectKeyFromObject(claimant)), "one that waits for the twin of the other host is triggered")
 	g.Expect(c.Take(t.Context(), mover, electionHost)).To(Succeed())
 	c.Release(t.Context(), client.ObjectKeyFromObject(mover))
 	c.Release(t.Context(), client.ObjectKeyFromObject(claimant))

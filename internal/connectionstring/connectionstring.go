@@ -1,5 +1,5 @@
 // Package connectionstring takes the connection strings of IoT Hub apart, and
-// recognises what people paste in their place. It is pure, and its errors never
+// recognizes what is pasted in their place by mistake. It is pure, and its errors never
 // hold a value: most values lead to a key.
 package connectionstring
 

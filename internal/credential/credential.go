@@ -1,8 +1,8 @@
-// Package credential tells texts that may be a credential from others, so that
-// what people and devices put into a twin reaches no message by accident.
+// Package credential detects strings that may be credentials, so that what users and
+// devices put into a twin reaches no message by accident.
 //
 // It goes by appearance and by name: it hides a thumbprint as well as a key, and
-// cannot know a password that looks like a word under a key that says nothing.
+// cannot recognize a password that looks like a word under a key that gives no hint.
 package credential
 
 import (
@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// Hidden stands for a text that is not shown.
+// Hidden stands for a string that is not shown.
 const Hidden = "a value that looks like a credential"
 
 // marks are spellings that go with credentials, in lower case: IoT Hub's and Azure
@@ -27,7 +27,7 @@ var assignment = regexp.MustCompile(`([\pL\pN_-]+)(?:\s*=|"\s*:)\s*[^\s;,}]`)
 // userInfo is a name and a password in a URL.
 var userInfo = regexp.MustCompile(`://[^/\s:@]*:[^/\s@]+@`)
 
-// Marked is true of a text that speaks of a credential.
+// Marked is true of a string that mentions a credential.
 func Marked(text string) bool {
 	lower := strings.ToLower(text)
 	for _, mark := range marks {
@@ -48,7 +48,7 @@ func Marked(text string) bool {
 // separators that no key has, and names are shorter.
 const minKey = 32
 
-// LooksLike is true of a text that may be or hold a credential.
+// LooksLike is true of a string that may be or contain a credential.
 func LooksLike(text string) bool {
 	return Marked(text) || holdsKey(text)
 }
@@ -56,7 +56,7 @@ func LooksLike(text string) bool {
 // digest is a checksum that says so, as container images have it.
 var digest = regexp.MustCompile(`(?i)\bsha(?:1|256|384|512):[0-9a-f]+\b`)
 
-// holdsKey is true of a text with a word that is as long and as mixed as a key.
+// holdsKey is true of a string with a word that is as long and as mixed as a key.
 func holdsKey(text string) bool {
 	text = digest.ReplaceAllLiteralString(text, "")
 	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !inKey(r) }) {
@@ -73,7 +73,7 @@ func inKey(r rune) bool {
 	return r <= unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '+' || r == '/' || r == '=')
 }
 
-// Masked is the text, or Hidden in its place.
+// Masked is the string, or Hidden in its place.
 func Masked(text string) string {
 	if LooksLike(text) {
 		return Hidden
@@ -81,12 +81,12 @@ func Masked(text string) string {
 	return text
 }
 
-// HeldAt tells whether a value of JSON at a path may be or hold a credential.
+// HeldAt reports whether a JSON value at a path may be or contain a credential.
 func HeldAt(keys []string, value any) bool {
 	return slices.ContainsFunc(keys, Named) && secret(value) || Held(value)
 }
 
-// Held tells whether a value of JSON, or anything in it, may be a credential.
+// Held reports whether a JSON value, or anything in it, may be a credential.
 func Held(value any) bool {
 	switch value := value.(type) {
 	case string:
@@ -122,7 +122,7 @@ func secret(value any) bool {
 	return true
 }
 
-// Redacted returns a value of JSON with Hidden in place of each text that may be a
+// Redacted returns a JSON value with Hidden in place of each string that may be a
 // credential, and of each scalar under a key that names one, true and false aside.
 // The value itself is not changed, and hidden tells how many were.
 func Redacted(value any) (redacted any, hidden int) {

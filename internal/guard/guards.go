@@ -18,11 +18,11 @@ import (
 // guardWindow is the time over which changed twins are counted.
 const guardWindow = time.Hour
 
-// Guards are the fuses of all hubs: they count the twins that were changed, and
-// stop all changes of a hub when there are too many. They are safe for concurrent use.
+// Guards count the twins of each hub that were changed, and stop all changes of a hub when
+// there are too many. They are safe for concurrent use.
 type Guards struct {
 	clock clock.PassiveClock
-	// tripped is told of HubConnections whose status has something new to say.
+	// tripped is called for HubConnections whose status needs an update.
 	tripped func(types.NamespacedName)
 
 	mu    sync.Mutex
@@ -36,7 +36,7 @@ type fuse struct {
 	waiting   map[types.UID]struct{}
 	trippedAt time.Time
 	// trippedBy is the limit that was reached: another one means that the
-	// user has looked at it.
+	// user has intervened.
 	trippedBy int32
 	reset     string
 }
@@ -48,7 +48,7 @@ func New(c clock.PassiveClock, tripped func(types.NamespacedName)) *Guards {
 
 // Configure takes over what a HubConnection says of its guard, and returns its
 // state. What an earlier process wrote into the status counts: a restart lets
-// nothing through. news tells that changes may go on that had to wait.
+// nothing through. news reports that changes which had to wait may go on.
 func (g *Guards) Configure(conn *v1alpha1.HubConnection, key types.NamespacedName) (state *v1alpha1.GuardStatus, news bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -97,7 +97,7 @@ func (f *fuse) status() *v1alpha1.GuardStatus {
 	return state
 }
 
-// Admit tells whether a twin may be changed now; it counts as changed then.
+// Admit returns an error unless a twin may be changed now; otherwise it counts as changed.
 func (g *Guards) Admit(key types.NamespacedName, uid types.UID) error {
 	g.mu.Lock()
 	f := g.fuses[key]
@@ -119,8 +119,8 @@ func (g *Guards) Admit(key types.NamespacedName, uid types.UID) error {
 		key, limit))
 }
 
-// admit notes that a twin is changed, or that it waits; news tells that the fuse
-// blew.
+// admit notes that a twin is changed, or that it waits; news reports that the guard
+// tripped just now.
 func (f *fuse) admit(uid types.UID, now time.Time) (news bool) {
 	maps.DeleteFunc(f.changed, func(_ types.UID, at time.Time) bool { return now.Sub(at) >= guardWindow })
 	_, again := f.changed[uid]

@@ -23,7 +23,7 @@ type guarded struct {
 	clock  *clocktesting.FakePassiveClock
 	guards *Guards
 	conn   *v1alpha1.HubConnection
-	told   int
+	calls  int
 }
 
 func newGuarded(t *testing.T, limit int32) *guarded {
@@ -40,7 +40,7 @@ func newGuarded(t *testing.T, limit int32) *guarded {
 
 // restart forgets all but what the HubConnection says.
 func (x *guarded) restart() {
-	x.guards = New(x.clock, func(types.NamespacedName) { x.told++ })
+	x.guards = New(x.clock, func(types.NamespacedName) { x.calls++ })
 }
 
 // configure takes over the HubConnection as it is, and tells whether changes may go
@@ -74,10 +74,10 @@ func TestAGuardCountsTwinsWithinAnHour(t *testing.T) {
 	x.clock.SetTime(x.clock.Now().Add(time.Hour))
 	x.Expect(x.change("c")).To(BeTrue(), "an hour later")
 	x.Expect(x.change("d")).To(BeTrue())
-	x.Expect(x.told).To(BeZero())
+	x.Expect(x.calls).To(BeZero())
 	x.Expect(x.change("e")).To(BeFalse())
 	x.Expect(x.change("c")).To(BeFalse(), "then nothing passes")
-	x.Expect(x.told).To(Equal(1), "said once")
+	x.Expect(x.calls).To(Equal(1), "reported once")
 	x.configure()
 	x.Expect(x.conn.Status.Guard.Waiting).To(BeEquivalentTo(2))
 	x.guards.Settled(x.key(), "c")
@@ -87,17 +87,17 @@ func TestAGuardCountsTwinsWithinAnHour(t *testing.T) {
 	x.configure()
 	x.Expect(x.conn.Status.Guard.Waiting).To(BeZero())
 	x.clock.SetTime(x.clock.Now().Add(24 * time.Hour))
-	x.Expect(x.change("f")).To(BeFalse(), "time alone lets nothing go on")
+	x.Expect(x.change("f")).To(BeFalse(), "time alone resumes nothing")
 }
 
-func TestAPersonLetsChangesGoOn(t *testing.T) {
+func TestTheUserResumesChanges(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		act     func(*v1alpha1.HubConnection)
 		goesOn  bool
 		forever bool // no guard any more
 	}{
-		"nobody":               {func(*v1alpha1.HubConnection) {}, false, false},
+		"not by itself":        {func(*v1alpha1.HubConnection) {}, false, false},
 		"by the annotation":    {func(c *v1alpha1.HubConnection) { c.Annotations = map[string]string{v1alpha1.GuardResetAnnotation: "2"} }, true, false},
 		"by another limit":     {func(c *v1alpha1.HubConnection) { c.Spec.Guard.MaxChangesPerHour = 3 }, true, false},
 		"by taking it away":    {func(c *v1alpha1.HubConnection) { c.Spec.Guard = nil }, true, true},
@@ -120,7 +120,7 @@ func TestAPersonLetsChangesGoOn(t *testing.T) {
 				}
 				tt.act(x.conn)
 				x.Expect(x.configure()).To(Equal(tt.goesOn))
-				x.Expect(x.configure()).To(BeFalse(), "said once")
+				x.Expect(x.configure()).To(BeFalse(), "reported once")
 				x.Expect(x.change("c")).To(Equal(tt.goesOn))
 				x.Expect(ptr.Deref(x.conn.Status.Guard, v1alpha1.GuardStatus{}).TrippedAt == nil).To(Equal(tt.goesOn))
 				for i := range 10 {

@@ -32,7 +32,7 @@ type Queue struct {
 
 	mu sync.Mutex
 	// urgent is what the user did to an object since it was last reconciled with
-	// success: a reconciler is not told with which priority it was called.
+	// success: a reconciler does not learn with which priority it was called.
 	urgent map[types.NamespacedName]int
 }
 

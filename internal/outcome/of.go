@@ -55,7 +55,7 @@ func Of(err error) Outcome {
 		}
 		return out
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err), errors.Is(err, context.Canceled):
-		// Our copy of a Kubernetes object is old, or we are told to stop.
+		// Our copy of a Kubernetes object is old, or the manager is stopping.
 		return Outcome{Class: Unseen, RetryAfter: staleRetry, Err: err}
 	case errors.As(err, &refusal):
 		return ofHub(refusal, err)

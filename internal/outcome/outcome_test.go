@@ -35,19 +35,19 @@ func TestOutcomes(t *testing.T) {
 	tests := map[string]struct {
 		err   error
 		class Class
-		// after is when to look again at the soonest; backOff that the queue decides;
-		// neither, that something else wakes the object.
+		// after is when to reconcile again at the soonest; backOff that the queue decides;
+		// neither, that another event triggers the object.
 		after   time.Duration
 		backOff bool
 	}{
 		"success":               {nil, Succeeded, 38 * time.Second, false},
 		"an old copy":           {fmt.Errorf("w: %w", stale), Unseen, staleRetry, false},
 		"an object that went":   {fmt.Errorf("w: %w", gone), Unseen, staleRetry, false},
-		"told to stop":          {context.Canceled, Unseen, staleRetry, false},
+		"the manager stops":     {context.Canceled, Unseen, staleRetry, false},
 		"the API server fails":  {errors.New("boom"), Unseen, 0, true},
-		"not looked at yet":     {NotSeen(), Unseen, 0, false},
+		"not reconciled yet":    {NotSeen(), Unseen, 0, false},
 		"suspended":             {AsError(Outcome{Class: Suspended}), Suspended, 0, false},
-		"a person is needed":    {Stall("R", "m"), Stalled, time.Minute, false},
+		"the user must act":     {Stall("R", "m"), Stalled, time.Minute, false},
 		"waiting":               {Wait("R", "m"), Waiting, time.Minute, false},
 		"contended":             {Differ(Transient, v1alpha1.ReasonContended, "m"), Transient, 0, true},
 		"no answer":             {&hub.Error{Reason: hub.ReasonUnreachable}, Transient, 0, true},
@@ -66,7 +66,7 @@ func TestOutcomes(t *testing.T) {
 				t.Errorf("class %d, error %v, want class %d, error %t", out.Class, err, tt.class, tt.backOff)
 			}
 			if result.RequeueAfter < tt.after || result.RequeueAfter > 2*tt.after {
-				t.Errorf("looked at again after %s, want %s to twice that", result.RequeueAfter, tt.after)
+				t.Errorf("reconciled again after %s, want %s to twice that", result.RequeueAfter, tt.after)
 			}
 		})
 	}

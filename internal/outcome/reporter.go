@@ -19,7 +19,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
-// action is what the controller was doing, as events.k8s.io wants it told.
+// action is what the controller was doing, for the field of that name in events.k8s.io.
 const action = "Reconcile"
 
 // IntervalJitter spreads the reconciles of a fleet that was applied at once.
@@ -28,7 +28,7 @@ const IntervalJitter = 0.05
 // throttleJitter spreads the retries after the hub asked to slow down.
 const throttleJitter = 0.5
 
-// Reporter turns outcomes into conditions, events and the time of the next reconcile.
+// Reporter translates outcomes into conditions, events and the time of the next reconcile.
 type Reporter struct {
 	Clock clock.PassiveClock
 	// Recorder takes the events.

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// maxDoubts keeps the first few: a person corrects one thing at a time.
+	// maxDoubts keeps the first few: a user corrects one thing at a time.
 	maxDoubts = 5
 	// maxShownPath bounds what a doubt shows of one path, in characters.
 	maxShownPath = 60

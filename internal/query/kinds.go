@@ -16,7 +16,7 @@ const (
 
 	// kindsCompared are the types that compare with themselves.
 	kindsCompared = kindString | kindNumber | kindBoolean | kindNull
-	// kindsStored are the types of what somebody put into a twin: nulls are not
+	// kindsStored are the types of values that a twin stores: nulls are not
 	// stored.
 	kindsStored = kindString | kindNumber | kindBoolean | kindList | kindObject
 )

@@ -97,13 +97,13 @@ func TestServiceAccountHasOnlyWhatRBACGrants(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	ns := testenv.Namespace(t, newClient(t, shared.env.Config()), nil)
-	cfg, err := shared.env.ServiceAccountConfig(ns, "nobody")
+	cfg, err := shared.env.ServiceAccountConfig(ns, "without-roles")
 	g.Expect(err).NotTo(HaveOccurred())
 
 	err = newClient(t, cfg).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "x"}})
 
 	g.Expect(apierrors.IsForbidden(err)).To(BeTrue(), "nothing was granted, got: %v", err)
-	user := "system:serviceaccount:" + ns + ":nobody"
+	user := "system:serviceaccount:" + ns + ":without-roles"
 	g.Expect(err).To(MatchError(ContainSubstring(user)))
 	g.Eventually(func() []string { return requestsOf(t, user) }).Should(ContainElement("create configmaps 403"))
 }

@@ -1,6 +1,6 @@
-// Package trigger has objects visited: it adds them to a controller's queue, each with a
+// Package trigger has objects reconciled: it adds them to a controller's queue, each with a
 // priority, for what the user did and for what is learned elsewhere in the process. It never
-// waits, so that it may be used amid a visit, and knows nothing of what a visit does.
+// waits, so that it may be used during a reconcile, and knows nothing of what a reconcile does.
 package trigger
 
 import (
@@ -18,9 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
-// The priorities of what has objects looked at, in the controllers' queues and at the
-// hubs. Each source of events and each result names its own: left out, a result
-// inherits that of the visit before for good, and an event counts as 0.
+// The priorities of what triggers objects, in the controllers' queues and at the hubs.
+// Each source of events and each result names its own: left out, a result inherits that of
+// the reconcile before for good, and an event counts as 0.
 const (
 	Edit     = 100  // the user changed or deleted an object
 	Create   = 90   // the user created one: a rollout must not hold up an edit
@@ -30,7 +30,7 @@ const (
 	ReadBack = -100 // nothing is known to have changed
 )
 
-// Queue has single objects of one controller visited. The zero value is ready to be used, and
+// Queue triggers single objects of one controller. The zero value is ready to be used, and
 // is a source of that controller.
 type Queue struct {
 	mu    sync.RWMutex
@@ -47,8 +47,8 @@ func (q *Queue) Source() source.Source {
 	})
 }
 
-// Enqueue has an object visited. Before the controller has started it does nothing: that is
-// about to visit every object.
+// Enqueue has an object reconciled. Before the controller has started it does nothing: a
+// start reconciles every object.
 func (q *Queue) Enqueue(name types.NamespacedName, priority int) {
 	q.mu.RLock()
 	queue := q.queue
@@ -69,7 +69,7 @@ func enqueue(queue workqueue.TypedRateLimitingInterface[reconcile.Request], prio
 	}
 }
 
-// Mapped has the objects visited that a map function finds for news of another one.
+// Mapped triggers the objects that a map function finds for a change of another one.
 func Mapped(find handler.MapFunc, priority int) handler.EventHandler {
 	add := func(ctx context.Context, obj client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		enqueue(queue, priority, find(ctx, obj)...)
@@ -84,7 +84,7 @@ func Mapped(find handler.MapFunc, priority int) handler.EventHandler {
 	}
 }
 
-// Edits has objects visited that the user touched, and tells how urgent that is.
+// Edits triggers objects that the user changed, and calls urgent with their priority.
 func Edits(urgent func(types.NamespacedName, int)) handler.EventHandler {
 	add := func(obj client.Object, priority int, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		name := client.ObjectKeyFromObject(obj)

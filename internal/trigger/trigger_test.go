@@ -24,26 +24,26 @@ func twin(name string) *v1alpha1.DeviceTwin {
 	return &v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: name}}
 }
 
-// visit is what a controller is about to do.
-type visit struct {
+// item is one object as a controller takes it from its queue.
+type item struct {
 	name     string
 	priority int
 }
 
 // controllerQueue returns a queue as a controller has it, and what comes out of it next.
-func controllerQueue(t *testing.T) (priorityqueue.PriorityQueue[reconcile.Request], func() visit) {
+func controllerQueue(t *testing.T) (priorityqueue.PriorityQueue[reconcile.Request], func() item) {
 	t.Helper()
 	queue := priorityqueue.New[reconcile.Request](t.Name())
 	t.Cleanup(queue.ShutDown)
-	return queue, func() visit {
+	return queue, func() item {
 		request, priority, _ := queue.GetWithPriority()
 		queue.Done(request)
-		return visit{request.Name, priority}
+		return item{request.Name, priority}
 	}
 }
 
-// TestAQueueVisitsByPriority once its controller has started; before that nothing waits.
-func TestAQueueVisitsByPriority(t *testing.T) {
+// TestAQueueIsServedByPriority once its controller has started; before that nothing waits.
+func TestAQueueIsServedByPriority(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	var queue trigger.Queue
@@ -53,16 +53,16 @@ func TestAQueueVisitsByPriority(t *testing.T) {
 	queue.Enqueue(named("seldom"), trigger.ReadBack)
 	queue.Enqueue(named("edited"), trigger.Edit)
 	queue.Enqueue(named("seldom"), trigger.Drift)
-	g.Expect([]visit{next(), next()}).To(Equal([]visit{{"edited", trigger.Edit}, {"seldom", trigger.Drift}}), "the higher priority counts")
+	g.Expect([]item{next(), next()}).To(Equal([]item{{"edited", trigger.Edit}, {"seldom", trigger.Drift}}), "the higher priority counts")
 }
 
-// TestWhatTheUserDidIsUrgent, and is told; what is there at the start is not.
+// TestWhatTheUserDidIsUrgent: it is reported with its priority; what is there at the start is not.
 func TestWhatTheUserDidIsUrgent(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		happen func(queue priorityqueue.PriorityQueue[reconcile.Request], urgent func(types.NamespacedName, int))
 		want   int
-		told   bool
+		urgent bool
 	}{
 		"there at the start": {func(q priorityqueue.PriorityQueue[reconcile.Request], urgent func(types.NamespacedName, int)) {
 			trigger.Edits(urgent).Create(t.Context(), event.CreateEvent{Object: twin("t1"), IsInInitialList: true}, q)
@@ -87,13 +87,13 @@ func TestWhatTheUserDidIsUrgent(t *testing.T) {
 			t.Parallel()
 			g := NewWithT(t)
 			queue, next := controllerQueue(t)
-			told := map[types.NamespacedName]int{}
-			tt.happen(queue, func(name types.NamespacedName, priority int) { told[name] = priority })
-			g.Expect(next()).To(Equal(visit{"t1", tt.want}))
-			if tt.told {
-				g.Expect(told).To(Equal(map[types.NamespacedName]int{named("t1"): tt.want}))
+			reported := map[types.NamespacedName]int{}
+			tt.happen(queue, func(name types.NamespacedName, priority int) { reported[name] = priority })
+			g.Expect(next()).To(Equal(item{"t1", tt.want}))
+			if tt.urgent {
+				g.Expect(reported).To(Equal(map[types.NamespacedName]int{named("t1"): tt.want}))
 			} else {
-				g.Expect(told).To(BeEmpty())
+				g.Expect(reported).To(BeEmpty())
 			}
 		})
 	}

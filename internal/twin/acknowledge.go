@@ -45,8 +45,8 @@ func (s Stamps) Writer(of Path) string {
 // Acknowledgement is what a device says about the desired properties that are
 // declared, by IoT Plug and Play's conventions or by reporting equal values.
 type Acknowledgement struct {
-	// Declared counts the declared leaves, Spoken those that the device has ever
-	// reported in any form.
+	// Declared counts the declared leaves, Spoken those that the device has
+	// reported at some time, in any form.
 	Declared, Spoken int
 	// Pending are the leaves that it has not acknowledged.
 	Pending Paths

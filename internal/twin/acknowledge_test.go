@@ -24,7 +24,7 @@ func TestAcknowledge(t *testing.T) {
 		since              time.Time
 	}{
 		"equal values":                            {declared: `{"level":1,"mode":{"name":"x"}}`, reported: `{"level":1.0,"mode":{"name":"x","more":1}}`, spoken: 2},
-		"nothing was ever reported":               {declared: `{"level":1}`, reported: `{"other":1}`, pending: "desired.level", since: late},
+		"nothing was reported so far":             {declared: `{"level":1}`, reported: `{"other":1}`, pending: "desired.level", since: late},
 		"another value":                           {declared: `{"level":1}`, reported: `{"level":2}`, spoken: 1, pending: "desired.level", since: late},
 		"an ack":                                  {declared: `{"level":1}`, reported: `{"level":{"value":9,"ac":200,"av":3}}`, spoken: 1},
 		"an ack of an older version":              {declared: `{"level":1}`, reported: `{"level":{"value":1,"ac":200,"av":2}}`, spoken: 1, pending: "desired.level", since: late},

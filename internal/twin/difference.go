@@ -13,7 +13,7 @@ type Difference struct {
 	// Held is the value on the hub; nil when there is none.
 	Held any
 	// Drift tells that the declared value was on the hub before, as far as the
-	// record knows: somebody else changed it since.
+	// record knows: another writer changed it since.
 	Drift bool
 }
 
@@ -49,7 +49,7 @@ func (ds Differences) Paths() Paths {
 	return out
 }
 
-// Drifted are those that somebody else made.
+// Drifted are those that another writer made.
 func (ds Differences) Drifted() Differences {
 	var out Differences
 	for _, d := range ds {

@@ -19,7 +19,7 @@ type Path struct {
 	keys    []string
 }
 
-// ParsePath reads a path as a person writes it: a section and keys, joined by
+// ParsePath reads a path as a user writes it: a section and keys, joined by
 // dots.
 func ParsePath(text string) (Path, error) {
 	first, rest, below := strings.Cut(text, ".")
@@ -63,7 +63,7 @@ func (p Path) child(key string) Path {
 	return Path{section: p.section, keys: append(keys, key)}
 }
 
-// String renders the path as a person would write it: tags.location.plant.
+// String renders the path as a user would write it: tags.location.plant.
 // Keys that no legal twin holds are quoted: tags["a.b"].
 func (p Path) String() string {
 	var out strings.Builder

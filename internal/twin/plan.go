@@ -10,10 +10,10 @@ type Input struct {
 	Observed Document
 	// Policies of the declared leaves.
 	Policies Policies
-	// Postponed tells of a leaf that somebody else keeps changing whether to leave
+	// Postponed tells of a leaf that another writer keeps changing whether to leave
 	// it for now; nil postpones nothing.
 	Postponed func(Path) bool
-	// Spared are leaves that somebody else is to take over: a value of ours stays
+	// Spared are leaves that another writer is to take over: a value of ours stays
 	// there though it left the declaration.
 	Spared Document
 }
@@ -34,7 +34,7 @@ type Plan struct {
 	Changed Differences
 	// Removed are leaves that left the declaration and hold a value of ours.
 	Removed Paths
-	// LeftBehind are leaves that left the declaration and hold somebody else's
+	// LeftBehind are leaves that left the declaration and hold another writer's
 	// value: they stay.
 	LeftBehind Paths
 	// Yielded, Observed and Postponed are declared leaves that the hub does not
@@ -44,11 +44,11 @@ type Plan struct {
 	// written or deleted: only then Pending plans more than Make.
 	Withheld bool
 	// Conflicts are declared leaves that cannot be written without wiping
-	// somebody else's values. They are not in the patch.
+	// another writer's values. They are not in the patch.
 	Conflicts []Conflict
 }
 
-// Conflict is one declared path that is in the way of somebody else's values, or
+// Conflict is one declared path that is in the way of another writer's values, or
 // they in its.
 type Conflict struct {
 	// Declared is the path in the declaration.
@@ -63,9 +63,9 @@ type Conflict struct {
 func (c Conflict) String() string {
 	values := " (declared " + show(c.Declared, c.Want) + ", held " + show(c.Declared, c.Held) + ")"
 	if len(c.Foreign) == 1 && len(c.Foreign[0].keys) == len(c.Declared.keys) {
-		return c.Declared.String() + " is declared as an object, and the hub holds somebody else's value there" + values
+		return c.Declared.String() + " is declared as an object, and the hub holds another writer's value there" + values
 	}
-	return c.Declared.String() + " is declared as a value, and the hub holds somebody else's " + c.Foreign.String() + " below it" + values
+	return c.Declared.String() + " is declared as a value, and the hub holds another writer's " + c.Foreign.String() + " below it" + values
 }
 
 // Make plans one twin.

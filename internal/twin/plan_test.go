@@ -64,7 +64,7 @@ func TestMake(t *testing.T) {
 			patch:    `{"a":null}`,
 			removed:  "tags.a.b.c",
 		},
-		"an ancestor stays where somebody else lives": {
+		"an ancestor stays where another writer has a value": {
 			declared: `{}`,
 			written:  `{"a":{"b":{"c":1}}}`,
 			observed: `{"a":{"b":{"c":1},"theirs":{}}}`,
@@ -78,26 +78,26 @@ func TestMake(t *testing.T) {
 			patch:    `{"a":{"b":null}}`,
 			removed:  "tags.a.b",
 		},
-		"a removed leaf with somebody else's value is left behind": {
+		"a removed leaf with another writer's value is left behind": {
 			declared: `{}`,
 			written:  `{"a":1}`,
 			observed: `{"a":2}`,
 			left:     "tags.a",
 		},
-		"an ancestor that somebody emptied goes": {
+		"an ancestor that another writer emptied goes": {
 			declared: `{}`,
 			written:  `{"a":{"b":1}}`,
 			observed: `{"a":{}}`,
 			patch:    `{"a":null}`,
 			removed:  "tags.a",
 		},
-		"a leaf of ours that somebody turned into an empty object is left behind": {
+		"a leaf of ours that another writer turned into an empty object is left behind": {
 			declared: `{}`,
 			written:  `{"a":1}`,
 			observed: `{"a":{}}`,
 			left:     "tags.a",
 		},
-		"a declared empty object that nobody filled goes": {
+		"a declared empty object that stayed empty goes": {
 			declared: `{}`,
 			written:  `{"a":{}}`,
 			observed: `{"a":{}}`,
@@ -129,19 +129,19 @@ func TestMake(t *testing.T) {
 			patch:    `{"a":{"ours":null},"b":1}`,
 			changed:  "tags.b",
 			removed:  "tags.a.ours",
-			conflict: `tags.a is declared as a value, and the hub holds somebody else's tags.a.theirs below it (declared 5, held {"ours":1,"theirs":2})`,
+			conflict: `tags.a is declared as a value, and the hub holds another writer's tags.a.theirs below it (declared 5, held {"ours":1,"theirs":2})`,
 		},
 		"an object does not wipe a foreign scalar": {
 			declared: `{"a":{"b":1}}`,
 			observed: `{"a":"theirs"}`,
-			conflict: `tags.a is declared as an object, and the hub holds somebody else's value there (declared {"b":1}, held "theirs")`,
+			conflict: `tags.a is declared as an object, and the hub holds another writer's value there (declared {"b":1}, held "theirs")`,
 		},
 		"an object does not wipe a foreign array": {
 			declared: `{"a":{}}`,
 			observed: `{"a":[1]}`,
-			conflict: `tags.a is declared as an object, and the hub holds somebody else's value there (declared {}, held [1])`,
+			conflict: `tags.a is declared as an object, and the hub holds another writer's value there (declared {}, held [1])`,
 		},
-		"an empty object of nobody gives way to a scalar": {
+		"an empty object of no writer gives way to a scalar": {
 			declared: `{"a":5}`,
 			observed: `{"a":{}}`,
 			patch:    `{"a":5}`,

@@ -112,7 +112,7 @@ func (p *planner) leafOverLeaf(at Path, want any, record *node, held any) change
 	return p.write(differs, record)
 }
 
-// yieldOnce leaves somebody else's value, unless the declaration was edited since
+// yieldOnce leaves another writer's value, unless the declaration was edited since
 // we last wrote or yielded: an edit is written once.
 func (p *planner) yieldOnce(differs Difference, record *node) change {
 	if record.empty() || (record.knows(differs.Declared) && !record.mayReplace(differs.Held)) {
@@ -138,8 +138,8 @@ func (p *planner) declaredObject(at Path, want map[string]any, record *node, hel
 	return change{send: len(patch) > 0, value: patch}
 }
 
-// leafOverObject replaces an object by a declared leaf, unless somebody else
-// lives in the object; then only our own former leaves go.
+// leafOverObject replaces an object by a declared leaf, unless another
+// writer has leaves in the object; then only our own former leaves go.
 func (p *planner) leafOverObject(at Path, want any, record *node, held map[string]any) change {
 	differs := Difference{Path: at, Declared: want, Held: held, Drift: record.holds(want)}
 	policy := p.policies.of(at)
@@ -159,7 +159,7 @@ func (p *planner) leafOverObject(at Path, want any, record *node, held map[strin
 	return change{send: len(patch) > 0, value: patch}
 }
 
-// objectOverLeaf replaces a leaf of ours by a declared object. Somebody else's
+// objectOverLeaf replaces a leaf of ours by a declared object. Another writer's
 // leaf is never wiped for one.
 func (p *planner) objectOverLeaf(at Path, want map[string]any, record *node, held any) change {
 	differs := Difference{Path: at, Declared: want, Held: held}

@@ -6,11 +6,11 @@ import "slices"
 type Policy string
 
 const (
-	// Enforce writes the declared value over anybody's.
+	// Enforce writes the declared value over any other.
 	Enforce Policy = "Enforce"
-	// Yield writes the declared value, and leaves the value of another writer who
-	// came after it. An edit of the declaration is written once, whoever holds the
-	// leaf then.
+	// Yield writes the declared value, and leaves the value that another writer
+	// put there later. An edit of the declaration is written once, even over such a
+	// value.
 	Yield Policy = "Yield"
 	// Initialize writes only where nothing is.
 	Initialize Policy = "Initialize"

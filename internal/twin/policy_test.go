@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// visit is one: somebody writes, then a declaration is planned.
-type visit struct {
+// policyStep is one reconcile: another writer writes, then a declaration is planned.
+type policyStep struct {
 	declared, theirs string // tags; theirs is a merge patch
 	lost             bool   // the patch does not arrive
 	patch            string // "" means no patch
@@ -23,18 +23,18 @@ func TestPolicies(t *testing.T) {
 	tests := map[string]struct {
 		policy Policy
 		paths  map[string]Policy
-		steps  []visit
+		steps  []policyStep
 	}{
-		"Enforce restores": {policy: Enforce, steps: []visit{
+		"Enforce restores": {policy: Enforce, steps: []policyStep{
 			{declared: `{"a":1}`, patch: `{"a":1}`},
 			{declared: `{"a":1}`, theirs: `{"a":2}`, patch: `{"a":1}`},
 			{declared: `{"a":1}`, theirs: `{"a":null}`, patch: `{"a":1}`},
 		}},
-		"Yield leaves what was there first": {policy: Yield, steps: []visit{
+		"Yield leaves what was there first": {policy: Yield, steps: []policyStep{
 			{declared: `{"a":1,"b":1}`, theirs: `{"a":2}`, patch: `{"b":1}`, yielded: "tags.a"},
 			{declared: `{"a":1,"b":1}`, yielded: "tags.a"},
 		}},
-		"Yield leaves what came later, and writes an edit once": {policy: Yield, steps: []visit{
+		"Yield leaves what came later, and writes an edit once": {policy: Yield, steps: []policyStep{
 			{declared: `{"a":1}`, patch: `{"a":1}`},
 			{declared: `{"a":1}`, theirs: `{"a":2}`, yielded: "tags.a"},
 			{declared: `{"a":1}`, theirs: `{"a":3}`, yielded: "tags.a"},
@@ -42,64 +42,64 @@ func TestPolicies(t *testing.T) {
 			{declared: `{"a":4}`, theirs: `{"a":3}`, yielded: "tags.a"},
 			{declared: `{"a":5}`, patch: `{"a":5}`},
 		}},
-		"Yield writes an edit again that did not arrive": {policy: Yield, steps: []visit{
+		"Yield writes an edit again that did not arrive": {policy: Yield, steps: []policyStep{
 			{declared: `{"a":1}`, theirs: `{"a":2}`, yielded: "tags.a"},
 			{declared: `{"a":3}`, lost: true, patch: `{"a":3}`},
 			{declared: `{"a":3}`, patch: `{"a":3}`},
 			{declared: `{"a":3}`},
 		}},
-		"Yield gives way when somebody wrote over an edit that did not arrive": {policy: Yield, steps: []visit{
+		"Yield gives way when another writer wrote over an edit that did not arrive": {policy: Yield, steps: []policyStep{
 			{declared: `{"a":1}`, theirs: `{"a":2}`, yielded: "tags.a"},
 			{declared: `{"a":3}`, lost: true, patch: `{"a":3}`},
 			{declared: `{"a":3}`, theirs: `{"a":4}`, yielded: "tags.a"},
 		}},
-		"Yield adopts a value that came to be ours": {policy: Yield, steps: []visit{
+		"Yield adopts a value that came to be ours": {policy: Yield, steps: []policyStep{
 			{declared: `{"a":1}`, theirs: `{"a":2}`, yielded: "tags.a"},
 			{declared: `{"a":1}`, theirs: `{"a":1}`},
 			{declared: `{}`, patch: `{"a":null}`},
 		}},
-		"Yield fills what nobody holds": {policy: Yield, steps: []visit{
+		"Yield fills what no writer holds": {policy: Yield, steps: []policyStep{
 			{declared: `{"a":1}`, patch: `{"a":1}`},
 			{declared: `{"a":1}`, theirs: `{"a":null}`, patch: `{"a":1}`},
 		}},
-		"a yielded leaf that leaves the manifest stays": {policy: Yield, steps: []visit{
+		"a yielded leaf that leaves the manifest stays": {policy: Yield, steps: []policyStep{
 			{declared: `{"a":1}`, theirs: `{"a":2}`, yielded: "tags.a"},
 			{declared: `{}`},
 		}},
-		"Yield takes no object away from anybody": {policy: Yield, steps: []visit{
+		"Yield takes no object away from another writer": {policy: Yield, steps: []policyStep{
 			{declared: `{"a":1,"b":{"c":1}}`, theirs: `{"a":{"x":1},"b":5}`, yielded: "tags.a, tags.b"},
 		}},
-		"Initialize writes where nothing is, and never again": {policy: Initialize, steps: []visit{
+		"Initialize writes where nothing is, and never again": {policy: Initialize, steps: []policyStep{
 			{declared: `{"a":1,"b":1}`, theirs: `{"b":2}`, patch: `{"a":1}`},
 			{declared: `{"a":3,"b":1}`},
 			{declared: `{"a":3,"b":1}`, theirs: `{"a":null}`, patch: `{"a":3}`},
 			{declared: `{}`, patch: `{"a":null}`},
 		}},
-		"a value that was initialized is still ours after an edit": {policy: Initialize, steps: []visit{
+		"a value that was initialized is still ours after an edit": {policy: Initialize, steps: []policyStep{
 			{declared: `{"a":1}`, patch: `{"a":1}`},
 			{declared: `{"a":2}`},
 			{declared: `{}`, patch: `{"a":null}`},
 		}},
-		"Initialize has nothing to say where somebody has another shape": {policy: Initialize, steps: []visit{
+		"Initialize has nothing to say where another writer has another shape": {policy: Initialize, steps: []policyStep{
 			{declared: `{"a":1,"b":{"c":1}}`, theirs: `{"a":{"x":1},"b":5}`},
 		}},
-		"Observe never writes": {policy: Observe, steps: []visit{
+		"Observe never writes": {policy: Observe, steps: []policyStep{
 			{declared: `{"a":1,"b":{"c":1},"d":{"e":1},"f":2}`, theirs: `{"a":2,"b":3,"f":{"x":1}}`, observed: "tags.a, tags.b, tags.d.e, tags.f"},
 			{declared: `{}`},
 		}},
-		"the longest path decides": {policy: Enforce, paths: map[string]Policy{"tags.a": Observe, "tags.a.b": Enforce, "tags.a.b.c": Yield}, steps: []visit{
+		"the longest path decides": {policy: Enforce, paths: map[string]Policy{"tags.a": Observe, "tags.a.b": Enforce, "tags.a.b.c": Yield}, steps: []policyStep{
 			{declared: `{"a":{"b":{"c":1,"d":1},"e":1},"f":1}`, theirs: `{"a":{"b":{"c":0,"d":0},"e":0},"f":0}`,
 				patch: `{"a":{"b":{"d":1}},"f":1}`, yielded: "tags.a.b.c", observed: "tags.a.e"},
 		}},
-		"an object is made without its observed leaves": {policy: Enforce, paths: map[string]Policy{"tags.a.b": Observe}, steps: []visit{
+		"an object is made without its observed leaves": {policy: Enforce, paths: map[string]Policy{"tags.a.b": Observe}, steps: []policyStep{
 			{declared: `{"a":{"b":1,"c":1}}`, patch: `{"a":{"c":1}}`, observed: "tags.a.b"},
 		}},
-		"an object of observed leaves only wipes nothing": {policy: Enforce, paths: map[string]Policy{"tags.a.b": Observe}, steps: []visit{
+		"an object of observed leaves only wipes nothing": {policy: Enforce, paths: map[string]Policy{"tags.a.b": Observe}, steps: []policyStep{
 			{declared: `{"a":{"b":1}}`, theirs: `{"a":5}`, observed: "tags.a"},
 		}},
-		"Enforce in an object that is in the way is a conflict": {policy: Observe, paths: map[string]Policy{"tags.a.b": Enforce}, steps: []visit{
+		"Enforce in an object that is in the way is a conflict": {policy: Observe, paths: map[string]Policy{"tags.a.b": Enforce}, steps: []policyStep{
 			{declared: `{"a":{"b":1,"c":1}}`, theirs: `{"a":5}`,
-				conflict: `tags.a is declared as an object, and the hub holds somebody else's value there (declared {"b":1,"c":1}, held 5)`},
+				conflict: `tags.a is declared as an object, and the hub holds another writer's value there (declared {"b":1,"c":1}, held 5)`},
 		}},
 	}
 	for name, tt := range tests {
@@ -130,7 +130,7 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-func checkStep(t *testing.T, i int, s visit, plan Plan) {
+func checkStep(t *testing.T, i int, s policyStep, plan Plan) {
 	t.Helper()
 	patch, conflict := "", ""
 	if plan.Patch.Tags != nil {

@@ -45,9 +45,9 @@ type Record struct {
 type node struct {
 	hashes   []string
 	children map[string]*node
-	// yielded is the declared value that gave way to somebody else's.
+	// yielded is the declared value that gave way to another writer's.
 	yielded string
-	// replaces is somebody else's value that a write which may be in flight is
+	// replaces is another writer's value that a write which may be in flight is
 	// to replace.
 	replaces string
 }
@@ -172,7 +172,7 @@ func (r *Record) add(path Path, value any) {
 	}
 }
 
-// yield notes that a declared value gives way to somebody else's.
+// yield notes that a declared value gives way to another writer's.
 func (r *Record) yield(path Path, declared any) {
 	n := r.at(path)
 	n.yielded, n.replaces = hash(declared), ""

@@ -44,7 +44,7 @@ type encodedSections struct {
 	Desired any `json:"desired,omitempty"`
 }
 
-// Encode spells the record to be stored: as JSON that a person can read, or
+// Encode spells the record to be stored: as JSON that a user can read, or
 // packed when it is long. Equal records have one spelling.
 func (r Record) Encode() (string, error) {
 	encoded := encodedRecord{
