@@ -179,7 +179,7 @@ func TestRefusedDeviceKeepsTrying(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	t.Parallel()
-	key := base64.StdEncoding.EncodeToString([]byte("a secret nobody may see"))
+	key := base64.StdEncoding.EncodeToString([]byte("a secret that must not show"))
 	good := "HostName=localhost:8443;DeviceId=d1;SharedAccessKey=" + key
 	tests := map[string]struct {
 		opts devicesim.Options

@@ -12,7 +12,7 @@ type EventKind string
 const (
 	// EventConnected says that the hub accepted the device.
 	EventConnected EventKind = "Connected"
-	// EventDisconnected says that the connection ended, whoever ended it.
+	// EventDisconnected says that the connection ended, from either side.
 	EventDisconnected EventKind = "Disconnected"
 	// EventDesired says that one top-level desired property changed.
 	EventDesired EventKind = "Desired"

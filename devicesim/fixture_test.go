@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// hub is an emulated IoT Hub with one device, d1, and somebody who writes to
+// hub is an emulated IoT Hub with one device, d1, and another writer of
 // its twin.
 type hub struct {
 	*WithT

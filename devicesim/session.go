@@ -154,7 +154,7 @@ func (s *session) takeDesired(next section) error {
 	return nil
 }
 
-// reportConnectivity tells the hub how the device is connected, unless the hub
+// reportConnectivity reports to the hub how the device is connected, unless the hub
 // knows: every report counts against the device's and the hub's limits.
 func (s *session) reportConnectivity() error {
 	want := s.dev.opts.Connectivity

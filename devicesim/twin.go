@@ -195,7 +195,7 @@ func nonNil(m map[string]any) map[string]any {
 	return m
 }
 
-// compact is JSON on one line as a person would write it, with < and & as such.
+// compact is JSON on one line as a user would write it, with < and & as such.
 func compact(value any) (json.RawMessage, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -1,4 +1,4 @@
-// Command devicesim plays one IoT Hub device over MQTT until it is told to
+// Command devicesim plays one IoT Hub device over MQTT until it is asked to
 // stop. It prints what happens to the device on standard output, and why a
 // connection failed on standard error.
 package main

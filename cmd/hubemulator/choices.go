@@ -22,7 +22,7 @@ func choose(choices *hubemulator.Choices) func(string) error {
 }
 
 const aboutChoices = `
-Choices settle what IoT Hub's documents leave open and nobody recorded. A
+Choices settle what IoT Hub's documents leave open and no recording shows. A
 program should work under all of them. The first value is the default:
 `
 

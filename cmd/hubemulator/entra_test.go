@@ -77,7 +77,7 @@ func (p program) exchange(t *testing.T, assertion string) (int, map[string]any) 
 func (p program) getTwin(t *testing.T, token any) int {
 	t.Helper()
 	g := NewWithT(t)
-	request, err := http.NewRequest(http.MethodGet, "https://"+p.Addresses.HTTPS+"/twins/d1?api-version=2021-04-12", http.NoBody)
+	request, err := http.NewRequest(http.MethodGet, "https://"+p.Addresses.HTTPS+"/twins/d1?api-version=2021-04-12", nil)
 	g.Expect(err).NotTo(HaveOccurred())
 	request.Header.Set("Authorization", fmt.Sprintf("Bearer %s", token))
 	answer, err := p.http.Do(request)

@@ -170,8 +170,8 @@ Examples:
   # refuse every tenth query, the same ones in every run
   curl --json '{"operation":"query","probability":0.1,"action":"status","status":503}' http://127.0.0.1:8444/emulator/faults
 
-  # service account "twins" of namespace "plants" may read and write twins, and
-  # nobody else; without --issuer-trusted, any cluster's will do, and forged ones
+  # only service account "twins" of namespace "plants" may read and write
+  # twins; without --issuer-trusted, any cluster's will do, and forged ones
   hubemulator --issuer-address 127.0.0.1:8445 --disable-local-auth \
     --issuer-app c0000000-0000-4000-8000-000000000001=system:serviceaccount:plants:twins \
     --entra-role "c0000000-0000-4000-8000-000000000001=IoT Hub Twin Contributor"

@@ -191,7 +191,7 @@ func (p *pair) awaitReady() {
 		for i := range list.Items {
 			ready := kstatus.Current(&list.Items[i], v1alpha1.ConditionReady)
 			if state := ptr.Deref(ready, metav1.Condition{}); state.Status != metav1.ConditionTrue {
-				behind = append(behind, list.Items[i].Name+" "+cmp.Or(state.Message, "is not looked at yet"))
+				behind = append(behind, list.Items[i].Name+" "+cmp.Or(state.Message, "is not reconciled yet"))
 			}
 		}
 		return behind

@@ -101,7 +101,7 @@ func parse() (options, zap.Options) {
 		"comma-separated host names that HubConnections may name, each alone, or suffixes that begin with a dot, for the names below; no token is made for any other host")
 	flag.IntVar(&opts.workers, "workers", 64, "objects of each kind to work on at the same time; at most a quarter of them talk to one hub")
 	flag.DurationVar(&opts.deletionTimeout, "deletion-timeout", 10*time.Minute,
-		"how long to try to clean the hub up behind a deleted DeviceTwin of deletionPolicy Clear or Delete; then it is let go")
+		"how long to try to clean up the hub after a DeviceTwin of deletionPolicy Clear or Delete is deleted; then its finalizer is removed")
 	flag.StringVar(&opts.authorityHost, "entra-authority-host", hub.DefaultAuthorityHost,
 		"where HubConnections with a workload identity sign in: another one for a sovereign cloud or an emulator")
 	flag.StringVar(&opts.entraCAFile, "entra-ca-file", "",

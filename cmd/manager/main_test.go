@@ -48,7 +48,7 @@ func certificate(t *testing.T) (dir string) {
 	return dir
 }
 
-// freeAddresses are n different addresses of this machine that nobody listens on.
+// freeAddresses are n different addresses of this machine on which nothing listens.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	var addresses []string

@@ -8,9 +8,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 )
 
-// trim takes out of what is cached what nobody here reads, and what would be a third of
-// it: who manages which field, and what kubectl apply last applied. Objects are changed
-// by patches, which leave alone what is not in the cache.
+// trim removes from cached objects what the manager does not read and what would be a
+// third of the cache: managed fields, and what kubectl apply last applied. Objects are
+// changed by patches, which leave alone what is not in the cache.
 func trim(obj any) (any, error) {
 	obj, err := cache.TransformStripManagedFields()(obj)
 	if err != nil {

@@ -26,7 +26,7 @@ type hubClient struct {
 	http        *http.Client
 }
 
-// twin is what the story looks at in a twin document.
+// twin is what the story reads of a twin document.
 type twin struct {
 	DeviceID        string         `json:"deviceId"`
 	ETag            string         `json:"etag"`
@@ -100,7 +100,7 @@ func withoutBookkeeping(properties map[string]any) map[string]any {
 	return kept
 }
 
-// show renders the twin for people.
+// show renders the twin for humans.
 func (t *twin) show() string {
 	tags := "none"
 	if t.Tags != nil {

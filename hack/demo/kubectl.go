@@ -20,7 +20,7 @@ func readiness(conditions []condition) (ready bool, seen string) {
 	return false, "no Ready condition"
 }
 
-// deviceTwin is what the story looks at in a DeviceTwin.
+// deviceTwin is what the story reads of a DeviceTwin.
 type deviceTwin struct {
 	Metadata struct {
 		Name       string `json:"name"`
@@ -38,7 +38,7 @@ type deviceTwin struct {
 	} `json:"status"`
 }
 
-// twinQuery is what the story looks at in a TwinQuery.
+// twinQuery is what the story reads of a TwinQuery.
 type twinQuery struct {
 	Status struct {
 		Conditions []condition `json:"conditions"`

@@ -1,6 +1,6 @@
-// Command demo tells the device twins tutorial on real parts: etcd, the
+// Command demo plays the device twins tutorial on real parts: etcd, the
 // Kubernetes API server, the operator, a local IoT Hub and a simulated device,
-// each a process of its own on free loopback ports. It looks at the operator
+// each a process of its own on free loopback ports. It observes the operator
 // from outside only, through kubectl and the hub's REST API.
 //
 // Run it with `make demo` or, to have it check itself and leave, `make
@@ -27,7 +27,7 @@ const (
 )
 
 func main() {
-	// On Linux a child is told of the death of the thread that started it, not
+	// On Linux a child is signalled at the death of the thread that started it, not
 	// of the process. All children are started from this goroutine, and so
 	// from the main thread, which lives as long as the process.
 	runtime.LockOSThread()
@@ -59,7 +59,7 @@ func run(args []string) int {
 	return exitOK
 }
 
-// demo tells the story once, and in any case stops what it started and removes
+// demo runs the story once, and in any case stops what it started and removes
 // what it wrote. Logs stay when it fails.
 func demo(ctx context.Context, opts options, out *printer) (err error) {
 	dirs, err := newDirectories(opts.keepLogs)

@@ -17,7 +17,7 @@ const (
 	deviceTwinKind = "DeviceTwin"
 )
 
-// manifests are a person's working copy of the tutorial's manifests, to edit
+// manifests are a user's working copy of the tutorial's manifests, to edit
 // and apply, below an overlay that adds the emulator's certificate.
 type manifests struct {
 	dir string

@@ -90,8 +90,8 @@ func (o *operator) kill(ctx context.Context) error {
 	return o.sup.Kill(ctx, o.process)
 }
 
-// questions counts the queries that the hub has answered. The story's own count
-// as well, so nobody else asks while this matters.
+// questions counts the queries that the hub has answered. The story's own queries
+// are counted too, so the story sends none while this matters.
 func (s *story) questions(ctx context.Context) (int, error) {
 	counters, err := s.emulator.Counters(ctx)
 	return counters["query"].Statuses["200"], err

@@ -30,7 +30,7 @@ type options struct {
 const usage = `Usage: demo --bin DIR --assets DIR [flags]
 
 Starts etcd, kube-apiserver, hubemulator, the manager and devicesim on free
-loopback ports and tells the tutorial in steps a to i. Then it stays up until
+loopback ports and plays the tutorial in steps a to i. Then it stays up until
 Ctrl-C; with --check it leaves, and exits non-zero when a step did not hold.
 
 --break removes the cause of one step, which must then fail:
@@ -39,10 +39,10 @@ Ctrl-C; with --check it leaves, and exits non-zero when a step did not hold.
   c  the TwinQueries are not applied
   d  devicesim is not started
   e  devicesim reports wifi instead of cellular
-  f  the manager is frozen (SIGSTOP) before somebody else changes the twin
+  f  the manager is frozen (SIGSTOP) before another writer changes the twin
   g  the edit of power_level is not applied
   h  the removal of the region is not applied
-  i  the API server is no longer told of the webhooks
+  i  the webhooks are no longer registered at the API server
 
 --kill-after kills the manager with SIGKILL after that step and starts it
 again; b is done twice: between the ownership record and the write to the hub,
@@ -64,7 +64,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	flags.StringVar(&o.breakStep, "break", "", "remove the cause of this `step`, a to i")
 	flags.BoolVar(&o.idle, "idle", false, "end with the idle proof, 60 s in which nothing may be written (default: with --check, unless something is killed or broken)")
 	flags.Usage = func() {
-		_, _ = io.WriteString(help, usage) // the flags follow; there is nobody to tell
+		_, _ = io.WriteString(help, usage) // the flags follow; a failure to print the help has no other output
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {

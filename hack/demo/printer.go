@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// printer writes the story. Nobody can be told that standard output is gone,
-// so write errors are left alone.
+// printer writes the story. Write errors are ignored: there is no other place to
+// report that standard output is gone.
 type printer struct {
 	mu    sync.Mutex
 	w     io.Writer
@@ -53,5 +53,5 @@ func compact(value any) string {
 	return string(text)
 }
 
-// seconds rounds a duration for people.
+// seconds rounds a duration for humans.
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

@@ -133,7 +133,7 @@ func (s *story) apply(ctx context.Context) error {
 	return s.showTable(ctx, "hubconnections,devicetwins")
 }
 
-// applyEverything does what a person would: a Secret, then the manifests.
+// applyEverything does what a user would: a Secret, then the manifests.
 func (s *story) applyEverything(ctx context.Context) error {
 	file := s.dirs.in("connection-string")
 	// The policy "service" can read and write twins, and nothing else.

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// foreignTag is somebody else's, in the same twin.
+	// foreignTag belongs to another writer of the same twin.
 	foreignTag   = "serviced"
 	foreignValue = "2026-11-04 by another department"
 	foreignPlant = "Elsewhere"
@@ -29,7 +29,7 @@ func (s *story) foreignChange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.out.evidence("somebody else, PATCH /twins/"+deviceID, changed.show())
+	s.out.evidence("another writer, PATCH /twins/"+deviceID, changed.show())
 	asChanged := map[string]any{
 		"location": map[string]any{"region": "US", "plant": foreignPlant}, foreignTag: foreignValue,
 	}
@@ -88,7 +88,7 @@ func (s *story) editReaches(ctx context.Context) error {
 	return s.showTwin(ctx)
 }
 
-// editAndApply edits the manifest and applies it, as a person would. With
+// editAndApply edits the manifest and applies it, as a user would. With
 // --break the edit stays in the editor.
 func (s *story) editAndApply(ctx context.Context, what string, change func(spec map[string]any) error) error {
 	if s.broken() {

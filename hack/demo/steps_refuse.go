@@ -25,7 +25,7 @@ spec:
   where: tags.location.plant = 'Redmond43' AND
 `
 
-// refusals are what a person is told: field, rule and limit.
+// refusals are what kubectl reports to the user: field, rule and limit.
 var refusals = []string{
 	"spec.tags.location.machine: Invalid value: an integer outside -4503599627370496 to 4503599627370495",
 	`spec.tags["serial.number"]: Invalid value: a key with the character '.'; IoT Hub allows no control character, '.', '$', '#' or space in keys`,

@@ -21,7 +21,7 @@ const (
 	pollEvery     = 250 * time.Millisecond
 )
 
-// story is the tutorial being told.
+// story is the tutorial under way.
 type story struct {
 	opts options
 	out  *printer
@@ -36,7 +36,7 @@ type story struct {
 	manifests *manifests
 	device    *process.Process
 
-	// current is the step being told; applied, whether the DeviceTwin is there.
+	// current is the step under way; applied, whether the DeviceTwin is there.
 	current string
 	applied bool
 	// updates is how many twin updates the hub was sent before this step.
@@ -83,18 +83,18 @@ func newStory(opts options, out *printer, sup *process.Supervisor, dirs *directo
 func (s *story) steps() []step {
 	steps := []step{
 		{"start", "The parts start", s.start, 0},
-		{"a", "The device exists on the hub, and nobody has declared anything", s.nothingDeclared, 0},
+		{"a", "The device exists on the hub, and no object declares it yet", s.nothingDeclared, 0},
 		{"b", "kubectl apply: what is declared is on the hub", s.apply, 1},
 		{"c", "One query finds the device, the other does not", s.query, 0},
 		{"d", "The device starts, is told what is desired and reports", s.deviceReports, 0},
 		{"e", "The report shows in Kubernetes", s.reportShows, 0},
-		{"f", "Somebody else changes the twin behind our back", s.foreignChange, 2},
+		{"f", "Another writer changes the twin", s.foreignChange, 2},
 		{"g", "An edit of the manifest reaches the device", s.editReaches, 1},
 		{"h", "A key that leaves the manifest leaves the hub", s.removal, 1},
 		{"i", "A manifest that breaks IoT Hub's rules is refused at once", s.refusal, 0},
 	}
 	if s.opts.killAfter != "" {
-		steps = append(steps, step{"end", "After the kill the story ended as told", s.endAsTold, 0})
+		steps = append(steps, step{"end", "After the kill the story ended the same", s.endAsTold, 0})
 	}
 	if s.opts.idle {
 		steps = append(steps, step{"idle", "Nothing changes, so nothing is written", s.nothingIsWritten, 0})
@@ -102,7 +102,7 @@ func (s *story) steps() []step {
 	return steps
 }
 
-// tell tells the steps until one does not hold.
+// tell runs the steps until one does not hold.
 func (s *story) tell(ctx context.Context) error {
 	began := time.Now()
 	for _, step := range s.steps() {

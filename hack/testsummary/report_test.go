@@ -55,7 +55,7 @@ func TestStreams(t *testing.T) {
 		{name: "the run is cut short", code: 1, last: "1 passed, 1 failed, 0 skipped",
 			stream: passed + `{"Action":"run","Package":"d","Test":"Hangs"}` + "\n",
 			shows:  []string{"d Hangs", "the test run ended before this package did"}},
-		{name: "a race told in a test that passed", code: 1, last: "1 passed, 1 failed, 0 skipped",
+		{name: "a race reported in a test that passed", code: 1, last: "1 passed, 1 failed, 0 skipped",
 			stream: `{"Action":"output","Package":"e","Test":"Fine","Output":"WARNING: DATA RACE\nin e.go:7\n"}
 {"Action":"pass","Package":"e","Test":"Fine"}
 {"Action":"fail","Package":"e","Test":"Racy"}

@@ -134,8 +134,8 @@ func names(objects []*unstructured.Unstructured) []string {
 }
 
 // TestEveryKustomizationApplies goes through the folders in the order in which
-// one needs the other. The samples come before the webhooks, which nobody serves
-// here: the API server would try to ask them.
+// one needs the other. The samples come before the webhooks, which are not served
+// here: the API server would try to call them.
 func TestEveryKustomizationApplies(t *testing.T) {
 	for _, tc := range []struct {
 		dir  string

@@ -29,7 +29,7 @@ func find[T any](t *testing.T, objects []*unstructured.Unstructured, kind, suffi
 	return found[0]
 }
 
-// certificate is what the tests look at in cert-manager's Certificate.
+// certificate is what the tests read of cert-manager's Certificate.
 type certificate struct {
 	Metadata struct {
 		Name string `json:"name"`

@@ -210,8 +210,8 @@ func (c *cell) awaitReady(obj kstatus.Object) {
 	}, patience, poll).Should(HavePrefix("True "))
 }
 
-// somebodyElse writes tags to a twin as another back end does.
-func (c *cell) somebodyElse(device string, tags map[string]any) {
+// anotherWriter writes tags to a twin as another back end does.
+func (c *cell) anotherWriter(device string, tags map[string]any) {
 	c.Helper()
 	session := c.session("service")
 	twin, err := session.GetTwin(c.ctx, hub.ID{Device: device})

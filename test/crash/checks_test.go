@@ -38,7 +38,7 @@ func (c *cell) settle(obj *v1alpha1.DeviceTwin) {
 	*obj = *c.object()
 }
 
-// recordDiffers says how the record differs from that of somebody who finds the
+// recordDiffers says how the record differs from that of a new object that finds the
 // twin as it is and declares the same.
 func (c *cell) recordDiffers() string {
 	c.Helper()
@@ -60,7 +60,7 @@ func (c *cell) recordDiffers() string {
 }
 
 // check waits for what the scenario wants, holds it for two more reads, and then
-// looks at everything else that must be true.
+// checks everything else that must be true.
 func (c *cell) check(s scenario) {
 	c.Helper()
 	c.Eventually(func() string { return c.twinOnHub(s.device) }, patience, poll).Should(Equal(s.twin))

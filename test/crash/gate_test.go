@@ -15,7 +15,7 @@ import (
 type boundary string
 
 const (
-	// before it leaves: nobody sees it.
+	// before it leaves: it reaches no server.
 	before boundary = "before"
 	// answerLost: it is applied, and the manager never knows.
 	answerLost boundary = "answer lost"

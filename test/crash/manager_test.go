@@ -34,7 +34,7 @@ const managerVariable = "CRASH_MATRIX_MANAGER"
 // API server comes from.
 const callSite = "X-Call-Site"
 
-// assignment is what a manager is told first, on its standard input. Each further
+// assignment is what a manager reads first, on its standard input. Each further
 // value there is a duration that its clock is put forward by.
 type assignment struct {
 	APIServer string
@@ -44,39 +44,39 @@ type assignment struct {
 }
 
 // manage is the manager as a program: it runs until it is killed, or until
-// whoever gives it orders is gone.
+// the process that gives it orders is gone.
 func manage(orders io.Reader, logs io.Writer) int {
 	log.SetLogger(zap.New(zap.WriteTo(logs), zap.Level(zapcore.ErrorLevel)))
 	input := json.NewDecoder(orders)
-	var told assignment
-	if err := input.Decode(&told); err != nil {
+	var assigned assignment
+	if err := input.Decode(&assigned); err != nil {
 		fmt.Fprintln(logs, "reading the assignment:", err)
 		return 1
 	}
 	clock := &movedClock{}
-	clock.forward.Store(int64(told.Forward))
+	clock.forward.Store(int64(assigned.Forward))
 	go func() {
 		for {
 			var by time.Duration
 			if input.Decode(&by) != nil {
-				os.Exit(0) // nobody is there any more
+				os.Exit(0) // the parent process is gone
 			}
 			clock.forward.Add(int64(by))
 		}
 	}()
-	if err := runManager(told, clock); err != nil {
+	if err := runManager(assigned, clock); err != nil {
 		fmt.Fprintln(logs, "the manager ended:", err)
 		return 1
 	}
 	return 0
 }
 
-func runManager(told assignment, clock *movedClock) error {
-	config := &rest.Config{Host: told.APIServer, QPS: -1}
+func runManager(assigned assignment, clock *movedClock) error {
+	config := &rest.Config{Host: assigned.APIServer, QPS: -1}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return nameCaller{next} })
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: suite.scheme, Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{told.Namespace: {}}},
+		Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{assigned.Namespace: {}}},
 		// A panic is the end of the test, not a retry that hides it.
 		Controller: ctrlconfig.Controller{RecoverPanic: ptr.To(false)},
 	})

@@ -146,7 +146,7 @@ func (c *cell) crash(where boundary, meanwhile func(*cell)) {
 	}
 }
 
-// awaitActed waits until the manager has written something, or has looked at the
+// awaitActed waits until the manager has written something, or has read the
 // hub often enough to have decided that there is nothing to write.
 func (c *cell) awaitActed(until int) {
 	c.Helper()
@@ -204,7 +204,7 @@ func (m *matrix) print(t *testing.T) {
 		}
 		fmt.Fprintln(&out)
 	}
-	fmt.Fprintf(&out, "\nA cell that is ok tells the twin updates that the hub made, and the writes to the API server.\n")
+	fmt.Fprintf(&out, "\nA cell that is ok lists the twin updates that the hub made, and the writes to the API server.\n")
 	t.Log("\n" + out.String())
 	if file := os.Getenv(matrixVariable); file != "" {
 		if err := os.WriteFile(file, []byte(out.String()), 0o600); err != nil {

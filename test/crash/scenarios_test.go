@@ -16,7 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-// scenario is something that a person or another back end does, and what must
+// scenario is something that a user or another back end does, and what must
 // come of it whenever the manager is killed.
 type scenario struct {
 	name   string
@@ -26,7 +26,7 @@ type scenario struct {
 	// prepare is what there is before; nil for nothing but the HubConnection.
 	prepare func(*cell)
 	act     func(*cell)
-	// meanwhile is what a person does while no manager runs; undisturbed, it comes
+	// meanwhile is what a user does while no manager runs; undisturbed, it comes
 	// once the hub holds between. Both may be left out.
 	meanwhile func(*cell)
 	between   string
@@ -41,16 +41,16 @@ type scenario struct {
 // inEveryRun are the scenarios of `make test`.
 var inEveryRun = []string{"undone"}
 
-// foreign is what somebody else keeps on the twin, and nobody must touch.
+// foreign is what another writer keeps on the twin; the manager must not touch it.
 var foreign = map[string]any{"theirs": 1, "location": map[string]any{"floor": 3}}
 
 var scenarios = slices.Concat(edits, otherTools)
 
-// edits are what people and other back ends do.
+// edits are what users and other back ends do.
 var edits = []scenario{
 	{
 		name: "create", device: "d1", exists: []string{"d1"}, policy: "service",
-		prepare: func(c *cell) { c.somebodyElse("d1", foreign) },
+		prepare: func(c *cell) { c.anotherWriter("d1", foreign) },
 		act:     func(c *cell) { c.create(c.twin(declared, nil)) },
 		twin:    asDeclared,
 	},
@@ -88,7 +88,7 @@ var edits = []scenario{
 		name: "drift", device: "d1", exists: []string{"d1"}, policy: "service",
 		prepare: func(c *cell) { c.settledTwin(nil) },
 		act: func(c *cell) {
-			c.somebodyElse("d1", map[string]any{"location": map[string]any{"region": "XX"}, "old": nil})
+			c.anotherWriter("d1", map[string]any{"location": map[string]any{"region": "XX"}, "old": nil})
 		},
 		twin: asDeclared,
 	},
@@ -161,10 +161,10 @@ func (c *cell) twin(what, also func(*v1alpha1.DeviceTwin)) *v1alpha1.DeviceTwin 
 	return obj
 }
 
-// settledTwin has a twin in step for long enough, beside somebody else's values.
+// settledTwin has a twin in step for long enough, beside another writer's values.
 func (c *cell) settledTwin(also func(*v1alpha1.DeviceTwin)) {
 	c.Helper()
-	c.somebodyElse("d1", foreign)
+	c.anotherWriter("d1", foreign)
 	obj := c.twin(declared, also)
 	c.create(obj)
 	c.awaitReady(obj)
@@ -213,7 +213,7 @@ func (c *cell) checkAuthentication(obj *v1alpha1.DeviceTwin) {
 	}))
 }
 
-// edit changes the object as a person does, again if somebody wrote in between.
+// edit changes the object as a user does, again if another client wrote in between.
 func (c *cell) edit(change func(*v1alpha1.DeviceTwin)) {
 	c.Helper()
 	c.Eventually(func() error {

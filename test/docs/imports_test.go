@@ -38,7 +38,7 @@ func imports(t *testing.T) map[string][]string {
 	return found
 }
 
-// leads tells whether a package imports another one through others.
+// leads reports whether a package imports another one through others.
 func leads(imports map[string][]string, from, to string) bool {
 	return slices.ContainsFunc(imports[from], func(next string) bool {
 		return next != to && (slices.Contains(imports[next], to) || leads(imports, next, to))

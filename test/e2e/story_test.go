@@ -1,4 +1,4 @@
-// Package e2e_test tells the tutorial's story in one process: a real API server,
+// Package e2e_test plays the tutorial's story in one process: a real API server,
 // the controllers, the hub emulator, and a device that speaks MQTT.
 package e2e_test
 

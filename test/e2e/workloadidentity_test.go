@@ -74,7 +74,7 @@ func TestServiceAccountSignsIn(t *testing.T) {
 			continue
 		}
 		g.Expect(err).NotTo(HaveOccurred())
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+emulated.HostName()+"/twins/"+device+"?api-version=2021-04-12", http.NoBody)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+emulated.HostName()+"/twins/"+device+"?api-version=2021-04-12", nil)
 		g.Expect(err).NotTo(HaveOccurred())
 		request.Header.Set("Authorization", "Bearer "+token.Token)
 		answer, err := trusting(t, emulated.CACertificatePEM()).Do(request)

@@ -221,8 +221,8 @@ func (w *world) actWrite(t *rapid.T) {
 
 func (w *world) write(t *rapid.T, d *device) {
 	change := written(t, d.declaredPaths())
-	w.somebodyElse(d, change)
-	w.note("somebody else writes to %s: %s", d.id, change)
+	w.anotherWriter(d, change)
+	w.note("another writer writes to %s: %s", d.id, change)
 }
 
 func (w *world) actReport(t *rapid.T) {

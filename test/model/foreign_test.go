@@ -20,9 +20,9 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/test/model/reference"
 )
 
-// somebodyElse changes a twin behind the managers' backs. It replaces the twin as a
+// anotherWriter changes a twin without the managers. It replaces the twin as a
 // whole, on the condition of its etag, since faults disturb only what managers do.
-func (w *world) somebodyElse(d *device, change reference.Patch) {
+func (w *world) anotherWriter(d *device, change reference.Patch) {
 	w.Eventually(func() int {
 		leaves, etag, registered := w.held(d.id)
 		if !registered {
@@ -33,7 +33,7 @@ func (w *world) somebodyElse(d *device, change reference.Patch) {
 	d.reference.Write(change)
 }
 
-// replaceTwin returns the status of the answer: 200, or 412 when somebody was faster.
+// replaceTwin returns the status of the answer: 200, or 412 when another writer was faster.
 func (w *world) replaceTwin(id, etag string, leaves reference.Leaves) int {
 	body, err := json.Marshal(map[string]any{
 		"tags":       leaves.Section("tags"),

@@ -67,7 +67,7 @@ type gate struct {
 	watches valve
 	// waiting counts the requests to the hub that are held up.
 	waiting atomic.Int64
-	// lapsed tells that the manager can tell that its Lease has run out.
+	// lapsed is true when the manager can tell that its Lease has run out.
 	lapsed atomic.Bool
 }
 

@@ -29,7 +29,7 @@ var (
 	})
 )
 
-// someLeaves are a declaration, or what somebody writes.
+// someLeaves are a declaration, or what another writer writes.
 func someLeaves(least, most int) *rapid.Generator[reference.Leaves] {
 	return rapid.Custom(func(t *rapid.T) reference.Leaves {
 		leaves := reference.Leaves{}
@@ -44,7 +44,7 @@ func set(at reference.Path, value string) reference.Patch {
 	return reference.Patch{Set: reference.Leaves{at: value}}
 }
 
-// edited is a declaration with a change that a person may make: of one leaf, or all.
+// edited is a declaration with a change that a user may make: of one leaf, or all.
 func edited(t *rapid.T, before reference.Leaves) reference.Leaves {
 	paths := before.Paths()
 	kind := rapid.IntRange(0, 9).Draw(t, "edit")
@@ -61,7 +61,7 @@ func edited(t *rapid.T, before reference.Leaves) reference.Leaves {
 	return someLeaves(1, 4).Draw(t, "declaration")
 }
 
-// written is what somebody else changes: leaves that are declared, or others.
+// written is what another writer changes: leaves that are declared, or others.
 func written(t *rapid.T, declared []reference.Path) reference.Patch {
 	path := func() reference.Path {
 		if len(declared) > 0 && rapid.Bool().Draw(t, "a declared leaf") {

@@ -1,4 +1,4 @@
-// Package model_test runs random sequences of what people, devices, other writers
+// Package model_test runs random sequences of what users, devices, other writers
 // and failures do against the real controllers, a real API server and the hub
 // emulator, and holds what is then on the hub against package reference.
 package model_test
@@ -29,7 +29,7 @@ var regressions = []struct {
 	found string
 }{
 	{5008, "a status that showed planned removals was written again at every visit, and lacked them"},
-	{20058, "of two managers, one wrote a leaf at its second attempt that the other had let go of in the record"},
+	{20058, "of two managers, one wrote a leaf at its second attempt that the other had dropped from the record"},
 	{20250, "an object that was suspended amid its first visit kept a twin that its status did not name"},
 }
 

@@ -91,13 +91,13 @@ func (w *world) delete(d *device, o *declared) {
 	}
 }
 
-// awaitGone waits until nobody works any more for the objects that went without a
-// finalizer: a visit that was under way may still write. Visits to one name come one
-// after the other, so the visit to a suspended namesake is the sign.
+// awaitGone waits until no reconcile is under way any more for the objects that went
+// without a finalizer: it may still write. Reconciles of one name run one after the
+// other, so that of a suspended namesake shows that they have ended.
 func (w *world) awaitGone() {
 	for _, name := range w.gone {
 		namesake := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(name)}
-		namesake.Spec.HubRef.Name, namesake.Spec.DeviceID, namesake.Spec.Suspend = "hub", "nobody", true
+		namesake.Spec.HubRef.Name, namesake.Spec.DeviceID, namesake.Spec.Suspend = "hub", "unregistered", true
 		w.Expect(w.client.Create(w.ctx, namesake)).To(Succeed())
 		w.Eventually(func() int64 {
 			w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(namesake), namesake)).To(Succeed())
@@ -112,14 +112,14 @@ func (w *world) awaitGone() {
 	w.gone = nil
 }
 
-// requestDeletion tells whether a finalizer keeps the object. The API server's answer
-// says so, which the usual clients drop; to look afterwards would be too late.
+// requestDeletion reports whether a finalizer keeps the object. The API server's answer
+// says so, which the usual clients drop; a read afterwards would be too late.
 func (w *world) requestDeletion(o *declared) (kept bool) {
 	account := suite.env.Config()
 	transport, err := rest.HTTPClientFor(account)
 	w.Expect(err).NotTo(HaveOccurred())
 	req, err := http.NewRequestWithContext(w.ctx, http.MethodDelete,
-		strings.TrimSuffix(account.Host, "/")+"/apis/"+v1alpha1.SchemeGroupVersion.String()+"/namespaces/"+w.ns+"/devicetwins/"+o.name, http.NoBody)
+		strings.TrimSuffix(account.Host, "/")+"/apis/"+v1alpha1.SchemeGroupVersion.String()+"/namespaces/"+w.ns+"/devicetwins/"+o.name, nil)
 	w.Expect(err).NotTo(HaveOccurred())
 	resp, err := transport.Do(req)
 	w.Expect(err).NotTo(HaveOccurred())

@@ -28,7 +28,7 @@ const (
 	maxRounds = 12
 )
 
-// rest ends all disturbances, lets time pass, and has everything visited until
+// rest ends all disturbances, lets time pass, and triggers all objects until
 // nothing changes any more. Then it holds what is there against the rules.
 func (w *world) rest() {
 	if w.events == 0 {
@@ -75,7 +75,7 @@ type round struct {
 	fingerprint string
 	patches     int64
 	writes      []string
-	// quiet tells that nothing was written but the echo of the request for the visit.
+	// quiet is true when nothing was written but the echo of the request for the visit.
 	quiet bool
 }
 
@@ -250,7 +250,7 @@ func (w *world) dropLeft() {
 	}
 }
 
-// finish has everything declared taken back: exactly what is ours goes. Then nothing is
+// finish empties all declarations: exactly what is ours goes. Then nothing is
 // written any more, however often the twins are read.
 func (w *world) finish() {
 	w.rest()

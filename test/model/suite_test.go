@@ -25,7 +25,7 @@ import (
 )
 
 // suite is what all sequences share: an API server, its administrator's client, a cache
-// for what is looked at again and again, and what the API server serves.
+// for what is reconciled again and again, and what the API server serves.
 var suite struct {
 	env    *testenv.Env
 	scheme *runtime.Scheme

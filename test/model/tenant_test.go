@@ -110,7 +110,7 @@ func (w *world) connectTenant() {
 }
 
 // awaitYounger waits until what is created is younger than the first tenant's HubConnection,
-// whose share rules as the eldest: ages are told in whole seconds.
+// whose share rules as the eldest: creation times are in whole seconds.
 func (w *world) awaitYounger() {
 	var first v1alpha1.HubConnection
 	w.Expect(w.client.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: "hub"}, &first)).To(Succeed())

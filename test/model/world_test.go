@@ -64,7 +64,7 @@ type world struct {
 	snapshots []snapshot
 	nonce     int
 	began     time.Time
-	trace     []string // what happened, for people
+	trace     []string // what happened, for humans
 }
 
 // device is one device, and what is declared about it.

@@ -36,7 +36,7 @@ type bareServer struct {
 }
 
 // startBare serves with what the emulator has too: a P-256 certificate, TLS
-// 1.2 or newer, HTTP/1.1, and a client certificate that nobody has to have.
+// 1.2 or newer, HTTP/1.1, and an optional client certificate.
 func startBare() (*bareServer, error) {
 	certificate, ca, err := bareCertificate()
 	if err != nil {

@@ -42,14 +42,14 @@ const (
 	handshakes = 64
 	// tokenLife outlasts any run.
 	tokenLife = 24 * time.Hour
-	// shown is how many failures are told in words.
+	// shown is how many failures are printed.
 	shown = 5
 )
 
 func fleetID(i int) string { return fmt.Sprintf("fleet-%05d", i) }
 
-// fleetKey is a device's key, made of its id, so that nobody has to ask the
-// hub for thousands of them. It protects nothing.
+// fleetKey is a device's key, made of its id, so that no client has to ask
+// the hub for thousands of them. It protects nothing.
 func fleetKey(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return base64.StdEncoding.EncodeToString(sum[:])
@@ -159,7 +159,7 @@ func (f *fleet) exchange(ctx context.Context, hub *target, writers int, devices 
 		writing.Go(func() error { return f.change(ctx, hub, d.ID) })
 	}
 	err := writing.Wait()
-	if err != nil { // nobody needs to wait for what was not written
+	if err != nil { // the devices wait for writes that do not come
 		for _, d := range devices {
 			_ = d.Close()
 		}

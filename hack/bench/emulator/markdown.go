@@ -9,7 +9,7 @@ import (
 
 const megabyte = 1 << 20
 
-// markdown is the report for people.
+// markdown is the report for humans.
 func (r *report) markdown() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# hubemulator, measured\n\n")

@@ -55,7 +55,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	wanted := flags.String("parts", "start,http,mqtt", "`names` of the parts to measure")
 	flags.StringVar(&o.serve, "serve", "", "run as one of the `servers`, emulator or bare, that the program starts")
 	flags.Usage = func() {
-		_, _ = io.WriteString(help, usage) // the flags follow; there is nobody to tell
+		_, _ = io.WriteString(help, usage) // the flags follow; a failure to print the help has no other output
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {

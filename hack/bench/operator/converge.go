@@ -62,7 +62,7 @@ func (d *bed) firstCall(ctx context.Context, h *hub) (time.Time, error) {
 	return at, err
 }
 
-// newFleet makes a bed with N DeviceTwins of the fleet that nobody has looked at yet.
+// newFleet makes a bed with N DeviceTwins of the fleet that no manager has seen yet.
 func (b *bench) newFleet(ctx context.Context, n int) (*bed, context.Context, *hub, error) {
 	d, ctx, err := b.newBed(ctx)
 	if err != nil {

@@ -88,7 +88,7 @@ func (d *bed) patches(ctx context.Context, h *hub, n int) (time.Time, error) {
 	return at, err
 }
 
-// edit changes a DeviceTwin that is Ready as a person would, and returns how long it
+// edit changes a DeviceTwin that is Ready as a user would, and returns how long it
 // takes until the hub is told.
 func (d *bed) edit(ctx context.Context, h *hub) (time.Duration, error) {
 	if err := d.writes.refresh(); err != nil {
@@ -112,7 +112,7 @@ func (d *bed) edit(ctx context.Context, h *hub) (time.Duration, error) {
 	}
 	before := twin.DeepCopy()
 	changed := tags(1)
-	changed["owner"] = "somebody in a hurry"
+	changed["owner"] = "another owner"
 	twin.Spec.Tags = document(changed)
 	began := time.Now()
 	if err := d.kube.Patch(ctx, &twin, client.MergeFrom(before)); err != nil {

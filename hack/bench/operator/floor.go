@@ -17,7 +17,7 @@ import (
 )
 
 // floors are what a bare loop takes for the same calls: all four, and the two that
-// nobody could do without.
+// no operator could do without.
 type floors struct{ four, two time.Duration }
 
 // The sets of the floors.

@@ -200,7 +200,7 @@ func (w *tripwire) tripped(ctx context.Context, b *bench, limit time.Duration) (
 
 func twinPath(id string) string { return "/twins/" + id }
 
-// change writes a twin as somebody else would.
+// change writes a twin as another writer would.
 func (h *hub) change(ctx context.Context, id string, patch map[string]any) error {
 	text, err := json.Marshal(patch)
 	if err != nil {

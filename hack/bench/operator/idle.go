@@ -166,7 +166,7 @@ func (d *bed) until(ctx context.Context, name string, since time.Time, limit tim
 	return time.Since(since), err
 }
 
-// poll reads every twin in each interval, evenly, as somebody without queries would.
+// poll reads every twin in each interval, evenly, as a client without queries would.
 // The manager is not there: this process's CPU time is the poller's.
 func (d *bed) poll(ctx context.Context, h *hub) (calls, time.Duration, error) {
 	before, err := h.calls(ctx)

@@ -112,7 +112,7 @@ func (d *bed) hang(ctx context.Context, h *hub, dirty int) (id string, err error
 		twin := deviceTwin(h.name, fleetSet, i+1)
 		before := twin.DeepCopy()
 		changed := tags(i + 1)
-		changed["owner"] = "somebody else"
+		changed["owner"] = "another writer"
 		twin.Spec.Tags = document(changed)
 		return d.kube.Patch(ctx, twin, client.MergeFrom(before))
 	})

@@ -3,7 +3,7 @@
 // against bounds.
 //
 // Run it with `make bench`, `make bench-100k` or `make bench-check`. What is measured
-// is told by the emulator's counters, the API server's audit log and the kernel; the
+// comes from the emulator's counters, the API server's audit log and the kernel; the
 // manager itself is only asked for its heap.
 package main
 
@@ -31,7 +31,7 @@ const (
 )
 
 func main() {
-	// On Linux a child is told of the death of the thread that started it: all
+	// On Linux a child is signalled at the death of the thread that started it: all
 	// children are started from this goroutine, and so from the main thread.
 	runtime.LockOSThread()
 	os.Exit(run(os.Args[1:]))

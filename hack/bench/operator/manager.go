@@ -71,7 +71,7 @@ func (m *manager) heap(ctx context.Context) (int, error) {
 }
 
 func (m *manager) collect(ctx context.Context) (int, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.pprof, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.pprof, nil)
 	if err != nil {
 		return 0, err
 	}

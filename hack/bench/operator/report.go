@@ -152,7 +152,7 @@ is measured in the same run as what stands beside it, with the same payloads, co
 client-side rate limit). Webhooks are not served. The read-back interval is %s; quiet is %s without a write.
 `
 
-// markdown is the report for people.
+// markdown is the report for humans.
 func (r *report) markdown() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# The operator, measured\n\nWritten by `make bench` and `make bench-100k`: %s/%s, %d CPUs, %s.\n\n",

@@ -49,7 +49,7 @@ func measureRestart(ctx context.Context, b *bench, out *result) error {
 	out.add("of them query pages", float64(made.query), "")
 	out.add("of them PATCH", float64(made.patch), "")
 	out.add("writes to the API server until then", float64(last.total-total), "")
-	out.note("The change is somebody else's, of one declared value: it has to be found and put right. Reading back goes on all the time and counts.")
+	out.note("The change is another writer's, of one declared value: it has to be found and put right. Reading back goes on all the time and counts.")
 	out.bound(bounds.None("status writes for twins that did not change", wrong))
 	out.bound(bounds.None("changes that were not found", missing))
 	out.bound(bounds.AtMost("PATCH", "%.0f", float64(made.patch), float64(len(changed))))
@@ -62,7 +62,7 @@ func (d *bed) changeOneInAHundred(ctx context.Context, h *hub) ([]string, error)
 	var changed []string
 	for i := 50; i <= d.bench.opts.n; i += 100 {
 		id := deviceID(fleetSet, i)
-		if err := h.change(ctx, id, map[string]any{"tags": map[string]any{"owner": "somebody else"}}); err != nil {
+		if err := h.change(ctx, id, map[string]any{"tags": map[string]any{"owner": "another writer"}}); err != nil {
 			return nil, fmt.Errorf("change %s on the hub: %w", id, err)
 		}
 		changed = append(changed, id)

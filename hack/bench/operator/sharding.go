@@ -63,7 +63,7 @@ func measureSharding(ctx context.Context, b *bench, out *result) error {
 		extra += alone.patches + divided.patches - 2*out.N
 		b.say("round %d of %d: %.1f s by one manager, %.1f s by two", round+1, b.opts.rounds, alone.took.Seconds(), divided.took.Seconds())
 	}
-	out.add("one manager: until all are Ready, from when the hubs let go", stats.Median(one), "s")
+	out.add("one manager: until all are Ready, from when the hubs release their calls", stats.Median(one), "s")
 	out.add("two managers", stats.Median(two), "s")
 	for _, v := range []struct {
 		who string
@@ -73,7 +73,7 @@ func measureSharding(ctx context.Context, b *bench, out *result) error {
 		out.add(v.who+": live heap, of the larger", v.heap/megabyte, "MB")
 		out.add(v.who+": writes to the API server, for an object", float64(v.writes)/float64(out.N), "")
 	}
-	out.note("All managers run on this machine: two of them cannot be twice as fast as one here. The clock starts when all are there and the hubs, which hold their first calls, let go. CPU, heap and writes are of the last round.")
+	out.note("All managers run on this machine: two of them cannot be twice as fast as one here. The clock starts when all are there and the hubs release their first calls, which they hold until then. CPU, heap and writes are of the last round.")
 	out.bound(bounds.None("PATCH calls beside one for each twin", extra))
 	out.bound(bounds.AtMost("time of two managers, beside one", "%.2f times", stats.Median(ratios), mostTimesAlone))
 	if out.N >= boundedFrom {
@@ -146,7 +146,7 @@ func (d *bed) addShard(ctx context.Context, name string, twins int) error {
 }
 
 // startShards starts one manager for all, or one for each shard, and returns when the
-// hubs let them go on: each holds its first call until all managers are there.
+// hubs release them: each holds its first call until all managers are there.
 func (d *bed) startShards(ctx context.Context, divided bool) (managers []*manager, released time.Time, err error) {
 	gates := map[*hub]string{}
 	for _, h := range d.hubs {

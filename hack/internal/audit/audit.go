@@ -1,5 +1,5 @@
 // Package audit reads what an API server logs of the writes that it answered: the
-// truth about what a program wrote, told by the other end.
+// truth about what a program wrote, as the other end saw it.
 package audit
 
 import (
@@ -43,8 +43,8 @@ func (e Event) String() string {
 // writeVerbs change something; everything else only looks.
 var writeVerbs = []string{"create", "update", "patch", "delete", "deletecollection"}
 
-// isWrite leaves out leases, which are renewed to show that somebody is alive,
-// and nothing else: events count.
+// isWrite leaves out leases only, which are renewed to show that their holder is
+// alive: events count.
 func (e Event) isWrite() bool {
 	lease := e.ObjectRef.APIGroup == "coordination.k8s.io" && e.ObjectRef.Resource == "leases"
 	return slices.Contains(writeVerbs, e.Verb) && !lease

@@ -31,7 +31,7 @@ func TestWritesBy(t *testing.T) {
 		"a lease":             {auditLine(managerUser, "update", "coordination.k8s.io", "leases", ""), ""},
 		"a namesake of lease": {auditLine(managerUser, "update", group, "leases", ""), "update leases default/thermostat-1 (200)"},
 		"a read":              {auditLine(managerUser, "get", group, "devicetwins", ""), ""},
-		"somebody else":       {auditLine("demo-admin", "patch", group, "devicetwins", ""), ""},
+		"another user":        {auditLine("demo-admin", "patch", group, "devicetwins", ""), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -53,7 +53,7 @@ type Cluster struct {
 	opts Options
 }
 
-// Start starts etcd, which is told not to wait for the disk, and the API server,
+// Start starts etcd, which does not wait for the disk, and the API server,
 // and writes an administrator's kubeconfig.
 func Start(ctx context.Context, sup *process.Supervisor, opts Options) (*Cluster, error) {
 	c := &Cluster{opts: opts, AuditLog: filepath.Join(opts.Logs, AuditLogName), Kubeconfig: filepath.Join(opts.Dir, "kubeconfig")}
@@ -86,8 +86,8 @@ func (c *Cluster) StoreSize() (int64, error) {
 
 func (c *Cluster) etcdDir() string { return filepath.Join(c.opts.Dir, "etcd") }
 
-// startEtcd returns the address to store in. With certificates of our own
-// nobody takes another run's etcd for ours.
+// startEtcd returns the address to store in. Certificates of our own
+// keep another run's etcd from being taken for ours.
 func (c *Cluster) startEtcd(ctx context.Context, sup *process.Supervisor) (string, error) {
 	pair, err := c.CA.server("etcd")
 	if err != nil {
@@ -186,7 +186,7 @@ func (a *Authority) httpsClient(pair keyPair) (*http.Client, error) {
 
 // Healthy is nil when the address answers 200.
 func Healthy(ctx context.Context, client *http.Client, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}

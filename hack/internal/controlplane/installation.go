@@ -29,7 +29,7 @@ func (i Installation) User() string {
 
 // Install applies the CRDs and the generated RBAC of the repository at root, and
 // writes a kubeconfig for the manager's own service account. Its webhooks are left
-// to whoever starts the manager.
+// to the caller, who starts the manager.
 func (c *Cluster) Install(ctx context.Context, root, kubeconfig string) (Installation, error) {
 	kubectl := c.Kubectl()
 	rendered, err := kubectl.Run(ctx, "kustomize", filepath.Join(root, "config", "default"))
@@ -59,7 +59,7 @@ func (c *Cluster) Install(ctx context.Context, root, kubeconfig string) (Install
 const webhooksKind = "ValidatingWebhookConfiguration"
 
 // takeApart leaves out what is done in another way here: the manager is a process
-// beside the API server, and gets its certificate from whoever starts it.
+// beside the API server, and gets its certificate from the caller, who starts it.
 func takeApart(rendered string) (Installation, error) {
 	var out Installation
 	var kept strings.Builder

@@ -1,5 +1,5 @@
 // Package emulator runs the program hubemulator as a child, and asks its admin
-// listener what the hub has seen: the truth about a client, told by the other end.
+// listener what the hub has seen: the truth about a client, as the other end saw it.
 package emulator
 
 import (
@@ -120,7 +120,7 @@ func (e *Emulator) AddFault(ctx context.Context, fault Fault) (id string, err er
 	return answer.ID, err
 }
 
-// FaultState looks at a fault that is in force.
+// FaultState returns the state of a fault that is in force.
 func (e *Emulator) FaultState(ctx context.Context, id string) (FaultState, error) {
 	var rules []FaultState
 	if err := e.call(ctx, http.MethodGet, "faults", nil, &rules); err != nil {
@@ -134,7 +134,7 @@ func (e *Emulator) FaultState(ctx context.Context, id string) (FaultState, error
 	return FaultState{}, fmt.Errorf("the emulator does not list fault %q", id)
 }
 
-// RemoveFault ends a fault and lets go what it holds.
+// RemoveFault ends a fault and releases what it holds.
 func (e *Emulator) RemoveFault(ctx context.Context, id string) error {
 	return e.call(ctx, http.MethodDelete, "faults/"+id, nil, nil)
 }

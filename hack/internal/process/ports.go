@@ -36,7 +36,7 @@ func freePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-// StartOnFreePorts starts a process that must be told its ports, and waits for
+// StartOnFreePorts starts a process that gets its ports as arguments, and waits for
 // it to serve. When a port turns out to be taken it tries others.
 func (s *Supervisor) StartOnFreePorts(ctx context.Context, n int,
 	start func(ports []int) (*Process, error),

@@ -59,13 +59,13 @@ type Supervisor struct {
 }
 
 // NewSupervisor puts each process's output into a file in the folder logs. callOff
-// is told of a process that ended by itself.
+// learns of a process that ended by itself.
 func NewSupervisor(logs string, callOff context.CancelCauseFunc) *Supervisor {
 	return &Supervisor{logs: logs, callOff: callOff}
 }
 
 // Start runs a program with its output in a log named after it. Its end counts
-// as an accident from Guard on. On Linux a child is told of the death of the
+// as an accident from Guard on. On Linux a child is signalled at the death of the
 // thread that started it, not of the process: call this from a main goroutine
 // that is locked to its thread.
 func (s *Supervisor) Start(name, path string, args ...string) (*Process, error) {
@@ -126,7 +126,7 @@ func (p *Process) Guard() error {
 	return p.death()
 }
 
-// Alive tells whether the process has not ended.
+// Alive reports whether the process has not ended.
 func (p *Process) Alive() bool {
 	select {
 	case <-p.exited:
@@ -195,8 +195,8 @@ func (s *Supervisor) forget(p *Process) {
 	}
 }
 
-// StopAll stops everything, the last started first: nobody loses a server
-// while it is still a client. It goes on after failures, which it returns.
+// StopAll stops everything, the last started first, so that no client
+// loses a server that it still uses. It continues after failures, which it returns.
 func (s *Supervisor) StopAll() error {
 	var errs []error
 	for len(s.running) > 0 {

@@ -121,7 +121,7 @@ func TestOutput(t *testing.T) {
 	}
 }
 
-// A port that somebody else took between the look and the bind is given up for
+// A port that another process took between the check and the bind is replaced by
 // another one.
 func TestStartOnFreePortsTriesAgain(t *testing.T) {
 	t.Parallel()

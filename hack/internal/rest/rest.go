@@ -24,7 +24,7 @@ func (e *StatusError) Error() string {
 // NewRequest makes a request with a JSON body, or without one.
 func NewRequest(ctx context.Context, method, url string, body any) (*http.Request, error) {
 	if body == nil {
-		return http.NewRequestWithContext(ctx, method, url, http.NoBody)
+		return http.NewRequestWithContext(ctx, method, url, nil)
 	}
 	content, err := json.Marshal(body)
 	if err != nil {

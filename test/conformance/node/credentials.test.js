@@ -63,7 +63,7 @@ test('tokens: IoTHubTokenCredentials sign a request that the hub takes', async (
 const refused = {
   'one that has expired': tokenOf(owner, inSeconds(-1)),
   'one of a key that is not the policy\'s': tokenOf({ ...owner, SharedAccessKey: Buffer.alloc(32, 7).toString('base64') }),
-  'one of a policy that does not exist': tokenOf({ ...owner, SharedAccessKeyName: 'nobody' }),
+  'one of a policy that does not exist': tokenOf({ ...owner, SharedAccessKeyName: 'missing' }),
   'one of a policy that may not read identities': tokenOf(ConnectionString.parse(connections.service)),
 };
 for (const [what, token] of Object.entries(refused)) {

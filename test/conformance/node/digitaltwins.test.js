@@ -92,7 +92,7 @@ test('refusals', async () => {
   const refused = (call, status, code) => assert.rejects(
     call, (err) => err.statusCode === status && err.response.headers.get('iothub-errorcode') === code,
   );
-  await refused(twins.getDigitalTwin('nobody'), 404, 'DeviceNotFound');
+  await refused(twins.getDigitalTwin('missing'), 404, 'DeviceNotFound');
   await refused(twins.updateDigitalTwin('refused', [{ op: 'add', path: 'fanSpeed', value: 1 }]), 400, 'InvalidDigitalTwinPatch');
   await refused(twins.updateDigitalTwin('refused', [{ op: 'add', path: '/list', value: [1] }]), 400, 'InvalidDigitalTwinPayload');
   await refused(clientOf('registryReadWrite').getDigitalTwin('refused'), 401, 'IotHubUnauthorizedAccess');

@@ -85,11 +85,11 @@ const refusals = {
     error: errors.TooManyDevicesError, code: 'DeviceModelMaxPropertiesExceeded', message: /32768/,
   },
   '404: a device that is not there': {
-    ask: () => owner.update({ deviceId: 'nobody' }),
-    error: errors.DeviceNotFoundError, code: 'DeviceNotFound', message: /nobody/,
+    ask: () => owner.update({ deviceId: 'no-such-device' }),
+    error: errors.DeviceNotFoundError, code: 'DeviceNotFound', message: /no-such-device/,
   },
   '404: the twin of a module that is not there': {
-    ask: () => owner.updateModuleTwin(deviceId, 'nobody', { tags: {} }, '*'),
+    ask: () => owner.updateModuleTwin(deviceId, 'no-such-module', { tags: {} }, '*'),
     error: errors.DeviceNotFoundError, code: 'DeviceNotFound', message: /./,
   },
   '409: a device that is there already': {
@@ -111,7 +111,7 @@ for (const [what, { ask, error, code, message }] of Object.entries(refusals)) {
 }
 
 test('404: a module that is not there has no class of its own', async () => {
-  await assert.rejects(owner.getModule(deviceId, 'nobody'), (err) => {
+  await assert.rejects(owner.getModule(deviceId, 'no-such-module'), (err) => {
     assert.equal(err.message, 'Not found');
     assert.equal(err.response.headers['iothub-errorcode'], 'ModuleNotFound');
     return true;

@@ -144,7 +144,7 @@ test('cancel: before the start only', async () => {
     assert.equal(err.response.headers['iothub-errorcode'], 'OperationNotAllowedInCurrentState');
     return true;
   });
-  await assert.rejects(jobs.cancelJob('nobody'), (err) => err.response.headers['iothub-errorcode'] === 'JobNotFound');
+  await assert.rejects(jobs.cancelJob('missing'), (err) => err.response.headers['iothub-errorcode'] === 'JobNotFound');
 });
 
 test('refusals: an id twice, an id that is none, a start too far ahead', async () => {

@@ -85,7 +85,7 @@ for (const transport of Object.keys(transports)) {
     });
   });
 
-  test(`${transport}: nobody listens, nothing is sent`, async () => {
+  test(`${transport}: no handler is registered, nothing is sent`, async () => {
     const identity = await register(owner, name('deaf'));
     await connected(transport, identity, async (client) => {
       const ignore = () => assert.fail('the device does not listen');
@@ -106,7 +106,7 @@ for (const transport of Object.keys(transports)) {
       const before = await callsOf('mqttTelemetry');
       const message = new Message(JSON.stringify({ temperature: 21.5 }));
       Object.assign(message, {
-        messageId: 'm-1', correlationId: 'c-1', userId: 'sensor', to: 'nobody', contentType: 'application/json',
+        messageId: 'm-1', correlationId: 'c-1', userId: 'sensor', to: 'recipient', contentType: 'application/json',
         contentEncoding: 'utf-8', expiryTimeUtc: new Date(Date.now() + 60_000),
       });
       message.properties.add('alert', 'no & never');

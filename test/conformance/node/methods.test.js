@@ -136,8 +136,8 @@ test('a device that is not there is not found, nor one that is not connected', a
   };
   await register(owner, 'offline');
   assert.equal(await numberOf('offline'), 404103);
-  assert.equal(await numberOf('nobody'), 404001);
-  assert.equal(await numberOf('offline', 'nobody'), 404001);
+  assert.equal(await numberOf('missing'), 404001);
+  assert.equal(await numberOf('offline', 'missing'), 404001);
 });
 
 test('the time to connect is part of the time to answer', async () => {

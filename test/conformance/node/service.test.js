@@ -51,7 +51,7 @@ test('refusals: a malformed query is an argument error', async () => {
 });
 
 test('refusals: an unknown device is DeviceNotFound', async () => {
-  await assert.rejects(owner.getTwin('nobody'), { name: 'DeviceNotFoundError' });
+  await assert.rejects(owner.getTwin('missing'), { name: 'DeviceNotFoundError' });
 });
 
 test('refusals: a policy without ServiceConnect reads no twin', async () => {

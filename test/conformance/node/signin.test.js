@@ -121,7 +121,7 @@ test('a connection outlives its tokens, which are renewed in time', async () => 
   await client.close();
 });
 
-test('a token that nobody renews ends the connection', async () => {
+test('a token that is not renewed ends the connection', async () => {
   const identity = await register(owner, 'expired');
   const client = Client.fromSharedAccessSignature(tokenOf(identity, hosts.TCP, 4), Mqtt);
   client.setRetryPolicy(new NoRetry());
@@ -183,7 +183,7 @@ test('a retry policy has to be one', async () => {
 const refused = {
   'a key that is not the device\'s': ({ deviceId }) =>
     ConnectionString.createWithSharedAccessKey(hosts.TCP, deviceId, Buffer.alloc(32, 7).toString('base64')),
-  'a device that does not exist': (identity) => connectionOf({ ...identity, deviceId: 'nobody' }),
+  'a device that does not exist': (identity) => connectionOf({ ...identity, deviceId: 'missing' }),
   'a token that has expired': (identity) =>
     `HostName=${hosts.TCP};DeviceId=${identity.deviceId};SharedAccessSignature=${tokenOf(identity, hosts.TCP, -1)}`,
   'a token for a device that was signed with another\'s key': (identity) =>

@@ -32,7 +32,7 @@ type Device struct {
 	// managers that run, and whether there were two since the last rest.
 	managers   int
 	overlapped bool
-	// queues tells that the hub queues what managers send.
+	// queues is true when the hub queues what managers send.
 	queues bool
 	// readOnly are the modes that a visit may see, the current one last.
 	readOnly []bool
@@ -40,7 +40,7 @@ type Device struct {
 	foreign int
 	// confirmed is the holder at the last rest.
 	confirmed string
-	// renewed tells that a manager has started since: it may not have seen who holds the
+	// renewed is true when a manager has started since: it may not have seen who holds the
 	// twin yet.
 	renewed bool
 }
@@ -117,7 +117,7 @@ func (d *Device) RestoreHub(registered bool, leaves Leaves) {
 	})
 }
 
-// Write says that somebody else changed the twin.
+// Write says that another writer changed the twin.
 func (d *Device) Write(patch Patch) {
 	d.foreign++
 	d.happen(func(s *state) []*state {
@@ -212,7 +212,7 @@ func (d *Device) Start() {
 }
 
 // forget drops what no new manager can know: versions before the newest, objects
-// that are gone, and claims that no status tells of.
+// that are gone, and claims that no status names.
 func (d *Device) forget() {
 	d.renewed = true
 	for _, o := range d.objects {
@@ -239,7 +239,7 @@ func (d *Device) Stop() {
 	}
 }
 
-// left tells whether an object is gone.
+// left reports whether an object is gone.
 func (d *Device) left(s *state, id string) bool {
 	o := d.objects[id]
 	return o == nil || o.deleted || s.gone[id]
@@ -319,7 +319,7 @@ func (d *Device) close() {
 	}
 }
 
-// onlyLooks tells whether an object may be seen as one that claims nothing.
+// onlyLooks reports whether an object may be seen as one that claims nothing.
 func (d *Device) onlyLooks(s *state, id string) bool {
 	return slices.ContainsFunc(d.objects[id].versions, func(version Spec) bool { return !s.claims(id, version) })
 }

@@ -19,13 +19,13 @@ func At(keys ...string) Path { return Path(strings.Join(keys, separator)) }
 
 func (p Path) keys() []string { return strings.Split(string(p), separator) }
 
-// String is for people.
+// String is for humans.
 func (p Path) String() string { return strings.Join(p.keys(), ".") }
 
-// below tells whether p is a proper descendant of other.
+// below reports whether p is a proper descendant of other.
 func (p Path) below(other Path) bool { return strings.HasPrefix(string(p), string(other)+separator) }
 
-// within tells whether p is other or below it.
+// within reports whether p is other or below it.
 func (p Path) within(other Path) bool { return p == other || p.below(other) }
 
 func (p Path) isSection() bool { return !strings.Contains(string(p), separator) }
@@ -104,10 +104,10 @@ func (l Leaves) Section(name string) map[string]any {
 // Paths are the leaves' paths in order.
 func (l Leaves) Paths() []Path { return slices.Sorted(maps.Keys(l)) }
 
-// Equal tells whether two documents hold the same.
+// Equal reports whether two documents hold the same.
 func (l Leaves) Equal(other Leaves) bool { return maps.Equal(l, other) }
 
-// String is for people.
+// String is for humans.
 func (l Leaves) String() string {
 	texts := make([]string, 0, len(l))
 	for _, path := range l.Paths() {
@@ -130,7 +130,7 @@ func (l Leaves) anyWithin(at Path) bool {
 	return ok || l.anyBelow(at)
 }
 
-// isObject tells whether there is an object at a path.
+// isObject reports whether there is an object at a path.
 func (l Leaves) isObject(at Path) bool { return l[at] == Empty || l.anyBelow(at) }
 
 // over finds the leaf, no object, that an object at or above a path would replace.
@@ -173,10 +173,10 @@ type Patch struct {
 	Delete []Path
 }
 
-// Nothing tells whether a patch changes nothing.
+// Nothing reports whether a patch changes nothing.
 func (p Patch) Nothing() bool { return len(p.Set) == 0 && len(p.Delete) == 0 }
 
-// String is for people.
+// String is for humans.
 func (p Patch) String() string {
 	text := p.Set.String()
 	for _, path := range p.Delete {

@@ -25,7 +25,7 @@ type Spec struct {
 	Policy   Policy
 	Policies []PathPolicy
 	Suspend  bool
-	// Clear tells that the hub is to be cleaned up behind the object.
+	// Clear is true when the hub is to be cleaned up behind the object.
 	Clear bool
 }
 
@@ -43,7 +43,7 @@ func (s Spec) policy(leaf Path) Policy {
 	return found
 }
 
-// writes tells whether any declared leaf may ever be written.
+// writes reports whether any declared leaf may ever be written.
 func (s Spec) writes() bool {
 	for leaf := range s.Leaves {
 		if s.policy(leaf) != Observe {
@@ -73,9 +73,9 @@ type plan struct {
 	// holds it.
 	wide, settled record
 	conflict      bool
-	// left tells that declared values give way to others, or are only observed.
+	// left is true when declared values give way to others, or are only observed.
 	left bool
-	// drift are the leaves in the patch that somebody else changed since we wrote
+	// drift are the leaves in the patch that another writer changed since we wrote
 	// the same value.
 	drift []Path
 }
@@ -191,7 +191,7 @@ func (p *planner) leafOverLeaf(at Path, want string) {
 	p.write(at, want)
 }
 
-// yieldOnce leaves somebody else's value, but writes an edit once.
+// yieldOnce leaves another writer's value, but writes an edit once.
 func (p *planner) yieldOnce(at Path, want, held string) {
 	known := p.before.knows(at, want) && p.before.replaces[at] != held
 	if !p.before.speaksOf(at) || known {
@@ -208,7 +208,7 @@ func (p *planner) yield(at Path, want string) {
 	p.settled.yield(at, want)
 }
 
-// leafOverObject: somebody else may live in the object that is in the way.
+// leafOverObject: the object in the way may hold leaves of another writer.
 func (p *planner) leafOverObject(at Path, want string) {
 	policy := p.spec.policy(at)
 	foreign := p.foreignBelow(at)
@@ -235,7 +235,7 @@ func (p *planner) foreignBelow(at Path) bool {
 	return false
 }
 
-// mine tells whether a leaf on the hub is ours: a value that we wrote, or what is
+// mine reports whether a leaf on the hub is ours: a value that we wrote, or what is
 // left of an object that we wrote into.
 func (p *planner) mine(at Path, held string) bool {
 	return p.before.holds(at, held) || held == Empty && p.before.below(at)
@@ -264,7 +264,7 @@ func (p *planner) objectOverLeaf(over, at Path, want string) {
 }
 
 // removals deletes what is ours and not declared any more, and the objects that
-// end up empty and that nobody declares.
+// end up empty and that no object declares.
 func (p *planner) removals() {
 	gone := map[Path]bool{}
 	for _, at := range p.hub.Paths() {

@@ -10,9 +10,9 @@ import (
 type record struct {
 	// ours are the values that may be on the hub because we wrote them.
 	ours map[Path][]string
-	// yielded are declared values that gave way to somebody else's.
+	// yielded are declared values that gave way to another writer's.
 	yielded map[Path]string
-	// replaces are somebody else's values that a write on its way replaces.
+	// replaces are another writer's values that a write on its way replaces.
 	replaces map[Path]string
 }
 
@@ -34,12 +34,12 @@ func (r record) empty() bool { return len(r.ours) == 0 && len(r.yielded) == 0 &&
 
 func (r record) holds(at Path, value string) bool { return slices.Contains(r.ours[at], value) }
 
-// knows tells whether a declared value was written before, or gave way.
+// knows reports whether a declared value was written before, or gave way.
 func (r record) knows(at Path, declared string) bool {
 	return r.holds(at, declared) || r.yielded[at] == declared
 }
 
-// below tells whether it says anything below a path.
+// below reports whether it says anything below a path.
 func (r record) below(at Path) bool {
 	for path := range r.ours {
 		if path.below(at) {
@@ -54,7 +54,7 @@ func (r record) below(at Path) bool {
 	return false
 }
 
-// speaksOf tells whether it says anything of a path or below it.
+// speaksOf reports whether it says anything of a path or below it.
 func (r record) speaksOf(at Path) bool {
 	return len(r.ours[at]) > 0 || r.yielded[at] != "" || r.below(at)
 }
@@ -72,7 +72,7 @@ func (r record) yield(at Path, declared string) {
 	r.yielded[at] = declared
 }
 
-// String is for people, and equal for equal records.
+// String is for humans, and equal for equal records.
 func (r record) String() string {
 	var parts []string
 	for _, path := range slices.Sorted(maps.Keys(r.ours)) {

@@ -20,7 +20,7 @@ func seen(hub Leaves, drifted bool) Seen {
 	return out
 }
 
-// unkept is what is seen of a twin that the object looks at and does not keep.
+// unkept is what is seen of a twin that the object reads and does not keep.
 func unkept(hub Leaves) Seen {
 	out := seen(hub, false)
 	out.Holder = ""
@@ -64,7 +64,7 @@ func TestAYieldedLeafStaysAndAnEditIsWrittenOnce(t *testing.T) {
 	g.Expect(d.Rest(seen(Leaves{tagA: "3"}, false))).To(Succeed())
 }
 
-func TestAFormerLeafGoesUnlessItIsSomebodyElses(t *testing.T) {
+func TestAFormerLeafGoesUnlessAnotherWriterSetIt(t *testing.T) {
 	t.Parallel()
 	for _, event := range []struct {
 		name   string
@@ -72,8 +72,8 @@ func TestAFormerLeafGoesUnlessItIsSomebodyElses(t *testing.T) {
 		left   Leaves
 	}{
 		{"nothing", func(*Device) {}, Leaves{}},
-		{"somebody else wrote", func(d *Device) { d.Write(Patch{Set: Leaves{tagA: "2"}}) }, Leaves{tagA: "2"}},
-		{"somebody else wrote beside it", func(d *Device) { d.Write(Patch{Set: Leaves{tagB: "2"}}) }, Leaves{tagB: "2"}},
+		{"another writer wrote", func(d *Device) { d.Write(Patch{Set: Leaves{tagA: "2"}}) }, Leaves{tagA: "2"}},
+		{"another writer wrote beside it", func(d *Device) { d.Write(Patch{Set: Leaves{tagB: "2"}}) }, Leaves{tagB: "2"}},
 		{"the record was lost", func(d *Device) { d.LoseRecord("o") }, Leaves{tagA: "1"}},
 		{"the status was wiped", func(d *Device) { d.WipeStatus("o") }, Leaves{tagA: "1"}},
 		{"the hub was restored", func(d *Device) { d.RestoreHub(true, Leaves{tagA: "1", tagB: "2"}) }, Leaves{tagB: "2"}},
@@ -125,7 +125,7 @@ func TestAnObjectIsKeptWhileThereIsSomethingToCleanUp(t *testing.T) {
 	g.Expect(d.Rest(pruned)).To(Succeed())
 }
 
-// TestAWipedStatusMayPassTheTwinOn: to a manager that has not looked at it yet, nothing says
+// TestAWipedStatusMayPassTheTwinOn: to a manager that has not reconciled it yet, nothing says
 // any more who keeps it.
 func TestAWipedStatusMayPassTheTwinOn(t *testing.T) {
 	t.Parallel()
@@ -220,7 +220,7 @@ func TestPlansKeepTheRules(t *testing.T) {
 		for path, value := range hub {
 			declared := spec.Leaves[path] != "" && (spec.Policy == Enforce || spec.Policy == Yield)
 			if !declared && !p.mine(path, value) && value != Empty && after[path] != value {
-				t.Fatalf("somebody else's %s=%s is lost: %s", path, value, after)
+				t.Fatalf("another writer's %s=%s is lost: %s", path, value, after)
 			}
 			if _, ok := after[path]; ok && spec.Policy != Observe && !spec.Leaves.anyWithin(path) && before.holds(path, value) {
 				t.Fatalf("%s=%s left the declaration and is still there", path, value)

@@ -62,7 +62,7 @@ func (d *Device) Rest(seen Seen) error {
 	return nil
 }
 
-// Fits tells whether what is seen may be what things come to rest at. It changes nothing.
+// Fits reports whether what is seen may be what things come to rest at. It changes nothing.
 func (d *Device) Fits(seen Seen) bool {
 	fitting, _ := d.fitting(seen)
 	return len(fitting) > 0
@@ -123,8 +123,8 @@ func (d *Device) expect(s *state) (Seen, bool) {
 	return seen, true
 }
 
-// keeps tells whether the holder goes on to keep the twin. One that is suspended is not
-// looked at: if it claims nothing any more, it keeps the twin until another one wants it.
+// keeps reports whether the holder goes on to keep the twin. One that is suspended is not
+// reconciled: if it claims nothing any more, it keeps the twin until another one wants it.
 func (d *Device) keeps(s *state) bool {
 	holder := d.objects[s.holder].current()
 	if s.claims(s.holder, holder) {

@@ -49,7 +49,7 @@ func (s *state) heldBy(id string) *state {
 	return out
 }
 
-// String is for people, and equal for equal states.
+// String is for humans, and equal for equal states.
 func (s *state) String() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "registered=%t hub=%s holder=%s", s.registered, s.hub, s.holder)

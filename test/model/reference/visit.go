@@ -10,10 +10,10 @@ import (
 type visitor struct {
 	id   string
 	spec Spec
-	// stale tells that the object is another one, or gone, by now: its record
+	// stale is true when the object is another one, or gone, by now: its record
 	// cannot be written any more.
 	stale bool
-	// leaving tells that the object is deleted, and the hub to be cleaned up.
+	// leaving is true when the object is deleted, and the hub to be cleaned up.
 	leaving  bool
 	readOnly bool
 }
@@ -46,7 +46,7 @@ func (d *Device) visits(s *state, v visitor) []*state {
 	return out
 }
 
-// claims tells whether an object writes to the twin, or has something there that it
+// claims reports whether an object writes to the twin, or has something there that it
 // wrote: one that only looks keeps the twin from no other one.
 func (s *state) claims(id string, spec Spec) bool { return spec.writes() || !s.records[id].empty() }
 
@@ -58,7 +58,7 @@ func (s *state) released(id string) []*state {
 	return []*state{s.heldBy("")}
 }
 
-// claim tells whether an object keeps the twin, or may take it.
+// claim reports whether an object keeps the twin, or may take it.
 func (d *Device) claim(s *state, id string) (*state, bool) {
 	switch {
 	case s.holder == id:
@@ -69,7 +69,7 @@ func (d *Device) claim(s *state, id string) (*state, bool) {
 	return s, false
 }
 
-// disputed tells whether two managers may see different holders: they agree on one
+// disputed reports whether two managers may see different holders: they agree on one
 // that a status names.
 func (d *Device) disputed(s *state) bool {
 	return d.overlapped && (d.confirmed == "" || d.left(s, d.confirmed))
@@ -131,14 +131,14 @@ func (d *Device) settles(s *state, v visitor, planned plan) []*state {
 // cleanUps are the steps of a visit to a deleted object.
 func (d *Device) cleanUps(s *state, v visitor) []*state {
 	if !v.spec.Clear || v.spec.Suspend {
-		return []*state{s.letGo(v.id)}
+		return []*state{s.removed(v.id)}
 	}
 	if !s.claims(v.id, v.spec) {
-		return append(s.released(v.id), s.letGo(v.id))
+		return append(s.released(v.id), s.removed(v.id))
 	}
 	s, claimed := d.claim(s, v.id)
 	if !claimed || !s.registered {
-		return []*state{s, s.letGo(v.id)}
+		return []*state{s, s.removed(v.id)}
 	}
 	out := []*state{s}
 	for _, spared := range d.successions(s, v.id) {
@@ -146,17 +146,18 @@ func (d *Device) cleanUps(s *state, v visitor) []*state {
 		switch {
 		case planned.patch.Nothing():
 			if len(s.queued) == 0 {
-				out = append(out, s.letGo(v.id))
+				out = append(out, s.removed(v.id))
 			}
 		case !v.readOnly:
 			written := s.wrote(s.hub.Apply(planned.patch))
-			out = append(out, written, written.letGo(v.id))
+			out = append(out, written, written.removed(v.id))
 		}
 	}
 	return out
 }
 
-func (s *state) letGo(id string) *state {
+// removed is the state once an object is gone.
+func (s *state) removed(id string) *state {
 	out := s.clone()
 	out.gone[id] = true
 	if out.holder == id {

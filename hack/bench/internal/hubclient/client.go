@@ -1,5 +1,5 @@
 // Package hubclient calls a hub's service API with as little around it as can be, so
-// that what is measured is the hub, or a floor for somebody else's client.
+// that what is measured is the hub, or a floor for another client.
 package hubclient
 
 import (

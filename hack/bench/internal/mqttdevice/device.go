@@ -127,5 +127,5 @@ func (d *Device) Leave() {
 	_ = d.network.Close()
 }
 
-// Close cuts the connection; whoever waits for a message gets an error.
+// Close cuts the connection; a caller that waits for a message gets an error.
 func (d *Device) Close() error { return d.network.Close() }
