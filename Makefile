@@ -105,16 +105,16 @@ api-docs: ## Generate docs/api-reference.md from the API types.
 		--output-path=docs/api-reference.md --log-level=ERROR
 
 .PHONY: fmt
-fmt: ## Format the Go code.
-	gofmt -w .
+fmt: ## Format the Go code, and order its imports.
+	$(TOOL) golangci-lint-kube-api-linter fmt
 
 .PHONY: vet
 vet: ## Run go vet.
 	$(GO) vet ./...
 
 .PHONY: lint
-lint: ## Run golangci-lint with .golangci.yml.
-	$(TOOL) golangci-lint run ./...
+lint: ## Run golangci-lint, with kube-api-linter in it, by .golangci.yml.
+	$(TOOL) golangci-lint-kube-api-linter run ./...
 
 .PHONY: verify
 verify: ## Check that generated files, formatting, modules and vet are in order.

@@ -142,6 +142,7 @@ type GuardStatus struct {
 	// lastHandledReset is the value of the annotation
 	// iothub.devicetwin.io/guardReset that was last acted upon.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledReset string `json:"lastHandledReset,omitempty"`
 }
@@ -233,10 +234,6 @@ type AllowedNamespaces struct {
 
 // HubConnectionStatus is what is known of the hub.
 type HubConnectionStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks of.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-
 	// conditions are Ready, and Reconciling, Stalled, Paused, QuotaPressure and
 	// ReadBackLate while they hold.
 	// +optional
@@ -245,9 +242,15 @@ type HubConnectionStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
+	// observedGeneration is the generation of the spec that this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
 	// hostName is the name that the hub is known by, with its port when it has one:
 	// my-hub.azure-devices.net, whichever of the hub's names the credential gives.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=261
 	HostName string `json:"hostName,omitempty"`
 
@@ -255,6 +258,7 @@ type HubConnectionStatus struct {
 	// my-hub.service.azure-devices.net, when the credential gives that name or the one
 	// of the devices' endpoint.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=261
 	Endpoint string `json:"endpoint,omitempty"`
 
@@ -265,6 +269,7 @@ type HubConnectionStatus struct {
 	// lastHandledReconcileAt is the value of the annotation
 	// iothub.devicetwin.io/reconcileAt that was last acted upon.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 
@@ -285,7 +290,10 @@ type HubConnectionStatus struct {
 // +kubebuilder:printcolumn:name="Quota",type=integer,priority=1,JSONPath=`.status.quotaUsedPercent`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type HubConnection struct {
-	metav1.TypeMeta   `json:",inline"`
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard metadata of objects.
+	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// spec says how to reach the hub and who may use it.

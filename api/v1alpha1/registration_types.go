@@ -26,6 +26,7 @@ type RegistrationRecord struct {
 
 	// generationId of the device or module, once it is known to be registered.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	GenerationID string `json:"generationId,omitempty"`
 

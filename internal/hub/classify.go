@@ -74,6 +74,7 @@ func (s *session) answered(ex *exchange) *Error {
 		}
 	case ReasonUnexpectedAnswer:
 		e.detail = unexpectedStatus(ex.status)
+	default: // the reason says it all
 	}
 	return s.complete(e, ex)
 }

@@ -118,6 +118,7 @@ func authenticationOf(credentials Credentials) *iotservice.Authentication {
 		authentication.X509Thumbprint = &iotservice.X509Thumbprint{
 			PrimaryThumbprint: credentials.PrimaryThumbprint, SecondaryThumbprint: credentials.SecondaryThumbprint,
 		}
+	case AuthCertificateAuthority: // the hub has the authorities' certificates
 	}
 	return authentication
 }

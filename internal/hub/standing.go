@@ -59,8 +59,9 @@ func verdictOf(op operation, res *http.Response) verdict {
 		return refused
 	case ReasonDeviceNotFound, ReasonPreconditionFailed, ReasonRefused:
 		return accepted
+	default:
+		return unheard
 	}
-	return unheard
 }
 
 // ofSession tells whether a request failed at the session's own end rather than at the hub:

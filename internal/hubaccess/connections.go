@@ -171,6 +171,7 @@ func (c *Connections) admits(ctx context.Context, found *v1alpha1.HubConnection,
 		return true, nil
 	case v1alpha1.NamespacesFromSelector:
 		return c.selects(ctx, found.Spec.AllowedNamespaces.Selector, namespace)
+	case v1alpha1.NamespacesFromSame:
 	}
 	return false, nil
 }

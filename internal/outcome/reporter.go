@@ -53,6 +53,7 @@ func (r Reporter) SetConditions(obj Object, out Outcome) {
 		ready = metav1.ConditionTrue
 	case Suspended:
 		ready = metav1.ConditionUnknown
+	case Waiting, Transient, Stalled, Unseen, Parked:
 	}
 	r.SetCondition(obj, v1alpha1.ConditionReady, ready, out)
 	r.SetIfTrue(obj, v1alpha1.ConditionReconciling, out.Class == Waiting || out.Class == Transient, out)

@@ -131,6 +131,7 @@ func (f *fleet) look(devices ...string) {
 			f.known(device).Dealt(twin, true)
 		case hub.ReasonDeviceNotFound:
 			f.known(device).Gone()
+		default: // nothing was learned of it
 		}
 	}
 }

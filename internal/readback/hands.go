@@ -94,6 +94,7 @@ func (b *book) offer(twin *hub.Twin, now time.Time) {
 		told = append(told, e.name)
 	case doubtful:
 		told = b.doubt(twin.ID, e, b.row(b.fingerprint(sightingOf(twin))))
+	case nothing:
 	}
 	b.mu.Unlock()
 	b.wakeAll(told)

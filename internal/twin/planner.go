@@ -100,6 +100,8 @@ func (p *planner) fresh(at Path, want any, record *node) change {
 // leafOverLeaf replaces a value on the hub, if the policy wants it.
 func (p *planner) leafOverLeaf(at Path, want any, record *node, held any) change {
 	differs := Difference{Path: at, Declared: want, Held: held, Drift: record.holds(want)}
+	// The other policies are applied where the value is written.
+	//exhaustive:ignore
 	switch p.policies.of(at) {
 	case Initialize:
 		p.keep(at, record, held)

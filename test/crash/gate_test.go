@@ -148,6 +148,7 @@ func (g *gate) stop(server http.Handler, w http.ResponseWriter, r *http.Request)
 		_ = http.NewResponseController(w).Flush() // as above
 	case held:
 		g.late = func() int { return apply().Code }
+	case before: // the request is lost
 	}
 	close(g.stopped)
 	<-g.killed

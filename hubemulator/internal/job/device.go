@@ -57,6 +57,7 @@ func (j *Jobs) apply(ctx context.Context, job Job, deviceID string) (*Result, er
 		return nil, verdict.Refusal(throttle.JobDevice)
 	case fault.MQTTDrop:
 		j.Store.CutConnections(deviceID)
+	default: // the others were applied by waiting, or are of requests
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

@@ -28,6 +28,7 @@ func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
 		return reset(w)
 	case fault.MQTTDrop:
 		h.Store.CutConnections(c.id.Device)
+	default: // the others were applied by waiting, or are of the answer
 	}
 	if err := h.limit(r.Context(), c); err != nil {
 		if _, refused := errors.AsType[*store.Error](err); !refused {
@@ -56,8 +57,9 @@ func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
 	case fault.Truncated:
 		h.finish(&truncatingWriter{ResponseWriter: w}, c, result, err)
 		return false
+	default:
+		return h.finish(w, c, result, err)
 	}
-	return h.finish(w, c, result, err)
 }
 
 // limit applies the hub's throttles and its daily quota.

@@ -31,6 +31,7 @@ func (c Choices) need(r route) store.Permission {
 		return store.ServiceConnect
 	case AllRights:
 		return registry | store.ServiceConnect
+	case UsualRights:
 	}
 	return r.permission
 }

@@ -187,6 +187,7 @@ func (p *planner) leafOverLeaf(at Path, want string) {
 			p.yieldOnce(at, want, held)
 			return
 		}
+	case Enforce, Observe:
 	}
 	p.write(at, want)
 }
@@ -260,6 +261,7 @@ func (p *planner) objectOverLeaf(over, at Path, want string) {
 		p.yield(over, "an object")
 	case Enforce:
 		p.conflict = true
+	case Initialize:
 	}
 }
 
