@@ -24,16 +24,15 @@ type hands struct {
 	full moment
 }
 
-// take has to be called with the lock held.
-func (b *book) take(e *entry) *hub.Twin {
-	twin := e.hand
-	if twin != nil {
-		e.hand, e.old, e.shown = nil, false, false
-		if b.inHand--; b.inHand <= maxInHand-hub.PageRows {
-			signal(b.room)
-		}
+// take drops the document in hand. It has to be called with the lock held.
+func (b *book) take(e *entry) {
+	if e.hand == nil {
+		return
 	}
-	return twin
+	e.hand, e.old, e.shown = nil, false, false
+	if b.inHand--; b.inHand <= maxInHand-hub.PageRows {
+		signal(b.room)
+	}
 }
 
 // give has to be called with the lock held.

@@ -6,9 +6,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
-
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 )
 
 // startup is the time from Start to the answer to the first request.

@@ -17,9 +17,8 @@ import (
 	"runtime"
 	"syscall"
 
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
-
 	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/hack/internal/process"
 )
