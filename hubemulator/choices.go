@@ -7,6 +7,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/mqttfront"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
 
@@ -238,8 +239,8 @@ func (c *Choices) check() error {
 func (c *Choices) store() store.Choices {
 	return store.Choices{
 		RefuseStaleVersion: c.StaleVersion == choiceRefused,
-		NullTags: map[string]store.NullTags{
-			choiceRefused: store.RefuseNullTags, choiceIgnored: store.IgnoreNullTags,
+		NullTags: map[string]twindoc.NullTags{
+			choiceRefused: twindoc.RefuseNullTags, choiceIgnored: twindoc.IgnoreNullTags,
 		}[c.NullTags],
 		UnquotedIfMatch: map[string]store.UnquotedIfMatch{
 			choiceCompared: store.CompareUnquoted, choiceRefused: store.RefuseUnquoted,

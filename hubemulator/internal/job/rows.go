@@ -6,7 +6,7 @@ import (
 	"iter"
 	"time"
 
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // Position is where a row is among those of all jobs.
@@ -81,8 +81,8 @@ func (r Row) Document() map[string]any {
 		"status":                 string(r.device.Status),
 		"startTimeUtc":           withoutZone(r.job.Start),
 		"endTimeUtc":             withoutZone(r.job.Start.Add(r.job.maxExecution())),
-		"createdDateTimeUtc":     store.FormatTime(r.device.Created),
-		"lastUpdatedDateTimeUtc": store.FormatTime(r.device.Updated),
+		"createdDateTimeUtc":     twindoc.FormatTime(r.device.Created),
+		"lastUpdatedDateTimeUtc": twindoc.FormatTime(r.device.Updated),
 	}
 	if r.device.Error != nil {
 		document["error"] = map[string]any{"code": r.device.Error.Code, "description": r.device.Error.Description}
@@ -106,6 +106,6 @@ func (r *Result) document() any {
 }
 
 func withoutZone(t time.Time) string {
-	text := store.FormatTime(t)
+	text := twindoc.FormatTime(t)
 	return text[:len(text)-len("Z")]
 }

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/job"
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // jobDocument is a job as it goes over the wire.
@@ -32,13 +32,13 @@ const endless = "9999-12-31T23:59:59.9999999Z"
 func documentOf(view job.View) jobDocument {
 	document := jobDocument{
 		JobID: view.ID, QueryCondition: view.QueryCondition,
-		CreatedTime: store.FormatTime(view.Created), StartTime: store.FormatTime(view.Start), EndTime: endless,
+		CreatedTime: twindoc.FormatTime(view.Created), StartTime: twindoc.FormatTime(view.Start), EndTime: endless,
 		MaxSeconds: view.MaxSeconds, Type: view.Type, Method: view.Method, UpdateTwin: view.UpdateTwin,
 		Status: view.Status, FailureReason: view.FailureReason, StatusMessage: view.StatusMessage,
 		Statistics: view.Statistics,
 	}
 	if !view.End.IsZero() {
-		document.EndTime = store.FormatTime(view.End)
+		document.EndTime = twindoc.FormatTime(view.End)
 	}
 	return document
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // maxBulk is how many entries IoT Hub takes in one bulk call.
@@ -154,7 +156,7 @@ func (s *Store) bulkTwin(b bulkEntry, conditional bool) error {
 }
 
 // content is the twin's part of an entry; null stands for nothing here.
-func (b bulkEntry) content() (change, error) {
+func (b bulkEntry) content() (twindoc.Change, error) {
 	document := map[string]any{}
 	if b.Tags != nil {
 		document["tags"] = b.Tags
@@ -162,5 +164,6 @@ func (b bulkEntry) content() (change, error) {
 	if b.Properties != nil {
 		document["properties"] = b.Properties
 	}
-	return changeOf(document, RefuseNullTags)
+	content, err := twindoc.ChangeOf(document, twindoc.RefuseNullTags)
+	return content, documentRefusal(err)
 }

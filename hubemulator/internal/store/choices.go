@@ -1,10 +1,11 @@
 package store
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // Choices settle what IoT Hub does neither by its documents nor by any record.
@@ -15,7 +16,7 @@ type Choices struct {
 	// version is ignored otherwise.
 	RefuseStaleVersion bool
 	// NullTags is what a twin's update means by "tags": null.
-	NullTags NullTags
+	NullTags twindoc.NullTags
 	// UnquotedIfMatch is what a twin's update means by an etag without quotes.
 	UnquotedIfMatch UnquotedIfMatch
 	// OversizeTooLarge refuses tags and desired properties that are too large
@@ -28,18 +29,6 @@ type Choices struct {
 	// inside an object that replaced another value.
 	BareReplacements bool
 }
-
-// NullTags is what "tags": null means.
-type NullTags int
-
-const (
-	// ClearNullTags deletes all tags, as null deletes a single one.
-	ClearNullTags NullTags = iota
-	// RefuseNullTags answers 400.
-	RefuseNullTags
-	// IgnoreNullTags takes the tags for left out.
-	IgnoreNullTags
-)
 
 // UnquotedIfMatch is what an If-Match value without quotes means, unless it is
 // the wildcard.
@@ -80,12 +69,12 @@ func unquote(text string) (value string, quoted bool) {
 }
 
 // checkVersion applies the $version that a change brings, if it brings one.
-func (c Choices) checkVersion(wanted change, current section) error {
-	if !c.RefuseStaleVersion || wanted.version == nil {
+func (c Choices) checkVersion(wanted twindoc.Change, current twindoc.Section) error {
+	if !c.RefuseStaleVersion || wanted.Version == nil {
 		return nil
 	}
-	if number, isNumber := wanted.version.(json.Number); isNumber {
-		if version, err := number.Int64(); err == nil && version == current.version {
+	if number, isNumber := wanted.Version.(json.Number); isNumber {
+		if version, err := number.Int64(); err == nil && version == current.Version() {
 			return nil
 		}
 	}
@@ -93,18 +82,18 @@ func (c Choices) checkVersion(wanted change, current section) error {
 }
 
 func (c Choices) checkTwinSizes(t twin) error {
-	if c.sizeOf(t.tags) > maxTagsSize {
-		return c.oversize("Tags", maxTagsSize)
+	if t.tags.Size(c.ArraysAsText) > twindoc.MaxTagsSize {
+		return c.oversize("Tags", twindoc.MaxTagsSize)
 	}
-	if c.sizeOf(t.desired.root) > maxPropertiesSize {
-		return c.oversize("Properties.Desired", maxPropertiesSize)
+	if t.desired.Root().Size(c.ArraysAsText) > twindoc.MaxPropertiesSize {
+		return c.oversize("Properties.Desired", twindoc.MaxPropertiesSize)
 	}
 	return nil
 }
 
-func (c Choices) checkReportedSize(reported section) error {
-	if c.sizeOf(reported.root) > maxPropertiesSize {
-		return tooLarge("Properties.Reported", maxPropertiesSize)
+func (c Choices) checkReportedSize(reported twindoc.Section) error {
+	if reported.Root().Size(c.ArraysAsText) > twindoc.MaxPropertiesSize {
+		return tooLarge("Properties.Reported", twindoc.MaxPropertiesSize)
 	}
 	return nil
 }
@@ -117,44 +106,4 @@ func (c Choices) oversize(section string, limit int) *Error {
 		refusal.Status, refusal.Number, refusal.Code = http.StatusRequestEntityTooLarge, 413001, "MessageTooLarge"
 	}
 	return refusal
-}
-
-// sizeOf counts like the hub does: characters of keys and strings without
-// control characters, 8 for a number, 4 for a boolean, containers by their
-// content.
-func (c Choices) sizeOf(value any) int {
-	size := 0
-	switch value := value.(type) {
-	case string:
-		size = sizeOfText(value)
-	case json.Number:
-		size = 8
-	case bool:
-		size = 4
-	case *tree:
-		for _, property := range value.properties() {
-			size += sizeOfText(property.name.Value()) + c.sizeOf(property.value)
-		}
-	case map[string]any:
-		for key, child := range value {
-			size += sizeOfText(key) + c.sizeOf(child)
-		}
-	case []any:
-		if c.ArraysAsText {
-			return lengthAsText(value)
-		}
-		for _, element := range value {
-			size += c.sizeOf(element)
-		}
-	}
-	return size
-}
-
-// lengthAsText is how many bytes of JSON an array is.
-func lengthAsText(array []any) int {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(array) // what was decoded from JSON always encodes
-	return text.Len() - len("\n")
 }

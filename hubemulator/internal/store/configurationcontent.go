@@ -5,8 +5,10 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // checkSettable refuses content that no twin could take. Its errors are of type *Error.
@@ -38,7 +40,7 @@ type desiredWrite struct {
 	entry   *entry
 	module  string
 	next    twin
-	wanted  change
+	wanted  twindoc.Change
 	differs bool
 }
 
@@ -46,39 +48,46 @@ type desiredWrite struct {
 // which configuration wants a leaf, by its path; none without a configuration.
 type wants struct {
 	configuration.Desired
-	authors map[string]author
+	authors map[string]twindoc.Author
 }
 
 // wantedBy finds the configurations in what was composed of their contents.
 func wantedBy(desired configuration.Desired, ranked []ranked) wants {
-	authors := make(map[string]author, len(desired.By))
+	authors := make(map[string]twindoc.Author, len(desired.By))
 	for path, i := range desired.By {
 		authors[path] = authorOf(ranked[i].Configuration)
 	}
 	return wants{desired, authors}
 }
 
+// authorOf names a configuration as metadata does. The digest of those that
+// were seen is a time before they were applied, in ticks; here it is that of the
+// creation, since their content never changes afterwards.
+func authorOf(c configuration.Configuration) twindoc.Author {
+	return twindoc.Author{Configuration: c.ID, Digest: strconv.FormatInt(twindoc.Ticks(c.Created), 10)}
+}
+
 // planDesired works out what a configuration makes of a twin.
 func (s *Store) planDesired(current twin, desired wants) (desiredWrite, error) {
-	wanted, apply := change{desired: desired.Properties}, patchTwin
+	wanted, apply := twindoc.Change{Desired: desired.Properties}, patchTwin
 	if desired.Whole {
 		apply = replaceDesired
 	}
 	next, err := s.nextTwin(current, wanted, apply)
 	if err == nil && len(desired.authors) > 0 {
-		next.desired = next.desired.writtenBy(desired.authors)
+		next.desired = next.desired.WrittenBy(desired.authors)
 	}
 	return desiredWrite{
 		next: next, wanted: wanted,
-		differs: !next.desired.root.equal(current.desired.root),
+		differs: !next.desired.Root().Equal(current.desired.Root()),
 	}, err
 }
 
 // replaceDesired makes desired properties exactly what is wanted, and leaves
 // tags alone.
-func replaceDesired(t twin, wanted change, w writing) twin {
+func replaceDesired(t twin, wanted twindoc.Change, w twindoc.Write) twin {
 	t.writes++
-	t.desired = t.desired.replaced(wanted.desired, w, w.version)
+	t.desired = t.desired.Replaced(wanted.Desired, w, t.desired.Version()+1)
 	return t
 }
 
@@ -110,9 +119,8 @@ func (s *Store) planModules(device *entry, contents map[string]wants) (edgePlan,
 			agent = write.next
 		}
 	}
-	runs := agent.desired.root.child("modules").inside()
-	for _, c := range runs.properties() {
-		name := c.name.Value()
+	runs := agent.desired.Root().Object("modules")
+	for _, name := range runs.Names() {
 		if _, written := contents[name]; !written && device.modules[name] == nil {
 			plan.created = append(plan.created, name)
 		}
@@ -120,7 +128,7 @@ func (s *Store) planModules(device *entry, contents map[string]wants) (edgePlan,
 	for _, name := range slices.Sorted(maps.Keys(device.modules)) {
 		module := device.modules[name]
 		_, written := contents[name]
-		stays := runs.child(name) != nil
+		stays := runs.Has(name)
 		isManaged := module.identity.managedBy == managedByEdge && !module.identity.id.isSystemModule()
 		if isManaged && !written && !stays {
 			plan.dropped = append(plan.dropped, module)

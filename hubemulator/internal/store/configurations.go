@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // maxConfigurations is how many configurations a hub holds, unless it is told
@@ -50,7 +51,7 @@ func viewOfConfiguration(c configuration.Configuration) Configuration {
 	return Configuration{Etag: etag, Document: configurationDocument{
 		ID: c.ID, SchemaVersion: c.SchemaVersion, Labels: c.Labels, Content: c.Content,
 		TargetCondition: c.TargetCondition, Priority: c.Priority,
-		Created: formatTime(c.Created), Updated: formatTime(c.Updated), Etag: etag,
+		Created: twindoc.FormatTime(c.Created), Updated: twindoc.FormatTime(c.Updated), Etag: etag,
 		SystemMetrics: metricsDocument{orEmpty(c.SystemResults), c.SystemMetrics()},
 		Metrics:       metricsDocument{orEmpty(c.Results), orEmpty(c.Metrics)},
 	}}

@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
+)
 
 // maxModules is how many modules IoT Hub lets a device have. Whether it counts
 // an edge device's system modules is not established; here it does not.
@@ -9,7 +13,7 @@ const maxModules = 50
 // creation is what comes with a new identity.
 type creation struct {
 	// content is what the twin starts with.
-	content change
+	content twindoc.Change
 	// reported is what the device said before; nil for nothing.
 	reported map[string]any
 	// bulk says that many are created in one call.
@@ -75,18 +79,18 @@ func (s *Store) freshTwin(id ID, with creation, now time.Time) (twin, error) {
 			desired = now
 		}
 	}
-	fresh := twin{writes: 1, desired: newSection(desired), reported: newSection(reported)}
-	if err := with.content.check(); err != nil {
+	fresh := twin{writes: 1, desired: twindoc.NewSection(desired), reported: twindoc.NewSection(reported)}
+	if err := checkChange(with.content); err != nil {
 		return twin{}, err
 	}
-	version := fresh.desired.version
+	version := fresh.desired.Version()
 	w := s.writing(desired, version)
-	fresh.tags = fresh.tags.merged(with.content.tags, w)
-	if with.content.desired != nil {
-		fresh.desired = fresh.desired.merged(with.content.desired, w, version)
+	fresh.tags = fresh.tags.Merged(with.content.Tags, w)
+	if with.content.Desired != nil {
+		fresh.desired = fresh.desired.Merged(with.content.Desired, w, version)
 	}
 	if with.reported != nil {
-		fresh.reported = fresh.reported.merged(with.reported, s.writing(reported, 0), fresh.reported.version)
+		fresh.reported = fresh.reported.Merged(with.reported, s.writing(reported, 0), fresh.reported.Version())
 	}
 	if err := s.choices.checkReportedSize(fresh.reported); err != nil {
 		return twin{}, err

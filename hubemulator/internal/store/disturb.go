@@ -2,13 +2,15 @@ package store
 
 import (
 	"encoding/json"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // What a hub under test does wrong on purpose.
 
 // after returns a twin that remembers the one that its write found.
 func (t twin) after(found twin) twin {
-	if t.writes == found.writes && t.reported.version == found.reported.version {
+	if t.writes == found.writes && t.reported.Version() == found.reported.Version() {
 		return t // nothing was written
 	}
 	found.before = nil // one write back is all that is kept
@@ -16,7 +18,7 @@ func (t twin) after(found twin) twin {
 	return t
 }
 
-func (t twin) withReported(reported section) twin {
+func (t twin) withReported(reported twindoc.Section) twin {
 	written := t
 	written.reported = reported
 	return written.after(t)
@@ -46,7 +48,7 @@ func (s *Store) TwinBefore(id ID) (*Snapshot, error) {
 
 // deviceView is a twin as its device sees it.
 func (t twin) deviceView() map[string]any {
-	return map[string]any{"desired": t.desired.deviceView(), "reported": t.reported.deviceView()}
+	return map[string]any{"desired": t.desired.DeviceView(), "reported": t.reported.DeviceView()}
 }
 
 // TwinBefore is Twin without the last write.

@@ -3,6 +3,8 @@ package store
 import (
 	"strings"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // edgeAgent is the system module whose twin says what runs on an edge device.
@@ -47,7 +49,7 @@ func (s *Store) addEdgeModule(device *entry, name string) *entry {
 }
 
 func freshModuleTwin() twin {
-	return twin{writes: 1, desired: newSection(time.Time{}), reported: newSection(time.Time{})}
+	return twin{writes: 1, desired: twindoc.NewSection(time.Time{}), reported: twindoc.NewSection(time.Time{})}
 }
 
 // ownModules is how many modules a device has besides system modules.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // Evaluation is what one evaluation of all configurations came to.
@@ -246,10 +247,10 @@ func (s *Store) forgetStatus(d *entry, id string) {
 
 // configurationStatuses is the part of a twin's document with the status of
 // each configuration that targets it.
-func (t twin) configurationStatuses() object {
-	statuses := make(object, 0, len(t.configurations))
+func (t twin) configurationStatuses() twindoc.Object {
+	statuses := make(twindoc.Object, 0, len(t.configurations))
 	for _, id := range slices.Sorted(maps.Keys(t.configurations)) {
-		statuses = append(statuses, field{id, object{{"status", t.configurations[id]}}})
+		statuses = statuses.With(id, twindoc.Object{}.With("status", t.configurations[id]))
 	}
 	return statuses
 }
@@ -257,14 +258,14 @@ func (t twin) configurationStatuses() object {
 // configurationProperty is the part of configurationStatuses at a path.
 func (t twin) configurationProperty(path []string) (any, bool) {
 	if len(path) == 0 {
-		return t.configurationStatuses().values(), len(t.configurations) > 0
+		return t.configurationStatuses().Values(), len(t.configurations) > 0
 	}
 	status, known := t.configurations[path[0]]
 	if !known {
 		return nil, false
 	}
 	if len(path) > 1 && path[1] == "status" {
-		return below(status, path[2:])
+		return twindoc.Below(status, path[2:])
 	}
-	return below(map[string]any{"status": status}, path[1:])
+	return twindoc.Below(map[string]any{"status": status}, path[1:])
 }

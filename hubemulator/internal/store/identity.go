@@ -1,8 +1,11 @@
 package store
 
 import (
+	"maps"
 	"strings"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 const (
@@ -56,8 +59,8 @@ func (i identity) view() Identity {
 		"generationId":               i.generationID,
 		"etag":                       i.etag(),
 		"connectionState":            i.connectionState(),
-		"connectionStateUpdatedTime": formatTime(i.connectionUpdated),
-		"lastActivityTime":           formatTime(i.lastActivity),
+		"connectionStateUpdatedTime": twindoc.FormatTime(i.connectionUpdated),
+		"lastActivityTime":           twindoc.FormatTime(i.lastActivity),
 		"cloudToDeviceMessageCount":  i.pendingCommands,
 		"authentication":             i.auth,
 	}
@@ -67,11 +70,9 @@ func (i identity) view() Identity {
 	} else {
 		document["status"] = i.status
 		document["statusReason"] = optional(i.statusReason)
-		document["statusUpdatedTime"] = formatTime(i.statusUpdated)
+		document["statusUpdatedTime"] = twindoc.FormatTime(i.statusUpdated)
 		document["capabilities"] = map[string]any{"iotEdge": i.iotEdge}
-		for _, m := range i.scopes.fields() {
-			document[m.name] = m.value
-		}
+		maps.Copy(document, i.scopes.fields().Values())
 	}
 	return Identity{Etag: i.etag(), Document: document}
 }
@@ -82,7 +83,7 @@ func (i identity) createdView() Identity {
 	view := i.view()
 	for _, name := range []string{"connectionStateUpdatedTime", "statusUpdatedTime", "lastActivityTime"} {
 		if _, shown := view.Document[name]; shown {
-			view.Document[name] = strings.TrimSuffix(never, "Z")
+			view.Document[name] = strings.TrimSuffix(twindoc.Never, "Z")
 		}
 	}
 	if i.id.Module == "" && len(i.scopes.parents) == 0 {

@@ -33,8 +33,8 @@ func (s *Store) Import(i Import) error {
 		text []byte
 		into *map[string]any
 	}{
-		{"tags", i.Tags, &with.content.tags},
-		{"desired", i.Desired, &with.content.desired},
+		{"tags", i.Tags, &with.content.Tags},
+		{"desired", i.Desired, &with.content.Desired},
 		{"reported", i.Reported, &with.reported},
 	} {
 		if *section.into, err = parseSection(section.text); err != nil {

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unique"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
-// RestoreHub makes the store the hub that was saved. Nobody may use it yet.
+// RestoreHub makes the store the hub that was saved. It has to be called before
+// the store is used.
 func (s *Store) RestoreHub(saved SavedHub) error {
 	if len(saved.Policies) == 0 {
 		return errors.New("there is no policy")
@@ -70,12 +71,12 @@ func (s *Store) RestoreConfiguration(saved configuration.Configuration) error {
 	return nil
 }
 
-func (saved SavedIdentity) entry(id ID, common *common) (*entry, error) {
-	desired, err := saved.Twin.Desired.section(common)
+func (saved SavedIdentity) entry(id ID, common *twindoc.Common) (*entry, error) {
+	desired, err := saved.Twin.Desired.Section(common)
 	if err != nil {
 		return nil, err
 	}
-	reported, err := saved.Twin.Reported.section(common)
+	reported, err := saved.Twin.Reported.Section(common)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (saved SavedIdentity) entry(id ID, common *common) (*entry, error) {
 			statusUpdated: saved.StatusUpdated, lastActivity: saved.LastActivity,
 		},
 		twin: twin{
-			writes: saved.Twin.Writes, tags: (*tree)(nil).merged(saved.Twin.Tags, writing{desired.root.stamp, common}),
+			writes: saved.Twin.Writes, tags: (*twindoc.Tree)(nil).Merged(saved.Twin.Tags, desired.LastWrite(common)),
 			desired: desired, reported: reported, configurations: saved.Twin.Configurations,
 		},
 		subscriptions: saved.Subscriptions,
@@ -109,54 +110,6 @@ func (saved *savedCommands) queue() commandQueue {
 		queue.pending = append(queue.pending, &pendingCommand{Command: c.Command, expires: c.Expires, deliveries: c.Deliveries})
 	}
 	return queue
-}
-
-func (saved savedSection) section(common *common) (section, error) {
-	root, err := saved.Meta.tree(saved.Values, writing{newStamp(time.Time{}, 0), common})
-	return section{root: root, version: saved.Version}.noted(saved.Authors, saved.Bare), err
-}
-
-var errNotMirrored = errors.New("the metadata is not that of the twin's properties")
-
-// tree makes an object of its values, with their metadata.
-func (saved *savedMeta) tree(values map[string]any, above writing) (*tree, error) {
-	t := &tree{stamp: saved.stamp(above.stamp)}
-	if len(saved.children()) != len(values) {
-		return nil, errNotMirrored
-	}
-	for _, name := range sortedNames(values) {
-		meta, known := saved.Children[name]
-		if !known {
-			return nil, errNotMirrored
-		}
-		next := child{name: unique.Make(name), value: above.common.share(values[name])}
-		if object, isObject := next.value.(map[string]any); isObject {
-			inside, err := meta.tree(object, writing{t.stamp, above.common})
-			if err != nil {
-				return nil, err
-			}
-			next.value, next.stamp = inside, inside.stamp
-		} else if next.stamp = meta.stamp(t.stamp); len(meta.children()) > 0 {
-			return nil, errNotMirrored
-		}
-		t.children = append(t.children, next)
-	}
-	return t, nil
-}
-
-// stamp shares that of what is above where it is the same.
-func (saved *savedMeta) stamp(above *stamp) *stamp {
-	if saved == nil || ticksOf(saved.Updated) == above.ticks && saved.Version == above.version {
-		return above
-	}
-	return newStamp(saved.Updated, saved.Version)
-}
-
-func (saved *savedMeta) children() map[string]*savedMeta {
-	if saved == nil {
-		return nil
-	}
-	return saved.Children
 }
 
 // Has reports whether there is such a device or module.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // SavedHub is what a hub keeps besides its devices.
@@ -44,29 +45,12 @@ type SavedIdentity struct {
 }
 
 type savedTwin struct {
-	Writes   uint64         `json:"writes"`
-	Tags     map[string]any `json:"tags,omitempty"`
-	Desired  savedSection   `json:"desired"`
-	Reported savedSection   `json:"reported"`
+	Writes   uint64               `json:"writes"`
+	Tags     map[string]any       `json:"tags,omitempty"`
+	Desired  twindoc.SavedSection `json:"desired"`
+	Reported twindoc.SavedSection `json:"reported"`
 	// Configurations are the status of each that targets the twin.
 	Configurations map[string]string `json:"configurations,omitempty"`
-}
-
-type savedSection struct {
-	Values  map[string]any `json:"values"`
-	Meta    *savedMeta     `json:"meta"`
-	Version int64          `json:"version"`
-	// Authors are the configurations that wrote leaves, and Bare the objects
-	// without metadata of what is inside, both by path.
-	Authors map[string]author `json:"authors,omitempty"`
-	Bare    map[string]bool   `json:"bare,omitempty"`
-}
-
-// savedMeta has short names: there is one for every property.
-type savedMeta struct {
-	Updated  time.Time             `json:"t,omitzero"`
-	Version  int64                 `json:"v,omitempty"`
-	Children map[string]*savedMeta `json:"c,omitempty"`
 }
 
 type savedCommands struct {
@@ -185,30 +169,10 @@ func (t taken) saved() SavedIdentity {
 		Connected: i.connected, ConnectionUpdated: i.connectionUpdated,
 		StatusUpdated: i.statusUpdated, LastActivity: i.lastActivity,
 		Twin: savedTwin{
-			Writes: t.twin.writes, Tags: t.twin.tags.values(),
-			Desired: t.twin.desired.saved(), Reported: t.twin.reported.saved(),
+			Writes: t.twin.writes, Tags: t.twin.tags.Values(),
+			Desired: t.twin.desired.Saved(), Reported: t.twin.reported.Saved(),
 			Configurations: t.twin.configurations,
 		},
 		Commands: t.commands, Subscriptions: t.subscriptions,
 	}
-}
-
-func (s section) saved() savedSection {
-	root := child{value: s.root, stamp: s.root.stamp}
-	saved := savedSection{Values: s.root.values(), Meta: root.saved(), Version: s.version}
-	if s.notes != nil {
-		saved.Authors, saved.Bare = s.notes.authors, s.notes.bare
-	}
-	return saved
-}
-
-func (c *child) saved() *savedMeta {
-	saved := &savedMeta{Updated: c.updated(), Version: c.version}
-	if properties := c.inside().properties(); len(properties) > 0 {
-		saved.Children = make(map[string]*savedMeta, len(properties))
-		for i := range properties {
-			saved.Children[properties[i].name.Value()] = properties[i].saved()
-		}
-	}
-	return saved
 }

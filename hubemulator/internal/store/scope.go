@@ -1,6 +1,10 @@
 package store
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
+)
 
 // scopes tie a device to the edge device that it reaches the hub through.
 type scopes struct {
@@ -10,13 +14,13 @@ type scopes struct {
 }
 
 // fields are what documents of the device show.
-func (s scopes) fields() []field {
-	var fields []field
+func (s scopes) fields() twindoc.Object {
+	var fields twindoc.Object
 	if s.device != "" {
-		fields = append(fields, field{"deviceScope", s.device})
+		fields = fields.With("deviceScope", s.device)
 	}
 	if len(s.parents) > 0 {
-		fields = append(fields, field{"parentScopes", s.parents})
+		fields = fields.With("parentScopes", s.parents)
 	}
 	return fields
 }

@@ -15,7 +15,7 @@ const (
 	DropDisabled DropReason = "device disabled"
 	// DropKeyChanged: the key that the device signed in with was replaced.
 	DropKeyChanged DropReason = "device key changed"
-	// DropFault: whoever tests with the hub wants to see the connection cut.
+	// DropFault: a test with the hub cut the connection.
 	DropFault DropReason = "cut by a fault rule"
 	// DropRestored: the device was made what it was at an earlier moment.
 	DropRestored DropReason = "device restored from a snapshot"
@@ -172,15 +172,15 @@ func (s *Store) report(d *entry, content map[string]any, ifVersion *int64) (int6
 	d.identity.lastActivity = now
 	defer s.changed(d)
 	current := d.twin.reported
-	if ifVersion != nil && *ifVersion != current.version {
+	if ifVersion != nil && *ifVersion != current.Version() {
 		return 0, preconditionFailed("Reported properties version mismatch")
 	}
-	next := current.merged(content, s.writing(now, 0), current.version+1)
+	next := current.Merged(content, s.writing(now, 0), current.Version()+1)
 	if err := s.choices.checkReportedSize(next); err != nil {
 		return 0, err
 	}
 	d.twin = d.twin.withReported(next)
-	return next.version, nil
+	return next.Version(), nil
 }
 
 func (x *Session) device() (*entry, error) {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // Options says which hub a Store stands for.
@@ -48,7 +49,7 @@ type Store struct {
 	policies  []Policy
 	deviceCAs *x509.CertPool
 	choices   Choices
-	common    *common
+	common    *twindoc.Common
 	keyless   bool // whether the policies' keys are good for nothing
 
 	maxConfigurations     int
@@ -76,7 +77,7 @@ type entry struct {
 
 	commands      commandQueue    // of a device
 	subscriptions map[string]byte // that outlive a connection: QoS by filter
-	methodsServed chan struct{}   // closed when direct methods can be called; nil when nobody waits
+	methodsServed chan struct{}   // closed when direct methods can be called; nil when no call waits
 }
 
 func (d *entry) addModule(module *entry) {
@@ -99,7 +100,7 @@ func New(opts Options) *Store {
 		policies:  defaultPolicies(),
 		deviceCAs: opts.DeviceCAs,
 		choices:   opts.Choices,
-		common:    newCommon(),
+		common:    twindoc.NewCommon(),
 		keyless:   opts.DisableLocalAuth,
 		devices:   map[string]*entry{},
 		index:     newIndex[*entry](),
@@ -142,33 +143,10 @@ func (s *Store) lookup(id ID) *entry {
 	return device.modules[id.Module]
 }
 
-const (
-	// ticksAtUnixEpoch is the number of 100 ns intervals from the year 1 to 1970.
-	ticksAtUnixEpoch = 621355968000000000
-	ticksPerSecond   = 10_000_000
-)
-
-// ticksOf is a time in ticks of 100 ns, which is as fine as the hub tells it; 0
-// for a time that was not set, as for .NET.
-func ticksOf(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.Unix()*ticksPerSecond + int64(t.Nanosecond())/100 + ticksAtUnixEpoch
-}
-
-func timeOf(ticks int64) time.Time {
-	if ticks == 0 {
-		return time.Time{}
-	}
-	ticks -= ticksAtUnixEpoch
-	return time.Unix(ticks/ticksPerSecond, ticks%ticksPerSecond*100).UTC()
-}
-
 // generationID tells two devices apart that had the same id one after the
 // other: the time of creation in ticks of 100 ns, never handed out twice.
 func (s *Store) generationID(now time.Time) string {
-	s.lastTicks = max(ticksOf(now), s.lastTicks+1)
+	s.lastTicks = max(twindoc.Ticks(now), s.lastTicks+1)
 	return fmt.Sprintf("%018d", s.lastTicks)
 }
 

@@ -3,14 +3,16 @@ package store
 import (
 	"encoding/base64"
 	"encoding/binary"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 )
 
 // twin is the twin of a device or a module, apart from what it mirrors of the identity.
 type twin struct {
 	writes   uint64 // back-end writes, the creation included; the etag in the open
-	tags     *tree
-	desired  section
-	reported section
+	tags     *twindoc.Tree
+	desired  twindoc.Section
+	reported twindoc.Section
 	before   *twin // what the last write found; nil when there was none
 	// configurations are the status of each configuration that targets the
 	// twin. The map is never changed in place.
@@ -50,10 +52,10 @@ func (s *Store) CheckTwinPatch(body []byte) error {
 	if err != nil {
 		return err
 	}
-	if wanted.isEmpty() {
+	if wanted.IsEmpty() {
 		return invalidArgument("The partial twin should have 'tags' or 'properties.desired'")
 	}
-	return wanted.check()
+	return checkChange(wanted)
 }
 
 // ReplaceTwin makes tags and desired properties exactly what body says: a
@@ -63,30 +65,30 @@ func (s *Store) ReplaceTwin(id ID, ifMatch string, body []byte) (*Snapshot, erro
 	if err != nil {
 		return nil, err
 	}
-	if wanted.desired == nil {
-		wanted.desired, wanted.clearDesired = map[string]any{}, false
+	if wanted.Desired == nil {
+		wanted.Desired, wanted.ClearDesired = map[string]any{}, false
 	}
 	return s.write(id, ifMatch, wanted, replaceTwin)
 }
 
 // ChangeDesired merges into the desired properties of a device or module what
-// desired makes of its twin, as the service API shows it; nil is nothing. Nobody
-// else writes meanwhile. It returns the whole new twin.
+// desired makes of its twin, as the service API shows it; nil is nothing. There
+// is no other write meanwhile. It returns the whole new twin.
 func (s *Store) ChangeDesired(
 	id ID, ifMatch string, desired func(twin map[string]any) (map[string]any, error),
 ) (*Snapshot, error) {
-	return s.writeFrom(id, ifMatch, patchTwin, func(found *entry) (change, error) {
+	return s.writeFrom(id, ifMatch, patchTwin, func(found *entry) (twindoc.Change, error) {
 		merged, err := desired(new(found.snapshot()).Document())
-		return change{desired: merged}, err
+		return twindoc.Change{Desired: merged}, err
 	})
 }
 
-func (s *Store) write(id ID, ifMatch string, wanted change, apply func(twin, change, writing) twin) (*Snapshot, error) {
-	return s.writeFrom(id, ifMatch, apply, func(*entry) (change, error) { return wanted, nil })
+func (s *Store) write(id ID, ifMatch string, wanted twindoc.Change, apply func(twin, twindoc.Change, twindoc.Write) twin) (*Snapshot, error) {
+	return s.writeFrom(id, ifMatch, apply, func(*entry) (twindoc.Change, error) { return wanted, nil })
 }
 
 func (s *Store) writeFrom(
-	id ID, ifMatch string, apply func(twin, change, writing) twin, wanted func(*entry) (change, error),
+	id ID, ifMatch string, apply func(twin, twindoc.Change, twindoc.Write) twin, wanted func(*entry) (twindoc.Change, error),
 ) (*Snapshot, error) {
 	var written *Snapshot
 	err := s.locked(func() error {
@@ -110,8 +112,8 @@ func (s *Store) writeFrom(
 	return written, err
 }
 
-func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, writing) twin) error {
-	wanted = wanted.against(d.twin)
+func (s *Store) writeTwin(d *entry, wanted twindoc.Change, apply func(twin, twindoc.Change, twindoc.Write) twin) error {
+	wanted = wanted.Against(d.twin.desired)
 	next, err := s.nextTwin(d.twin, wanted, apply)
 	if err != nil {
 		return err
@@ -121,50 +123,50 @@ func (s *Store) writeTwin(d *entry, wanted change, apply func(twin, change, writ
 }
 
 // nextTwin is what a write makes of a twin.
-func (s *Store) nextTwin(current twin, wanted change, apply func(twin, change, writing) twin) (twin, error) {
-	if err := wanted.check(); err != nil {
+func (s *Store) nextTwin(current twin, wanted twindoc.Change, apply func(twin, twindoc.Change, twindoc.Write) twin) (twin, error) {
+	if err := checkChange(wanted); err != nil {
 		return twin{}, err
 	}
 	if err := s.choices.checkVersion(wanted, current.desired); err != nil {
 		return twin{}, err
 	}
-	next := apply(current, wanted, s.writing(s.clock.Now(), current.desired.version+1))
+	next := apply(current, wanted, s.writing(s.clock.Now(), current.desired.Version()+1))
 	if s.choices.BareReplacements {
-		next.desired = next.desired.baredSince(current.desired)
+		next.desired = next.desired.BaredSince(current.desired)
 	}
 	return next, s.choices.checkTwinSizes(next)
 }
 
 // setTwin makes a write happen that nextTwin worked out since the lock is held.
-func (s *Store) setTwin(d *entry, next twin, wanted change) {
+func (s *Store) setTwin(d *entry, next twin, wanted twindoc.Change) {
 	current := d.twin
 	d.twin = next.after(current)
 	s.changed(d)
-	if d.session != nil && next.desired.version != current.desired.version {
-		d.session.notifyDesired(next.desired.version, wanted.desired)
+	if d.session != nil && next.desired.Version() != current.desired.Version() {
+		d.session.notifyDesired(next.desired.Version(), wanted.Desired)
 	}
 }
 
-func patchTwin(t twin, wanted change, w writing) twin {
-	if wanted.isEmpty() {
+func patchTwin(t twin, wanted twindoc.Change, w twindoc.Write) twin {
+	if wanted.IsEmpty() {
 		return t
 	}
 	t.writes++
 	switch {
-	case wanted.clearTags:
+	case wanted.ClearTags:
 		t.tags = nil
-	case wanted.tags != nil:
-		t.tags = t.tags.merged(wanted.tags, w)
+	case wanted.Tags != nil:
+		t.tags = t.tags.Merged(wanted.Tags, w)
 	}
-	if wanted.desired != nil {
-		t.desired = t.desired.merged(wanted.desired, w, w.version)
+	if wanted.Desired != nil {
+		t.desired = t.desired.Merged(wanted.Desired, w, t.desired.Version()+1)
 	}
 	return t
 }
 
-func replaceTwin(t twin, wanted change, w writing) twin {
+func replaceTwin(t twin, wanted twindoc.Change, w twindoc.Write) twin {
 	t.writes++
-	t.tags = (*tree)(nil).merged(wanted.tags, w)
-	t.desired = t.desired.replaced(wanted.desired, w, w.version)
+	t.tags = (*twindoc.Tree)(nil).Merged(wanted.Tags, w)
+	t.desired = t.desired.Replaced(wanted.Desired, w, t.desired.Version()+1)
 	return t
 }

@@ -1,4 +1,4 @@
-package store
+package twindoc
 
 import (
 	"encoding/json"
@@ -8,22 +8,23 @@ import (
 const (
 	// commonSlots is how many values are remembered; 64 KB on a 64-bit machine.
 	commonSlots = 4096
-	// maxCommon is the length in bytes from which a text is hardly anybody else's.
+	// maxCommon is the length in bytes above which two twins hardly share a text.
 	maxCommon = 32
 )
 
-// common lets twins share equal values: most of a fleet's are the same few, and
+// Common lets twins share equal values: most of a fleet's are the same few, and
 // each of its own would be two more objects for the garbage collector to visit.
-// It forgets a value for any other one with the same slot. The store's lock guards it.
-type common struct {
+// It forgets a value for any other one with the same slot. Its owner keeps
+// other goroutines from it.
+type Common struct {
 	seed  maphash.Seed
 	slots [commonSlots]any
 }
 
-func newCommon() *common { return &common{seed: maphash.MakeSeed()} }
+func NewCommon() *Common { return &Common{seed: maphash.MakeSeed()} }
 
 // share returns an equal value, perhaps an earlier one.
-func (c *common) share(value any) any {
+func (c *Common) share(value any) any {
 	var text string
 	switch value := value.(type) {
 	case string:

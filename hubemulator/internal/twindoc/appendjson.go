@@ -1,4 +1,4 @@
-package store
+package twindoc
 
 import (
 	"bytes"
@@ -27,11 +27,11 @@ func appendJSON(text []byte, value any) []byte {
 		return appendMap(text, value)
 	case []any:
 		return appendArray(text, value)
-	case object:
+	case Object:
+		return value.AppendJSON(text)
+	case Section:
 		return value.appendJSON(text)
-	case section:
-		return value.appendJSON(text)
-	case *tree:
+	case *Tree:
 		return value.appendJSON(text)
 	case time.Time:
 		return append(appendTime(append(text, '"'), value), '"')
@@ -70,14 +70,6 @@ func appendMap(text []byte, values map[string]any) []byte {
 	return append(text, '}')
 }
 
-func (o object) appendJSON(text []byte) []byte {
-	text = append(text, '{')
-	for _, m := range o {
-		text = appendJSON(appendMember(text, m.name), m.value)
-	}
-	return append(text, '}')
-}
-
 // appendMember appends a member's name, and a comma unless it is the first.
 func appendMember(text []byte, name string) []byte {
 	if text[len(text)-1] != '{' {
@@ -111,7 +103,7 @@ func appendArray(text []byte, array []any) []byte {
 
 // appendJSON is document as JSON. The hub's own members come where its
 // documents show them, at the end.
-func (s section) appendJSON(text []byte) []byte {
+func (s Section) appendJSON(text []byte) []byte {
 	text = s.root.appendProperties(append(text, '{'))
 	text = s.metadata().appendMetadata(appendMember(text, "$metadata"), s.notes)
 	text = strconv.AppendInt(appendMember(text, "$version"), s.version, 10)

@@ -1,4 +1,4 @@
-package store
+package twindoc
 
 import (
 	"encoding/json"
@@ -13,7 +13,7 @@ import (
 func TestCommonValuesKeepTypeAndText(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	shared := newCommon()
+	shared := NewCommon()
 	// More of them than there are slots, and each text as two types.
 	for range 2 {
 		for i := range 2 * commonSlots {
@@ -30,7 +30,7 @@ func TestCommonValuesKeepTypeAndText(t *testing.T) {
 func TestCommonValuesAreShared(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	shared := newCommon()
+	shared := NewCommon()
 	where := func() *byte {
 		text, _ := shared.share(strings.Clone("celsius")).(string)
 		return unsafe.StringData(text)

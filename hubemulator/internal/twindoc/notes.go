@@ -1,11 +1,8 @@
-package store
+package twindoc
 
 import (
 	"maps"
-	"strconv"
 	"strings"
-
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
 )
 
 // notes are what a section's metadata has beyond the stamps in its tree, by the
@@ -14,30 +11,23 @@ import (
 // nil notes say nothing.
 type notes struct {
 	// authors are the configurations that wrote leaves.
-	authors map[string]author
+	authors map[string]Author
 	// bare are the objects whose metadata has nothing of what is inside them.
 	bare map[string]bool
 }
 
-// author is a configuration that wrote a leaf, which has the version of that
+// Author is a configuration that wrote a leaf, which has the version of that
 // write until another writer comes.
-type author struct {
+type Author struct {
 	Version       int64  `json:"version"`
 	Configuration string `json:"configuration"`
 	Digest        string `json:"digest"`
 }
 
-// authorOf names a configuration as metadata does. The digest of those that
-// were seen is a time before they were applied, in ticks; here it is that of the
-// creation, since their content never changes afterwards.
-func authorOf(c configuration.Configuration) author {
-	return author{Configuration: c.ID, Digest: strconv.FormatInt(ticksOf(c.Created), 10)}
-}
-
 // author is the configuration that wrote the leaf at a path as it is now.
-func (n *notes) author(path string, leaf *stamp) (author, bool) {
+func (n *notes) author(path string, leaf *stamp) (Author, bool) {
 	if n == nil {
-		return author{}, false
+		return Author{}, false
 	}
 	found, known := n.authors[path]
 	return found, known && found.Version == leaf.version
@@ -53,9 +43,9 @@ func (n *notes) below(path, name string) string {
 	return path + "." + name
 }
 
-// writtenBy notes who wrote the leaves of the section's current version.
-func (s section) writtenBy(authors map[string]author) section {
-	kept := map[string]author{}
+// WrittenBy notes who wrote the leaves of the section's current version.
+func (s Section) WrittenBy(authors map[string]Author) Section {
+	kept := map[string]Author{}
 	s.eachLeaf(func(path string, leaf *child) {
 		if by, known := authors[path]; known && leaf.version == s.version {
 			by.Version = s.version
@@ -71,7 +61,7 @@ func (s section) writtenBy(authors map[string]author) section {
 	return s.noted(kept, bare)
 }
 
-func (s section) noted(authors map[string]author, bare map[string]bool) section {
+func (s Section) noted(authors map[string]Author, bare map[string]bool) Section {
 	s.notes = nil
 	if len(authors) > 0 || len(bare) > 0 {
 		s.notes = &notes{authors: authors, bare: bare}
@@ -79,11 +69,11 @@ func (s section) noted(authors map[string]author, bare map[string]bool) section 
 	return s
 }
 
-// baredSince notes the objects that replaced another value than an object since
+// BaredSince notes the objects that replaced another value than an object since
 // the section was what before is, and forgets those that are none any more.
-func (s section) baredSince(before section) section {
+func (s Section) BaredSince(before Section) Section {
 	bare := map[string]bool{}
-	var authors map[string]author
+	var authors map[string]Author
 	if s.notes != nil {
 		maps.Copy(bare, s.notes.bare)
 		authors = s.notes.authors
@@ -98,7 +88,7 @@ func (s section) baredSince(before section) section {
 }
 
 // compareObjects visits the objects of after where before has another value.
-func compareObjects(path string, before, after *tree, visit func(string)) {
+func compareObjects(path string, before, after *Tree, visit func(string)) {
 	properties := after.properties()
 	for i := range properties {
 		inside := properties[i].inside()
@@ -116,13 +106,13 @@ func compareObjects(path string, before, after *tree, visit func(string)) {
 }
 
 // eachLeaf visits what has nothing inside.
-func (s section) eachLeaf(visit func(path string, leaf *child)) {
-	var walk func(path string, t *tree)
-	walk = func(path string, t *tree) {
+func (s Section) eachLeaf(visit func(path string, leaf *child)) {
+	var walk func(path string, t *Tree)
+	walk = func(path string, t *Tree) {
 		properties := t.properties()
 		for i := range properties {
 			at := (&notes{}).below(path, properties[i].name.Value())
-			if inside := properties[i].inside(); !inside.empty() {
+			if inside := properties[i].inside(); !inside.Empty() {
 				walk(at, inside)
 				continue
 			}
@@ -132,8 +122,8 @@ func (s section) eachLeaf(visit func(path string, leaf *child)) {
 	walk("", s.root)
 }
 
-func (s section) hasObject(path string) bool {
-	value, found := below(s.root, strings.Split(path, "."))
+func (s Section) hasObject(path string) bool {
+	value, found := Below(s.root, strings.Split(path, "."))
 	_, isObject := value.(map[string]any)
 	return found && isObject
 }
