@@ -42,10 +42,10 @@ func TestHubsAreNotReadForWhatCannotBeRecorded(t *testing.T) {
 	cut.Store(1)
 	before := w.calls("getTwin")
 	for _, device := range devices {
-		w.somebodyElse(device, map[string]any{"plant": "Elsewhere"})
+		w.anotherWriter(device, map[string]any{"plant": "Elsewhere"})
 	}
 	w.Eventually(refused.Load, patience, "20ms").Should(BeNumerically(">", 20*n), "it is tried again and again")
-	w.Expect(w.calls("getTwin")-before).To(BeNumerically("<=", n+n), "somebodyElse reads each twin too")
+	w.Expect(w.calls("getTwin")-before).To(BeNumerically("<=", n+n), "anotherWriter reads each twin too")
 	cut.Store(0)
 	for _, device := range devices {
 		w.Eventually(func() string { return w.tags(device) }, patience, "20ms").Should(ContainSubstring("Redmond43"))

@@ -32,7 +32,7 @@ func TestTheFirstKeepsATwinAndTheNextTakesOver(t *testing.T) {
 	w.awaitReadBacks(2)
 	w.Expect(w.calls("updateTwin")).To(Equal(writes))
 
-	// A restart does not change hands, whoever is looked at first.
+	// A restart does not change hands, whichever is reconciled first.
 	w.stop()
 	w.startManager()
 	w.visitTwin(second)
@@ -47,7 +47,7 @@ func TestTheFirstKeepsATwinAndTheNextTakesOver(t *testing.T) {
 }
 
 // TestWhoWroteKeepsItsTwin also when it was suspended before its first status was
-// written, and the manager that wrote has gone. A record that somebody made up takes
+// written, and the manager that wrote has gone. A record that was made up takes
 // nothing from anybody.
 func TestWhoWroteKeepsItsTwin(t *testing.T) {
 	t.Parallel()
@@ -136,7 +136,7 @@ func TestClaimsCountAcrossHubConnectionsAndNamespaces(t *testing.T) {
 	ready := w.await(elsewhere, metav1.ConditionFalse, v1alpha1.ReasonDeviceClaimed)
 	w.Expect(ready.Message).To(And(ContainSubstring("another namespace"), Not(ContainSubstring("first")), Not(ContainSubstring(w.ns))))
 	module := w.twin("module", "d1", "", "")
-	module.Spec.ModuleID = "nobody"
+	module.Spec.ModuleID = "absent"
 	w.create(module)
 	w.await(module, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotFound) // another twin: no claim against it
 	w.Expect(w.tags("d1")).To(Equal(`{"a":1}`))
@@ -158,7 +158,7 @@ func TestANamesakeTakesThePlaceOfADeletedTwin(t *testing.T) {
 	obj := w.twin("t1", "d1", `{"a":1}`, "")
 	w.create(obj)
 	w.awaitReady(obj)
-	for range 5 { // sometimes so fast that nobody sees it gone
+	for range 5 { // sometimes so fast that it is not seen gone
 		w.delete(obj)
 		obj = w.twin("t1", "d1", `{"a":2}`, "")
 		w.create(obj)
@@ -209,7 +209,7 @@ func TestATenantSeesNothingBeyondItsScope(t *testing.T) {
 		obj.Namespace, obj.Spec.HubRef.Namespace = tenant, w.ns
 		return obj
 	}
-	mine, theirs, missing := in(w.twin("mine", "line7-a", `{"a":1}`, "")), in(w.twin("theirs", "line8-a", `{"a":1}`, "")), in(w.twin("missing", "nobody", "", ""))
+	mine, theirs, missing := in(w.twin("mine", "line7-a", `{"a":1}`, "")), in(w.twin("theirs", "line8-a", `{"a":1}`, "")), in(w.twin("missing", "absent", "", ""))
 	query := w.query("everything", "status = 'enabled' OR status != 'enabled'")
 	query.Namespace, query.Spec.HubRef.Namespace = tenant, w.ns
 	w.create(query)
@@ -229,7 +229,7 @@ func TestATenantSeesNothingBeyondItsScope(t *testing.T) {
 	w.Expect(query.Status.Devices).To(Equal([]string{"it's", "line7-a", "line7-b"}))
 	out := w.await(theirs, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotAllowed)
 	absent := w.await(missing, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotAllowed)
-	w.Expect(strings.ReplaceAll(out.Message, "line8-a", "nobody")).To(Equal(absent.Message), "whether a device exists is not told")
+	w.Expect(strings.ReplaceAll(out.Message, "line8-a", "absent")).To(Equal(absent.Message), "whether a device exists is not told")
 	w.Expect(w.tags("line8-a")).To(Equal("{}"))
 	// The owner's namespace is bound only by entries of its own.
 	own := w.twin("own", "line8-a", `{"b":1}`, "")
@@ -245,7 +245,7 @@ func TestAnotherClustersDeviceIsRefused(t *testing.T) {
 	w.awaitReady(conn)
 	_, err := w.hub.AddDevice("d2")
 	w.Expect(err).NotTo(HaveOccurred())
-	w.somebodyElse("d2", map[string]any{"managedBy": "cluster-b"})
+	w.anotherWriter("d2", map[string]any{"managedBy": "cluster-b"})
 	mine, foreign := w.twin("mine", "d1", `{"a":1}`, ""), w.twin("foreign", "d2", `{"a":1}`, "")
 	w.create(mine)
 	w.create(foreign)
@@ -259,13 +259,13 @@ func TestAnotherClustersDeviceIsRefused(t *testing.T) {
 	w.edit(mine, func() { mine.Spec.Tags = raw(`{"a":1,"managedBy":"me"}`) })
 	ready = w.await(mine, metav1.ConditionFalse, v1alpha1.ReasonInvalidTwin)
 	w.Expect(ready.Message).To(HavePrefix("spec.tags.managedBy: Invalid value: the owner tag"))
-	w.somebodyElse("d2", map[string]any{"managedBy": nil})
+	w.anotherWriter("d2", map[string]any{"managedBy": nil})
 	w.awaitReady(foreign)
 	w.edit(conn, func() { conn.Spec.OwnerTag = nil })
 	w.Eventually(func() string { return w.tags("d2") }, patience).Should(Equal(`{"a":1}`))
 }
 
-// TestADeletionTouchesNoOtherClustersTwin: what carries somebody else's owner tag is
+// TestADeletionTouchesNoOtherClustersTwin: what carries another writer's owner tag is
 // theirs, also what we wrote there before.
 func TestADeletionTouchesNoOtherClustersTwin(t *testing.T) {
 	t.Parallel()
@@ -273,7 +273,7 @@ func TestADeletionTouchesNoOtherClustersTwin(t *testing.T) {
 	conn := w.connect()
 	w.edit(conn, func() { conn.Spec.OwnerTag = &v1alpha1.OwnerTag{Name: "managedBy", Value: "cluster-a"} })
 	obj := w.clearing(`{"a":1}`, "")
-	w.somebodyElse("d1", map[string]any{"managedBy": "cluster-b"})
+	w.anotherWriter("d1", map[string]any{"managedBy": "cluster-b"})
 	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonOwnedElsewhere)
 	w.delete(obj)
 	w.awaitGone(obj)

@@ -41,7 +41,7 @@ func TestClearDeletesOwnLeavesOnly(t *testing.T) {
 	obj := w.clearing(`{"location":{"plant":"Redmond43","floor":1},"taken":1}`, `{"level":1}`)
 	w.edit(obj, func() { obj.Spec.Policies = []v1alpha1.PathPolicy{{Path: "tags.taken", Policy: v1alpha1.PolicyYield}} })
 	w.awaitReady(obj)
-	w.somebodyElse("d1", map[string]any{"taken": "by another", "location": map[string]any{"theirs": 1}})
+	w.anotherWriter("d1", map[string]any{"taken": "by another", "location": map[string]any{"theirs": 1}})
 	w.awaitCondition(obj, v1alpha1.ConditionDrifted, v1alpha1.ReasonYielded)
 	w.delete(obj)
 	w.awaitGone(obj)
@@ -60,7 +60,7 @@ func TestTheFinalizerFollowsThePolicy(t *testing.T) {
 		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		return obj.Finalizers
 	}, patience).Should(BeEmpty())
-	w.stop() // Retain needs nobody
+	w.stop() // Retain needs no manager
 	w.delete(obj)
 	w.awaitGone(obj)
 	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Redmond43"}`))
@@ -150,7 +150,7 @@ func TestALostWriteLeavesNoOrphan(t *testing.T) {
 	w.edit(obj, func() { obj.Spec.Tags = raw(`{"b":1}`) })
 	w.awaitHeld(1)
 	w.stop()
-	w.somebodyElse("d1", map[string]any{"a": nil}) // so that a look at the hub finds nothing to clear
+	w.anotherWriter("d1", map[string]any{"a": nil}) // so that a look at the hub finds nothing to clear
 	w.startManager()
 	w.delete(obj)
 	deleting := w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonDeleting)

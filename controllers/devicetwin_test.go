@@ -58,7 +58,7 @@ func TestDriftOfOwnLeavesIsCorrectedAndOthersStay(t *testing.T) {
 	obj := w.twin("t1", "d1", `{"location":{"region":"US","plant":"Redmond43"}}`, "")
 	w.create(obj)
 	w.awaitReady(obj)
-	w.somebodyElse("d1", map[string]any{"location": map[string]any{"plant": "Elsewhere", "floor": 2}, "theirs": true})
+	w.anotherWriter("d1", map[string]any{"location": map[string]any{"plant": "Elsewhere", "floor": 2}, "theirs": true})
 	w.Eventually(func() string { return w.tags("d1") }, patience, "20ms").
 		Should(Equal(`{"location":{"floor":2,"plant":"Redmond43","region":"US"},"theirs":true}`))
 	w.Eventually(w.eventReasons, patience).Should(ContainElement(HavePrefix("DriftCorrected restored on the hub: tags.location.plant")))
@@ -95,7 +95,7 @@ func TestALeafThatLeavesTheManifestLeavesTheHub(t *testing.T) {
 	w.awaitReady(obj)
 	w.edit(obj, func() { obj.Spec.Suspend = true })
 	w.await(obj, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
-	w.somebodyElse("d1", map[string]any{"taken": "by another", "theirs": true})
+	w.anotherWriter("d1", map[string]any{"taken": "by another", "theirs": true})
 	w.edit(obj, func() {
 		obj.Spec.Suspend = false
 		obj.Spec.Tags, obj.Spec.Desired = raw(`{"location":{"plant":"Redmond43"}}`), nil
@@ -115,7 +115,7 @@ func TestAWriteInBetweenIsReadAndPlannedAgain(t *testing.T) {
 	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
 	w.create(obj)
 	w.awaitHeld(1)
-	w.somebodyElse("d1", map[string]any{"theirs": 1})
+	w.anotherWriter("d1", map[string]any{"theirs": 1})
 	w.hub.RemoveFault(fault)
 	w.awaitReady(obj)
 	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Redmond43","theirs":1}`))
@@ -198,10 +198,10 @@ func TestALeafLeftBehindIsSaidOnce(t *testing.T) {
 	w.awaitReady(obj)
 	w.edit(obj, func() { obj.Spec.Suspend = true })
 	w.await(obj, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
-	w.somebodyElse("d1", map[string]any{"taken": "by another"})
+	w.anotherWriter("d1", map[string]any{"taken": "by another"})
 	w.edit(obj, func() { obj.Spec.Suspend, obj.Spec.Tags = false, nil })
 	w.awaitReady(obj)
-	// A manager before this one may still write the leaf, so it is not let go of yet.
+	// A manager before this one may still write the leaf, so it is not given up yet.
 	writes := func() int {
 		return len(slices.DeleteFunc(w.writes(), func(s string) bool { return !strings.Contains(s, " events ") }))
 	}
@@ -300,7 +300,7 @@ func TestAConflictIsNamedAndTheRestIsKeptInStep(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.connect()
-	w.somebodyElse("d1", map[string]any{"location": map[string]any{"building": 7}})
+	w.anotherWriter("d1", map[string]any{"location": map[string]any{"building": 7}})
 	obj := w.twin("t1", "d1", `{"location":"Redmond","plant":"43"}`, "")
 	w.create(obj)
 	ready := w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonConflict)
@@ -311,12 +311,12 @@ func TestAConflictIsNamedAndTheRestIsKeptInStep(t *testing.T) {
 	w.Eventually(w.eventReasons, patience).Should(ContainElement(HavePrefix("Conflict " + named)))
 
 	// What is in step otherwise is restored with a word, and another conflict is said.
-	w.somebodyElse("d1", map[string]any{"plant": "44"})
+	w.anotherWriter("d1", map[string]any{"plant": "44"})
 	w.Eventually(w.eventReasons, patience).Should(ContainElement(`DriftCorrected restored on the hub: tags.plant (declared "43", held "44")`))
-	w.somebodyElse("d1", map[string]any{"location": map[string]any{"floor": 3}})
+	w.anotherWriter("d1", map[string]any{"location": map[string]any{"floor": 3}})
 	w.Eventually(w.eventReasons, patience).Should(ContainElement(And(
 		HavePrefix("Conflict "), ContainSubstring(`another writer's tags.location.building, tags.location.floor below it`))))
-	w.somebodyElse("d1", map[string]any{"location": nil})
+	w.anotherWriter("d1", map[string]any{"location": nil})
 	w.awaitReady(obj)
 	w.Expect(w.tags("d1")).To(Equal(`{"location":"Redmond","plant":"43"}`))
 }
@@ -329,11 +329,11 @@ func TestEventsAreBoundedAndShowNoCredentials(t *testing.T) {
 	w.connect()
 	theirs := w.credential("iothubowner")
 	key := secretPart.FindStringSubmatch(theirs)[1]
-	w.somebodyElse("d1", map[string]any{"location": map[string]any{"uplink": theirs}})
+	w.anotherWriter("d1", map[string]any{"location": map[string]any{"uplink": theirs}})
 	obj := w.twin("t1", "d1", `{"a":"`+theirs+`","b":"`+strings.Repeat("v", 4000)+`","c":{"wifiPassword":"hunter2"},"d":4,"e":5,"f":6,"location":1}`, "")
 	w.create(obj)
 	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonConflict)
-	w.somebodyElse("d1", map[string]any{"a": key, "b": 1, "c": map[string]any{"wifiPassword": "hunter3"}, "d": 1, "e": 1, "f": 1})
+	w.anotherWriter("d1", map[string]any{"a": key, "b": 1, "c": map[string]any{"wifiPassword": "hunter3"}, "d": 1, "e": 1, "f": 1})
 	const hidden = "a value that looks like a credential"
 	w.Eventually(w.eventReasons, patience).Should(ContainElements(
 		And(HavePrefix("Conflict tags.location is declared as a value"), ContainSubstring("(declared 1, held "+hidden+")")),
@@ -361,7 +361,7 @@ func TestACopiedRecordAuthorisesNoDelete(t *testing.T) {
 	first := w.twin("t1", "d1", `{"plant":"Redmond43","extra":1}`, "")
 	w.create(first)
 	w.awaitReady(first)
-	w.somebodyElse("d2", map[string]any{"extra": 1})
+	w.anotherWriter("d2", map[string]any{"extra": 1})
 	second := w.twin("t2", "d2", `{"plant":"Redmond43"}`, "")
 	w.create(second)
 	w.setStatus(second, func() { second.Status.Record = first.Status.Record })
@@ -467,7 +467,7 @@ func TestARecordIsLookedAtAgainBeforeASecondAttempt(t *testing.T) {
 	w.Expect(err).NotTo(HaveOccurred())
 	w.edit(obj, func() { obj.Spec.Tags = raw(`{"a":1,"b":2}`) })
 	w.awaitHeld(1)
-	w.somebodyElse("d1", map[string]any{"c": 3})
+	w.anotherWriter("d1", map[string]any{"c": 3})
 	// And a manager that runs at the same time settles it.
 	w.edit(obj, func() { obj.Spec.Tags = raw(`{"a":1}`) })
 	w.setStatus(obj, func() { obj.Status.Record = settled })

@@ -126,7 +126,7 @@ func TestANamespaceThatIsNotAdmittedLearnsNothing(t *testing.T) {
 	conn.Spec.ReadBack = v1alpha1.ReadBack{Interval: metav1.Duration{Duration: 24 * time.Hour}} // so that no query is its own
 	w.create(conn)
 	w.awaitReady(conn)
-	w.somebodyElse("d1", map[string]any{"plant": "Redmond43"})
+	w.anotherWriter("d1", map[string]any{"plant": "Redmond43"})
 	broken := w.connection("broken") // there is no Secret of that name
 	w.create(broken)
 	w.await(broken, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
@@ -158,7 +158,7 @@ func TestANamespaceThatIsNotAdmittedLearnsNothing(t *testing.T) {
 	w.Expect(said["absent"]).To(Equal(said["hub"]))
 	w.visitTwin(own)
 	w.Expect(w.calls("query")).To(BeZero())
-	w.Expect(w.calls("updateTwin")).To(Equal(2), "somebody else's and the own one's")
+	w.Expect(w.calls("updateTwin")).To(Equal(2), "that of another writer and the own one")
 	w.Expect(before).To(BeNumerically(">", 0))
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // crowded is a world whose hub has many devices, beside those named x-…, and whose
-// managers list two pages of an answer. Its twins are read when somebody asks for it.
+// managers list two pages of an answer. Its twins are read on request.
 type crowded struct {
 	*world
 	clock   *clocktesting.FakePassiveClock
@@ -132,7 +132,7 @@ func TestALargeAnswerIsAskedOncePerInterval(t *testing.T) {
 	w.Consistently(func() int { return w.calls("query") - before }, "7s", "100ms").Should(BeNumerically("<=", 4+2*2))
 }
 
-// TestALargeAnswerShowsWhatNoDocumentShows: somebody else changed a twin, and nobody
+// TestALargeAnswerShowsWhatNoDocumentShows: another writer changed a twin, and no caller
 // read it.
 func TestALargeAnswerShowsWhatNoDocumentShows(t *testing.T) {
 	t.Parallel()
@@ -142,7 +142,7 @@ func TestALargeAnswerShowsWhatNoDocumentShows(t *testing.T) {
 	c.Eventually(c.memberships(obj), patience, "20ms").Should(Equal([]string{"active"}))
 	c.Eventually(c.memberships(other), patience, "20ms").Should(Equal([]string{"active"}))
 	c.clock.SetTime(c.clock.Now().Add(time.Minute))
-	c.somebodyElse("dev-400", map[string]any{"retired": true})
+	c.anotherWriter("dev-400", map[string]any{"retired": true})
 	c.again(query)
 	c.Expect(query.Status.Count).To(HaveValue(BeEquivalentTo(499)))
 	c.Eventually(c.memberships(obj), patience, "20ms").Should(BeEmpty())

@@ -63,7 +63,7 @@ func TestObjectsOverForeignValues(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.connect()
-	w.somebodyElsePatches("d1", hub.Patch{
+	w.anotherWriterPatches("d1", hub.Patch{
 		Tags:    map[string]any{"location": "Redmond"},
 		Desired: map[string]any{"test": "teststring", "list": []any{1}, "obj": map[string]any{"theirs": 1}},
 	})

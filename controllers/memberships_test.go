@@ -75,7 +75,7 @@ func TestMembershipFollowsTheDevice(t *testing.T) {
 	w.Expect(query.Status.Devices).To(BeEmpty())
 }
 
-// TestQueriesOfOneTextAreAskedOnce in an interval, and at once when somebody asks.
+// TestQueriesOfOneTextAreAskedOnce in an interval, and at once on request.
 func TestQueriesOfOneTextAreAskedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

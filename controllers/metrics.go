@@ -16,7 +16,7 @@ type Metrics struct {
 	readBack atomic.Pointer[readback.Group]
 }
 
-// NewMetrics returns metrics that nobody has registered yet.
+// NewMetrics returns metrics that are not registered yet.
 func NewMetrics() *Metrics {
 	return &Metrics{
 		left: prometheus.NewCounter(prometheus.CounterOpts{

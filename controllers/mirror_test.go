@@ -56,7 +56,7 @@ func TestCredentialsByNameReachNoMessage(t *testing.T) {
 	wifi := w.twin("t1", "d1", "", `{"AppKey":"3ABBD3BD7E6FE44C","GatewayID":"","wifi":{"pass":"correcthorse","psk":"batterystaple","pwd":"hunter2"}}`)
 	w.create(wifi)
 	w.awaitReady(wifi)
-	w.somebodyElsePatches("d1", hub.Patch{Desired: map[string]any{
+	w.anotherWriterPatches("d1", hub.Patch{Desired: map[string]any{
 		"AppKey": "00112233", "GatewayID": "gw2", "wifi": map[string]any{"pass": "a", "psk": "b", "pwd": "letmein"},
 	}})
 	w.Eventually(w.eventReasons, patience, "20ms").Should(ContainElement(And(
@@ -111,7 +111,7 @@ func TestAnIDWithASemicolon(t *testing.T) {
 	w.create(query)
 	w.awaitDevices(query, id)
 	w.Eventually(w.memberships(obj), patience, "20ms").Should(Equal([]string{"semicolon"}))
-	w.somebodyElse(id, map[string]any{"plant": "Elsewhere"})
+	w.anotherWriter(id, map[string]any{"plant": "Elsewhere"})
 	w.Eventually(func() string { return w.tags(id) }, patience, "20ms").Should(Equal(`{"plant":"Redmond43"}`))
 }
 

@@ -66,7 +66,7 @@ var stages = map[string]stage{
 		w.edit(conn, func() { conn.Spec.Mode = v1alpha1.ModeReadOnly })
 		w.awaitReady(conn)
 		for _, obj := range objects {
-			w.somebodyElse(obj.Spec.DeviceID, map[string]any{"plant": "another"})
+			w.anotherWriter(obj.Spec.DeviceID, map[string]any{"plant": "another"})
 			w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubReadOnly)
 		}
 		return func() { w.edit(conn, func() { conn.Spec.Mode = v1alpha1.ModeReadWrite }) }
@@ -165,7 +165,7 @@ func (s stage) run(t *testing.T, policy v1alpha1.DeletionPolicy) {
 	for _, obj := range objects {
 		w.awaitReady(obj)
 		w.Expect(w.tags(obj.Spec.DeviceID)).To(Equal(tagsAfter(obj)), obj.Name)
-		w.somebodyElse(obj.Spec.DeviceID, map[string]any{"theirs": 1})
+		w.anotherWriter(obj.Spec.DeviceID, map[string]any{"theirs": 1})
 	}
 	w.awaitFinalizers(objects, policy)
 	for _, obj := range objects {

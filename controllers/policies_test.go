@@ -69,7 +69,7 @@ func TestObserveShowsThePlanAndWritesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.connect()
-	w.somebodyElse("d1", map[string]any{"plant": "Elsewhere"})
+	w.anotherWriter("d1", map[string]any{"plant": "Elsewhere"})
 	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, `{"level":1}`)
 	obj.Spec.Policy = v1alpha1.PolicyObserve
 	w.create(obj)
@@ -79,7 +79,7 @@ func TestObserveShowsThePlanAndWritesNothing(t *testing.T) {
 	drifted := w.awaitCondition(obj, v1alpha1.ConditionDrifted, v1alpha1.ReasonObserved)
 	w.Expect(drifted.Message).To(ContainSubstring(`tags.plant (declared "Redmond43", held "Elsewhere")`))
 	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Elsewhere"}`))
-	w.Expect(w.calls("updateTwin")).To(Equal(1), "somebody else's")
+	w.Expect(w.calls("updateTwin")).To(Equal(1), "that of another writer")
 	w.Expect(obj.Status.Record).To(BeEmpty(), "nothing is claimed")
 
 	w.edit(obj, func() { obj.Spec.Policy = v1alpha1.PolicyEnforce })
@@ -98,7 +98,7 @@ func TestYieldLeavesAnothersValueAndWritesAnEditOnce(t *testing.T) {
 	w.create(obj)
 	w.awaitReady(obj)
 	w.Expect(w.tags("d1")).To(Equal(`{"owner":"us","plant":"Redmond43"}`))
-	w.somebodyElse("d1", map[string]any{"owner": "them", "plant": "Elsewhere"})
+	w.anotherWriter("d1", map[string]any{"owner": "them", "plant": "Elsewhere"})
 	w.awaitCondition(obj, v1alpha1.ConditionDrifted, v1alpha1.ReasonYielded)
 	w.awaitReady(obj)
 	w.Expect(w.tags("d1")).To(Equal(`{"owner":"them","plant":"Redmond43"}`))
@@ -107,7 +107,7 @@ func TestYieldLeavesAnothersValueAndWritesAnEditOnce(t *testing.T) {
 	w.awaitReady(obj)
 	w.Expect(w.tags("d1")).To(Equal(`{"owner":"us again","plant":"Redmond43"}`))
 	w.awaitCondition(obj, v1alpha1.ConditionDrifted, "")
-	w.somebodyElse("d1", map[string]any{"owner": "them"})
+	w.anotherWriter("d1", map[string]any{"owner": "them"})
 	w.awaitCondition(obj, v1alpha1.ConditionDrifted, v1alpha1.ReasonYielded)
 	writes := w.calls("updateTwin")
 	w.awaitReadBacks(2)
@@ -125,12 +125,12 @@ func TestALeafThatIsFoughtOverIsRestoredEverMoreSlowly(t *testing.T) {
 	w.awaitReady(obj)
 	theirs := map[string]any{"plant": "Elsewhere"}
 	for range 2 {
-		w.somebodyElse("d1", theirs)
+		w.anotherWriter("d1", theirs)
 		w.Eventually(func() string { return w.tags("d1") }, patience, "20ms").Should(Equal(`{"plant":"Redmond43","quiet":1}`))
 	}
 	w.visitTwin(obj)
 	w.Expect(w.condition(obj, v1alpha1.ConditionContended)).To(BeNil(), "twice is no war")
-	w.somebodyElse("d1", map[string]any{"plant": "Elsewhere", "quiet": 2})
+	w.anotherWriter("d1", map[string]any{"plant": "Elsewhere", "quiet": 2})
 	contended := w.awaitCondition(obj, v1alpha1.ConditionContended, v1alpha1.ReasonContended)
 	w.Expect(contended.Message).To(ContainSubstring(`tags.plant (declared "Redmond43", held "Elsewhere")`))
 	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonContended)
@@ -147,7 +147,7 @@ func TestALeafThatIsFoughtOverIsRestoredEverMoreSlowly(t *testing.T) {
 	w.awaitReady(obj)
 	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Redmond43","quiet":1}`))
 	w.awaitCondition(obj, v1alpha1.ConditionContended, v1alpha1.ReasonContended) // it is not over yet
-	w.somebodyElse("d1", theirs)
+	w.anotherWriter("d1", theirs)
 	fake.SetTime(fake.Now().Add(61 * time.Second))
 	w.visitTwin(obj)
 	w.Expect(w.tags("d1")).To(ContainSubstring("Elsewhere"), "two minutes now")
@@ -377,7 +377,7 @@ func TestModuleTwins(t *testing.T) {
 		w.Expect(w.client.Update(w.ctx, changed)).To(MatchError(ContainSubstring("moduleId is immutable")))
 	}
 	missing := w.twin("t2", "d1", "", "")
-	missing.Spec.ModuleID = "nobody"
+	missing.Spec.ModuleID = "absent"
 	w.create(missing)
 	w.await(missing, metav1.ConditionFalse, v1alpha1.ReasonDeviceNotFound)
 }

@@ -84,7 +84,7 @@ func TestRegistrationWithCertificatesAndOfModules(t *testing.T) {
 	w.Expect(err).NotTo(HaveOccurred())
 }
 
-func TestSomebodyElsesSecretIsNotTouched(t *testing.T) {
+func TestAnothersSecretIsNotTouched(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withPolicy("iothubowner"))
 	w.connect()
@@ -119,7 +119,7 @@ func TestARegistrationWhoseAnswerIsLostIsRecognized(t *testing.T) {
 	}
 }
 
-func TestADeviceOfSomebodyElseIsNeverDeleted(t *testing.T) {
+func TestADeviceOfAnotherWriterIsNeverDeleted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withPolicy("iothubowner"))
 	w.connect()
@@ -131,7 +131,7 @@ func TestADeviceOfSomebodyElseIsNeverDeleted(t *testing.T) {
 		w.create(obj)
 		w.awaitReady(obj)
 	}
-	w.somebodyElse("new-1", map[string]any{"x": 1})
+	w.anotherWriter("new-1", map[string]any{"x": 1})
 	w.awaitReadBacks(4)
 	w.Expect(w.hub.RemoveDevice("new-1")).To(Succeed())
 	_, err := w.hub.AddDevice("new-1")
@@ -147,7 +147,7 @@ func TestADeviceOfSomebodyElseIsNeverDeleted(t *testing.T) {
 	}
 }
 
-func TestASecretForADeviceOfSomebodyElseIsRefused(t *testing.T) {
+func TestASecretForADeviceOfAnotherWriterIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withPolicy("iothubowner"))
 	w.connect()

@@ -96,7 +96,7 @@ func (k *keyring) count() int {
 	return len(k.seen)
 }
 
-// roll makes a new primary key, as somebody does at the hub.
+// roll makes a new primary key, as an administrator of the hub does.
 func (k *keyring) roll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -170,7 +170,7 @@ func (w *world) readyWithin(limit time.Duration, obj kstatus.Object) {
 	}, limit, "20ms").Should(BeTrue())
 }
 
-// quiet checks that for a second nobody asks the hub, nothing is written but
+// quiet checks that for a second the hub is not asked, nothing is written but
 // events that were on their way, and the Secret is not read over and over. The
 // test's managers look again five times a second.
 func (w *world) quiet(hubRequests func() int) {

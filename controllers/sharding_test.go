@@ -53,8 +53,8 @@ func (w *world) move(obj client.Object, to string) {
 	w.edit(obj, func() { in(to, obj) })
 }
 
-// TestShardsKeepTheirOwn: two managers, two hubs, and nobody touches what is the
-// other's, or nobody's.
+// TestShardsKeepTheirOwn: two managers, two hubs, and neither touches what is the
+// other's, or of neither.
 func TestShardsKeepTheirOwn(t *testing.T) {
 	t.Parallel()
 	a := newWorld(t, withShard("a"))
@@ -77,8 +77,8 @@ func TestShardsKeepTheirOwn(t *testing.T) {
 		obj.Spec.HubRef.Name = "hub-" + name
 		return obj
 	}
-	nobodys := twin("nobodys", "hub-a")
-	a.create(nobodys)
+	unowned := twin("unowned", "hub-a")
+	a.create(unowned)
 	for _, name := range []string{"a", "b"} {
 		obj := in(name, twin(name, "hub-"+name))
 		a.create(obj)
@@ -100,9 +100,9 @@ func TestShardsKeepTheirOwn(t *testing.T) {
 			}
 		}
 	}
-	a.Expect(a.client.Get(a.ctx, client.ObjectKeyFromObject(nobodys), nobodys)).To(Succeed())
-	a.Expect(nobodys.Status.Conditions).To(BeEmpty())
-	a.delete(nobodys)
+	a.Expect(a.client.Get(a.ctx, client.ObjectKeyFromObject(unowned), unowned)).To(Succeed())
+	a.Expect(unowned.Status.Conditions).To(BeEmpty())
+	a.delete(unowned)
 }
 
 // TestTwinsOfAHubOutsideTheShard are told so, at the cost of one question for all of
@@ -140,7 +140,7 @@ func TestTwinsOfAHubOutsideTheShard(t *testing.T) {
 	w.awaitReady(asks)
 }
 
-// TestAHubThatLeavesTheShard takes its session with it: whoever stays is told at once,
+// TestAHubThatLeavesTheShard takes its session with it: what stays is told at once,
 // whatever was known of that name before.
 func TestAHubThatLeavesTheShard(t *testing.T) {
 	t.Parallel()

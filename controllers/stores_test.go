@@ -87,7 +87,7 @@ func (w *world) churn() {
 		{module, metav1.ConditionTrue, v1alpha1.ReasonSucceeded},
 		{registered, metav1.ConditionTrue, v1alpha1.ReasonSucceeded},
 		{w.twin("invalid", "d4", `{"a.b":1}`, ""), metav1.ConditionFalse, v1alpha1.ReasonInvalidTwin},
-		{w.twin("missing", "nobody", "", ""), metav1.ConditionFalse, v1alpha1.ReasonDeviceNotFound},
+		{w.twin("missing", "absent", "", ""), metav1.ConditionFalse, v1alpha1.ReasonDeviceNotFound},
 		{through(w.twin("hubless", "d4", "", ""), "nowhere"), metav1.ConditionFalse, v1alpha1.ReasonHubNotFound},
 		{through(w.twin("unready", "d4", "", ""), "refused"), metav1.ConditionFalse, v1alpha1.ReasonHubNotReady},
 	} {

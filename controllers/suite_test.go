@@ -304,7 +304,7 @@ func (w *world) create(obj client.Object) {
 	w.Expect(w.client.Create(w.ctx, obj)).To(Succeed())
 }
 
-// edit changes an object as a person would, again if somebody wrote in between.
+// edit changes an object as a person would, again if another client wrote in between.
 func (w *world) edit(obj client.Object, change func()) {
 	w.Helper()
 	w.Eventually(func() error {
@@ -394,13 +394,13 @@ func (w *world) desired(device string) string {
 	return string(text)
 }
 
-// somebodyElse writes to a twin behind the manager's back.
-func (w *world) somebodyElse(device string, tags map[string]any) {
+// anotherWriter writes to a twin behind the manager's back.
+func (w *world) anotherWriter(device string, tags map[string]any) {
 	w.Helper()
-	w.somebodyElsePatches(device, hub.Patch{Tags: tags})
+	w.anotherWriterPatches(device, hub.Patch{Tags: tags})
 }
 
-func (w *world) somebodyElsePatches(device string, patch hub.Patch) {
+func (w *world) anotherWriterPatches(device string, patch hub.Patch) {
 	w.Helper()
 	w.patchAsAnother(hub.ID{Device: device}, patch)
 }

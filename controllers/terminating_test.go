@@ -73,7 +73,7 @@ func TestANamespaceThatGoesIsCleanedUpBehind(t *testing.T) {
 			w.create(deleted)
 			w.awaitReady(cleared)
 			w.awaitReady(deleted)
-			w.somebodyElse("d1", map[string]any{"taken": "by another"})
+			w.anotherWriter("d1", map[string]any{"taken": "by another"})
 			w.awaitCondition(cleared, v1alpha1.ConditionDrifted, v1alpha1.ReasonYielded)
 
 			if tt.down {

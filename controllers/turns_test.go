@@ -226,7 +226,7 @@ func TestWhatDriftsWhileItsHubIsBusyIsRestored(t *testing.T) {
 	w.Expect(err).NotTo(HaveOccurred())
 	w.crowd("hub", []string{"slow"})
 	w.Eventually(func() int { return w.hub.Faults()[0].Held }, patience).Should(Equal(1))
-	w.somebodyElsePatches("d1", hub.Patch{Desired: map[string]any{"power_level": 9}})
+	w.anotherWriterPatches("d1", hub.Patch{Desired: map[string]any{"power_level": 9}})
 	written := w.calls("updateTwin")
 	w.awaitReadBacks(3)
 	w.Expect(w.calls("updateTwin")).To(Equal(written), "it waits")

@@ -10,7 +10,7 @@ import (
 )
 
 // TestDeletingTheCRDsChangesNothingOnTheHub: with the default policy there is no
-// finalizer, so that nobody is needed for it, and a fleet outlives an accident.
+// finalizer, so that no manager is needed for it, and a fleet outlives an accident.
 func TestDeletingTheCRDsChangesNothingOnTheHub(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)

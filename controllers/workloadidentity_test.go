@@ -76,7 +76,7 @@ func TestWorkloadIdentitySignsInAsTheNamespacesServiceAccount(t *testing.T) {
 	text, err := entraHub.TwinJSON("d1")
 	w.Expect(err).NotTo(HaveOccurred())
 	w.Expect(string(text)).To(ContainSubstring("Redmond43"))
-	w.Expect(entraHub.Counters().Operations["getTwin"].Statuses).NotTo(HaveKey("401"), "no signature was ever tried")
+	w.Expect(entraHub.Counters().Operations["getTwin"].Statuses).NotTo(HaveKey("401"), "no signature was tried")
 
 	// Another account is not trusted by the application.
 	w.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "others"}})

@@ -70,7 +70,7 @@ func TestBulkErrors(t *testing.T) {
 	h.expectBulkErrors(t, `[
 		{"id":"d1","importMode":"create"},
 		{"id":"new","importMode":"create"},
-		{"id":"nobody","importMode":"update"},
+		{"id":"absent","importMode":"update"},
 		{"id":"gone","importMode":"delete"},
 		{"id":"lost","importMode":"updateTwin","tags":{"a":1}},
 		{"id":"d2","moduleId":"m1","importMode":"create"},
@@ -80,7 +80,7 @@ func TestBulkErrors(t *testing.T) {
 		{"id":"y","importMode":"create","status":"asleep"}
 	]`, `[
 		{"deviceId":"d1","errorCode":409001,"errorStatus":"A device with ID 'd1' is already registered."},
-		{"deviceId":"nobody","errorCode":404001,"errorStatus":"nobody"},
+		{"deviceId":"absent","errorCode":404001,"errorStatus":"absent"},
 		{"deviceId":"gone","errorCode":404001,"errorStatus":"gone"},
 		{"deviceId":"lost","errorCode":404001,"errorStatus":"lost"},
 		{"deviceId":"d2","moduleId":"m1","errorCode":409301,"errorStatus":"Module m1 already exists on device d2."},

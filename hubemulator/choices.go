@@ -19,7 +19,7 @@ type Choices struct {
 	// StaleVersion is what becomes of a twin's update whose desired properties
 	// bring a $version that is not the current one: "ignored", or "refused"
 	// with 412. IoT Hub is known to ignore the $version that a whole twin sent
-	// back contains; nobody recorded a stale one.
+	// back contains; no stale one was recorded.
 	StaleVersion string
 	// NullTags is what becomes of a twin's update with "tags": null: "cleared",
 	// all tags are deleted, as the tests of an SDK once expected and as null

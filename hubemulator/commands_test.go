@@ -120,7 +120,7 @@ func TestCommandLimits(t *testing.T) {
 	g := NewWithT(t)
 	h := startHub(t, "d1")
 	count := h.pendingCommands(t)
-	g.Expect(h.server.SendToDevice("nobody", hubemulator.DeviceMessage{})).To(MatchError(ContainSubstring("404001")))
+	g.Expect(h.server.SendToDevice("absent", hubemulator.DeviceMessage{})).To(MatchError(ContainSubstring("404001")))
 	g.Expect(h.server.SendToDevice("d1", hubemulator.DeviceMessage{Body: make([]byte, 64<<10+1)})).To(MatchError(ContainSubstring("413001")))
 	g.Expect(h.server.SendToDevice("d1", hubemulator.DeviceMessage{Body: make([]byte, 64<<10), Expiry: startOfTime.Add(time.Minute)})).To(Succeed())
 	for i := range 49 {
@@ -139,7 +139,7 @@ func TestCommandLimits(t *testing.T) {
 	h.clock.Step(time.Hour) // a message's life, unless it says another
 	h.client.token = h.policyToken(t, "iothubowner")
 	g.Expect(purge().text).To(MatchJSON(`{"deviceId":"d1","totalMessagesPurged":0}`))
-	g.Expect(h.call(t, http.MethodDelete, "/devices/nobody/commands", "").status).To(Equal(http.StatusNotFound))
+	g.Expect(h.call(t, http.MethodDelete, "/devices/absent/commands", "").status).To(Equal(http.StatusNotFound))
 	g.Expect(h.server.Counters().Operations["purgeCommands"].Statuses).To(Equal(map[string]int64{"200": 3, "404": 1}))
 	h.client.token = h.policyToken(t, "registryReadWrite")
 	g.Expect(purge().status).To(Equal(http.StatusUnauthorized))
@@ -170,7 +170,7 @@ func TestCommandsOverTheAdminAPI(t *testing.T) {
 		status, text := post("d1", document)
 		g.Expect(status).To(Equal(want), text)
 	}
-	status, _ = post("nobody", `{}`)
+	status, _ = post("absent", `{}`)
 	g.Expect(status).To(Equal(http.StatusNotFound))
 	large := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 64<<10+1))
 	status, _ = post("d1", `{"body":"`+large+`"}`)

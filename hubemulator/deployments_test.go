@@ -70,7 +70,7 @@ func TestContentIsApplied(t *testing.T) {
 
 	h.ok(t, http.MethodPut, "/devices/e1/modules/own", `{}`)
 	h.applied(t, "e1", `{"modulesContent":`+manifest(`{"sensor":{}}`, "")+`}`)
-	g.Expect(h.moduleIDs(t, "e1")).To(Equal([]string{"$edgeAgent", "$edgeHub", "own", "sensor"}), "those that it does not run go, unless somebody else made them")
+	g.Expect(h.moduleIDs(t, "e1")).To(Equal([]string{"$edgeAgent", "$edgeHub", "own", "sensor"}), "those that it does not run go, unless another client made them")
 
 	h.applied(t, "e1", `{"modulesContent":{"$edgeAgent":{"properties.desired.modules.more":{}},"$edgeHub":{"properties.desired.routes.r1":"FROM /* INTO $upstream"}}}`)
 	g.Expect(h.moduleIDs(t, "e1")).To(Equal([]string{"$edgeAgent", "$edgeHub", "more", "own", "sensor"}), "a path below merges")
@@ -92,7 +92,7 @@ func TestRefusedContentToApply(t *testing.T) {
 		status       int
 		code, text   string
 	}{
-		"missing device": {"nobody", `{"modulesContent":{"$edgeAgent":{}}}`, 404, "DeviceNotFound", "nobody"},
+		"missing device": {"absent", `{"modulesContent":{"$edgeAgent":{}}}`, 404, "DeviceNotFound", "absent"},
 		"no edge device": {"plain", `{"modulesContent":{"$edgeAgent":{}}}`, 400, "ArgumentInvalid", "Not an Azure IoT Edge device"},
 		"no JSON":        {"e1", `{`, 400, "IotHubFormatError", "not the JSON"},
 		"nothing":        {"e1", `{}`, 400, content, "'modulesContent' should have '$edgeAgent'"},

@@ -99,7 +99,7 @@ func TestDigitalTwin(t *testing.T) {
 	}`))
 	h.fault(t, hubemulator.Fault{Operation: "getDigitalTwin", Count: 1, Action: hubemulator.FaultStaleRead})
 	g.Expect(h.ok(t, http.MethodGet, digital, "")).NotTo(HaveKey("fanSpeed"))
-	expectError(t, h.call(t, http.MethodGet, "/digitaltwins/nobody", ""), http.StatusNotFound, "DeviceNotFound", "nobody")
+	expectError(t, h.call(t, http.MethodGet, "/digitaltwins/absent", ""), http.StatusNotFound, "DeviceNotFound", "absent")
 	expectError(t, h.call(t, http.MethodGet, "/digitaltwins/d1~m1", ""), http.StatusNotFound, "DeviceNotFound", "d1~m1")
 	g.Expect(h.billed("getDigitalTwin")).To(Equal(int64(3)), "as reads of a twin are")
 }
@@ -229,7 +229,7 @@ func TestRefusedDigitalTwinPatches(t *testing.T) {
 	}
 	g := NewWithT(t)
 	g.Expect(h.ok(t, http.MethodGet, "/twins/d1", "")).To(Equal(before))
-	expectError(t, h.call(t, http.MethodPatch, "/digitaltwins/nobody", `[]`), http.StatusNotFound, "DeviceNotFound", "nobody")
+	expectError(t, h.call(t, http.MethodPatch, "/digitaltwins/absent", `[]`), http.StatusNotFound, "DeviceNotFound", "absent")
 }
 
 func TestDigitalTwinIfMatch(t *testing.T) {
@@ -309,7 +309,7 @@ func TestDigitalTwinCommandTimeouts(t *testing.T) {
 	g := NewWithT(t)
 	h := startHub(t, "d1")
 	const path = digital + "/commands/c"
-	expectNested(t, h.call(t, http.MethodPost, "/digitaltwins/nobody/commands/c", `1`), http.StatusNotFound, "DeviceNotFound", "404001", "NotFound", "")
+	expectNested(t, h.call(t, http.MethodPost, "/digitaltwins/absent/commands/c", `1`), http.StatusNotFound, "DeviceNotFound", "404001", "NotFound", "")
 	expectNested(t, h.call(t, http.MethodPost, path, `1`), http.StatusNotFound, "DeviceNotOnline", "404103", "Timed out waiting for device to connect.", "00:00:00")
 
 	timed := func(query string) <-chan response {

@@ -90,7 +90,7 @@ func TestFaultTruncated(t *testing.T) {
 	g.Expect(answer.text).To(HaveLen(len(whole)/2), "applied, and half told")
 	g.Expect(h.etag(t)).To(Equal(written))
 
-	answer, err = h.do(t.Context(), http.MethodGet, "/twins/nobody"+version, "")
+	answer, err = h.do(t.Context(), http.MethodGet, "/twins/absent"+version, "")
 	g.Expect(err).To(MatchError(io.ErrUnexpectedEOF))
 	g.Expect(answer.status).To(Equal(http.StatusNotFound), "refusals too")
 

@@ -27,7 +27,7 @@ func (s *Server) Issuer() *issuer.Server { return s.entra.issuer }
 // has them. They count from the next request on; Azure's take minutes.
 func (s *Server) SetEntraRoles(assigned map[string][]string) error {
 	if s.entra.authorizer == nil {
-		return errNobodyWithRoles
+		return errRolesWithoutIssuer
 	}
 	roles, err := entra.NewRoles(assigned)
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Server) SetEntraRoles(assigned map[string][]string) error {
 	return nil
 }
 
-var errNobodyWithRoles = errors.New("the roles of Entra principals should come with an issuer: without one nobody can use them")
+var errRolesWithoutIssuer = errors.New("the roles of Entra principals should come with an issuer: without one they cannot be used")
 
 // addEntra makes the hub's side of Entra ID, with the issuer that was kept.
 func (s *Server) addEntra(running context.Context) error {
@@ -83,7 +83,7 @@ func (o Options) checkEntra() error {
 	case o.EntraIssuer != "" && o.Issuer != nil:
 		return errors.New("the hub takes tokens of one issuer: either of its own or of an Entra issuer that is given")
 	case o.EntraIssuer == "" && o.Issuer == nil && len(o.EntraRoles) > 0:
-		return errNobodyWithRoles
+		return errRolesWithoutIssuer
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func TestEntraRoles(t *testing.T) {
 				}
 				wanted := BeNumerically("<", 300)
 				if strings.HasSuffix(operation.path, "/methods") || strings.HasSuffix(operation.path, "/none") {
-					wanted = Equal(http.StatusNotFound) // nobody is connected, and there is none to update
+					wanted = Equal(http.StatusNotFound) // no device is connected, and there is none to update
 				}
 				NewWithT(t).Expect(answer.status).To(wanted, "%s %s: %s", operation.method, operation.path, answer.text)
 			}
@@ -141,7 +141,7 @@ func TestEntraPrincipals(t *testing.T) {
 		"without a role":                      {issuer.Token{ObjectID: "o2", ClientID: "app-2"}, false},
 		"a role in the token":                 {issuer.Token{ObjectID: "o2", Claims: map[string]any{"roles": []string{twins}}}, false},
 		"an application for a user":           {issuer.Token{ObjectID: "o2", ClientID: "app-1", Claims: map[string]any{"scp": "user_impersonation"}}, false},
-		"nobody":                              {issuer.Token{}, false},
+		"absent":                              {issuer.Token{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

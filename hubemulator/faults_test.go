@@ -200,7 +200,7 @@ func TestCounters(t *testing.T) {
 	g := NewWithT(t)
 	h := startHub(t, "d1")
 	h.call(t, http.MethodGet, "/twins/d1", "")
-	h.call(t, http.MethodGet, "/twins/nobody", "")
+	h.call(t, http.MethodGet, "/twins/absent", "")
 	h.call(t, http.MethodGet, "/twins/d1", "", "Authorization", "none")
 	h.call(t, http.MethodPatch, "/twins/d1", `{"tags":{}}`, "If-Match", `"stale"`)
 	h.call(t, http.MethodPut, "/twins/d1", `{}`)

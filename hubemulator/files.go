@@ -69,7 +69,7 @@ func (s *Server) connections() (Connections, error) {
 	return connections, nil
 }
 
-// writeFiles writes connections.json last, so that whoever waits for it finds
+// writeFiles writes connections.json last, so that a process that waits for it finds
 // everything in place.
 func (s *Server) writeFiles(dir string) error {
 	connections, err := s.connections()

@@ -203,7 +203,7 @@ func TestRefusedFleets(t *testing.T) {
 		"an id twice":               {`{id: same}`, `device "same": id: it is there twice`},
 		"of another option":         {`{id: other}`, `device "other": id: it is there twice`},
 		"a module twice":            {`{id: a, modules: [{id: m}, {id: m}]}`, `device "a", module "m": id: it is there twice`},
-		"no such parent":            {`{id: a, parent: nobody}`, `device "a": parent: device "nobody": there is no such device`},
+		"no such parent":            {`{id: a, parent: absent}`, `device "a": parent: device "absent": there is no such device`},
 		"no edge device":            {`{id: a, parent: same}`, `device "a": parent: device "same" should be an edge device`},
 		"its own parent":            {`{id: a, iotEdge: true, parent: a}`, `device "a": parent: the parents go round in a circle`},
 		"a circle":                  {`{id: a, iotEdge: true, parent: b}, {id: b, iotEdge: true, parent: a}`, `device "a": parent: the parents go round in a circle`},

@@ -89,7 +89,7 @@ func TestUpdateDevice(t *testing.T) {
 	}
 	h.ok(t, http.MethodPut, "/devices/d1", `{}`, "If-Match", `*`)
 	h.ok(t, http.MethodPut, "/devices/d1", `{}`, "If-Match", `"*"`)
-	expectError(t, h.call(t, http.MethodPut, "/devices/nobody", `{}`, "If-Match", "*"), http.StatusNotFound, "DeviceNotFound", "nobody")
+	expectError(t, h.call(t, http.MethodPut, "/devices/absent", `{}`, "If-Match", "*"), http.StatusNotFound, "DeviceNotFound", "absent")
 }
 
 func TestDeviceAuthentication(t *testing.T) {
@@ -176,7 +176,7 @@ func TestDeleteDevice(t *testing.T) {
 	expectError(t, h.call(t, http.MethodDelete, "/devices/d1", ""), http.StatusPreconditionFailed, "PreconditionFailed", "Etag missing")
 	expectError(t, h.call(t, http.MethodDelete, "/devices/d1", "", "If-Match", `"stale"`),
 		http.StatusPreconditionFailed, "PreconditionFailed", "PreconditionFailed")
-	expectError(t, h.call(t, http.MethodDelete, "/devices/nobody", "", "If-Match", "*"), http.StatusNotFound, "DeviceNotFound", "nobody")
+	expectError(t, h.call(t, http.MethodDelete, "/devices/absent", "", "If-Match", "*"), http.StatusNotFound, "DeviceNotFound", "absent")
 
 	first := h.ok(t, http.MethodGet, "/devices/d1", "")
 	for id, ifMatch := range map[string]string{

@@ -176,7 +176,7 @@ func TestScheduledJob(t *testing.T) {
 	h.ok(t, http.MethodPut, "/jobs/v2/later", fmt.Sprintf(updateJob, `,"startTime":"2026-11-20T12:20:30.12345+01:00"`))
 	g.Eventually(h.status(t, "later"), patience).Should(Equal("scheduled"))
 	g.Expect(h.job(t, "later")["startTime"]).To(Equal("2026-11-20T11:20:30.12345Z"))
-	g.Expect(h.job(t, "later")).NotTo(HaveKey("deviceJobStatistics"), "nobody knows its devices yet")
+	g.Expect(h.job(t, "later")).NotTo(HaveKey("deviceJobStatistics"), "its devices are not known yet")
 	rows, _ := h.query(t, `SELECT * FROM devices.jobs`)
 	g.Expect(rows).To(BeEmpty())
 	g.Eventually(h.clock.HasWaiters, patience).Should(BeTrue())

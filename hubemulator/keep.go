@@ -127,7 +127,7 @@ func (s *Server) openDataDir() error {
 		}
 		s.kept.keeper = &state.Keeper{File: file, Parts: s.parts(), Clock: s.opts.Clock, Logger: s.opts.Logger}
 	}
-	// Whoever waits for this file shall not find that of an earlier run.
+	// A process that waits for this file shall not find that of an earlier run.
 	err := os.Remove(filepath.Join(s.opts.DataDir, ConnectionsFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the data directory cannot be used: %w", err)

@@ -112,7 +112,7 @@ func TestDirectMethodOfADeviceThatIsNotThere(t *testing.T) {
 	h := startHub(t, "d1")
 	const timedOut = "Timed out waiting for device to connect."
 	call := func(path string) response { return h.call(t, http.MethodPost, path, `{"methodName":"m"}`) }
-	expectNested(t, call("/twins/nobody/methods"), http.StatusNotFound, "DeviceNotFound", "404001", "NotFound", "")
+	expectNested(t, call("/twins/absent/methods"), http.StatusNotFound, "DeviceNotFound", "404001", "NotFound", "")
 	expectNested(t, call("/twins/d1/modules/m1/methods"), http.StatusNotFound, "DeviceNotFound", "404001", "NotFound", "")
 	expectNested(t, call(methodsPath), http.StatusNotFound, "DeviceNotOnline", "404103", timedOut, "00:00:00")
 

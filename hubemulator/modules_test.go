@@ -110,7 +110,7 @@ func TestMissingModules(t *testing.T) {
 	expectError(t, h.call(t, http.MethodDelete, "/devices/d1/modules/m1", "", "If-Match", "*"), http.StatusNotFound, "ModuleNotFound", text)
 	for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodPut} {
 		expectError(t, h.call(t, method, "/twins/d1/modules/m1", `{}`), http.StatusNotFound, "DeviceNotFound", "d1")
-		expectError(t, h.call(t, method, "/twins/nobody/modules/m1", `{}`), http.StatusNotFound, "DeviceNotFound", "nobody")
+		expectError(t, h.call(t, method, "/twins/absent/modules/m1", `{}`), http.StatusNotFound, "DeviceNotFound", "absent")
 	}
 }
 
@@ -119,7 +119,7 @@ func TestModulesOfMissingOrDisabledDevices(t *testing.T) {
 	h := startHub(t, "off")
 	h.ok(t, http.MethodPut, "/devices/off/modules/m1", `{}`)
 	h.ok(t, http.MethodPut, "/devices/off", `{"status":"disabled"}`, "If-Match", "*")
-	for _, device := range []string{"off", "nobody"} {
+	for _, device := range []string{"off", "absent"} {
 		for _, request := range []struct{ method, path string }{
 			{http.MethodGet, "/modules"},
 			{http.MethodGet, "/modules/m1"},
@@ -298,7 +298,7 @@ func TestModulesInGo(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	h := startHub(t, "d1")
-	_, err := h.server.AddModule("nobody", "m1")
+	_, err := h.server.AddModule("absent", "m1")
 	g.Expect(err).To(HaveOccurred())
 	_, err = h.server.AddModule("d1", "")
 	g.Expect(err).To(MatchError(ContainSubstring("should have an id")))

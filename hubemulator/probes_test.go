@@ -177,11 +177,11 @@ func probeRejectedCalls(t *testing.T, h *hub) string {
 	d.publish("$iothub/twin/PATCH/properties/reported/?$rid=1", `[`)
 	d.receive()
 	statuses := []int{
-		h.statusOf(t, http.MethodGet, "/twins/nobody", ""),
+		h.statusOf(t, http.MethodGet, "/twins/absent", ""),
 		h.statusOf(t, http.MethodPatch, "/twins/d1", `{"tags":{"a":"`+strings.Repeat("x", 1200)+`"}}`, "If-Match", `"stale"`),
 		h.statusOf(t, http.MethodPost, "/twins/d2/methods", `{"methodName":"m","payload":"`+strings.Repeat("x", 600)+`"}`),
 		h.statusOf(t, http.MethodPost, "/devices/query", queryBody(`SELECT`)),
-		h.statusOf(t, http.MethodGet, "/devices/nobody", ""),                       // of the registry
+		h.statusOf(t, http.MethodGet, "/devices/absent", ""),                       // of the registry
 		h.statusOf(t, http.MethodGet, "/twins/d1", "", "Authorization", "nothing"), // refused before
 	}
 	NewWithT(t).Expect(statuses).To(Equal([]int{404, 412, 404, 400, 404, 401}))

@@ -301,8 +301,8 @@ func TestUnusableStateStopsTheStart(t *testing.T) {
 				g.Expect(err.Error()).NotTo(ContainSubstring(secret))
 			}
 		}
-		g.Expect(os.ReadFile(path)).To(Equal(tt.content), "nobody writes over it")
-		g.Expect(filepath.Join(dir, "connections.json")).NotTo(BeAnExistingFile(), "whoever waits for a hub is not told of an earlier one")
+		g.Expect(os.ReadFile(path)).To(Equal(tt.content), "it is not written over")
+		g.Expect(filepath.Join(dir, "connections.json")).NotTo(BeAnExistingFile(), "a process that waits for a hub is not told of an earlier one")
 	}
 	g.Expect(os.WriteFile(path, good, 0o600)).To(Succeed())
 	startHubWith(t, hubemulator.Options{DataDir: dir}).ok(t, http.MethodGet, "/devices/d1", "")

@@ -127,7 +127,7 @@ func TestHeldContentIsNotWrittenAgain(t *testing.T) {
 	g.Expect(h.evaluate(t)).To(BeZero())
 
 	h.ok(t, http.MethodPatch, "/twins/d1", `{"properties":{"desired":{"a":{"b":3}}}}`)
-	g.Expect(h.evaluate(t)).To(Equal(1), "somebody else's value is written over")
+	g.Expect(h.evaluate(t)).To(Equal(1), "another writer's value is written over")
 	g.Expect(h.desired(t, "d1")).To(Equal(object{"a": object{"b": number(1)}, "c": number(2)}))
 }
 

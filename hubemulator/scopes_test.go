@@ -67,7 +67,7 @@ func TestLeafDevices(t *testing.T) {
 	}
 	for name, body := range map[string]string{
 		"no scope":            `{"deviceScope":"edge"}`,
-		"of a missing device": `{"deviceScope":"ms-azure-iot-edge://nobody-1"}`,
+		"of a missing device": `{"deviceScope":"ms-azure-iot-edge://absent-1"}`,
 		"of no edge device":   `{"deviceScope":"ms-azure-iot-edge://plain-1"}`,
 		"of an earlier one":   `{"deviceScope":"ms-azure-iot-edge://edge-1"}`,
 		"two parents":         `{"deviceScope":"` + scope + `","parentScopes":["` + scope + `","` + other + `"]}`,

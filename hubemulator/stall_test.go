@@ -65,7 +65,7 @@ func TestFaultIndexStall(t *testing.T) {
 }
 
 // What stalls is the index as queries see it, late and with ghosts. It does not
-// get older or newer while it does, and is as late as ever afterwards.
+// get older or newer while it does, and is as late afterwards as it was before.
 func TestFaultIndexStallOfALateIndex(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)

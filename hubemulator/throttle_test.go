@@ -178,7 +178,7 @@ func TestBilling(t *testing.T) {
 		expect("getDevice", 0)
 		h.call(t, http.MethodGet, "/statistics/devices", "")
 		expect("deviceStatistics", 0)
-		h.call(t, http.MethodGet, "/twins/nobody", "")
+		h.call(t, http.MethodGet, "/twins/absent", "")
 		expect("getTwin", 0)
 		h.call(t, http.MethodPatch, "/twins/d1", write, "If-Match", `"stale"`)
 		expect("updateTwin", 0)

@@ -195,7 +195,7 @@ func TestMissingTwin(t *testing.T) {
 	t.Parallel()
 	h := startHub(t)
 	for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodPut} {
-		expectError(t, h.call(t, method, "/twins/nobody", `{}`, "If-Match", `"x"`), http.StatusNotFound, "DeviceNotFound", "nobody")
+		expectError(t, h.call(t, method, "/twins/absent", `{}`, "If-Match", `"x"`), http.StatusNotFound, "DeviceNotFound", "absent")
 	}
 }
 

@@ -103,7 +103,7 @@ func TestSelfSignedCertificates(t *testing.T) {
 			g.Expect(err).To(MatchError(ContainSubstring("not Authorized")), "not registered")
 			_, err = h.connectWith(t, "keys", transport, first)
 			g.Expect(err).To(MatchError(ContainSubstring("not Authorized")), "a device that signs in with keys")
-			_, err = h.connectWith(t, "nobody", transport, first)
+			_, err = h.connectWith(t, "absent", transport, first)
 			g.Expect(err).To(MatchError(ContainSubstring("not Authorized")), "unknown")
 			_, err = h.connectWith(t, "d1", transport, tls.Certificate{})
 			g.Expect(err).To(MatchError(ContainSubstring("not Authorized")), "without a certificate")

@@ -27,7 +27,7 @@ import (
 const DefaultTenant = "7f1a3c52-6d0e-4b8f-9a21-5c3e8d4b6f70"
 
 // Options configure an issuer. The zero value is usable, for Mint at least:
-// nobody can sign in at its token endpoint.
+// no client can sign in at its token endpoint.
 type Options struct {
 	// Address is where the issuer listens, as host:port. Port 0 picks a free
 	// one. Default "127.0.0.1:0".
@@ -69,7 +69,7 @@ type FederatedCredential struct {
 	// a Kubernetes service account is "system:serviceaccount:NAMESPACE:NAME".
 	Subject string
 	// Issuer is the assertion's claim iss, one of Options.Trusted. Without one,
-	// the assertion's issuer and signature are not checked at all: whoever can
+	// the assertion's issuer and signature are not checked at all: a client that can
 	// reach the token endpoint can sign in, which will do for tests alone.
 	Issuer string
 	// Audience is the assertion's claim aud. Default ExchangeAudience.

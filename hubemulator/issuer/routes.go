@@ -34,7 +34,7 @@ func (s *Server) ofTenant(answer endpoint) http.HandlerFunc {
 }
 
 // configuration is the issuer's metadata as OpenID Connect Discovery has it.
-// Nobody can sign in with a browser, but the place has to be named.
+// No user can sign in with a browser, but the place has to be named.
 func (s *Server) configuration(*http.Request) (any, *refusal) {
 	return map[string]any{
 		"issuer":                                s.URL(),

@@ -50,7 +50,7 @@ func (b *breaker) retryIn(now time.Time) time.Duration {
 	if wait := b.wait(now); wait > 0 {
 		return wait
 	}
-	return b.pause // somebody tries
+	return b.pause // a caller tries
 }
 
 func (b *breaker) failed(now time.Time, err error) {

@@ -196,7 +196,7 @@ func TestWhoIsGoneGivesItsPlaceBack(t *testing.T) {
 		y.Expect(y.ask(key, 0, Look)).To(BeNil())
 	}
 	y.Forget("b")
-	y.Forget("nobody")
+	y.Forget("absent")
 	held.Done()
 	y.Expect(y.woken).To(Receive(Equal("a 0")))
 	y.Forget("a")
@@ -274,7 +274,7 @@ func TestTheBestOfThoseWhoCanGoOnIsFoundWhateverTheyNeed(t *testing.T) {
 	}
 }
 
-// TestTimePassesByTheClockAlone: nobody has to ask for what is due to happen.
+// TestTimePassesByTheClockAlone: no caller has to ask for what is due to happen.
 func TestTimePassesByTheClockAlone(t *testing.T) {
 	t.Parallel()
 	y := newYardByItself(t, Limits{ReadsPerSecond: 1}, 1)

@@ -9,7 +9,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// pickUp is how long a grant waits for whoever it woke: a worker that is free takes it
+// pickUp is how long a grant waits for the caller that it woke: a worker that is free takes it
 // in milliseconds, and one who never comes must not keep it from others.
 const pickUp = 10 * time.Second
 
@@ -166,7 +166,7 @@ func (d *Dispatcher) forget(key string) {
 // InUse tells, without waiting for anything, whether requests wait or grants are given.
 func (d *Dispatcher) InUse() bool { return d.inUse.Load() > 0 }
 
-// Drain drops everybody who is parked, and the grants that wait for somebody: nobody
+// Drain drops every caller that is parked, and the grants that wait for one: none
 // is to talk to the hub any more. Grants in use can still be given back.
 func (d *Dispatcher) Drain() {
 	d.locked(func(time.Time) {
@@ -177,7 +177,7 @@ func (d *Dispatcher) Drain() {
 	})
 }
 
-// locked does something to the state, lets go on whoever can after that, and wakes
+// locked does something to the state, lets those go on that can after that, and wakes
 // them once the lock is free again.
 func (d *Dispatcher) locked(do func(now time.Time)) {
 	d.mu.Lock()
@@ -198,7 +198,7 @@ func (d *Dispatcher) locked(do func(now time.Time)) {
 	}
 }
 
-// pump lets go on whoever can: those who wait with a worker first, then those who are
+// pump lets those go on that can: those who wait with a worker first, then those who are
 // parked, the best first.
 func (d *Dispatcher) pump(now time.Time) {
 	d.serve(now)
@@ -249,7 +249,7 @@ func (d *Dispatcher) grant(p *parked, now time.Time) {
 	g.Share.begun(d, g)
 }
 
-// expire takes back the grants that nobody picked up.
+// expire takes back the grants that were not picked up.
 func (d *Dispatcher) expire(now time.Time) {
 	for _, g := range d.pending {
 		if !now.Before(g.expires) {
@@ -275,7 +275,7 @@ func (d *Dispatcher) revoke(g *Grant) {
 	g.left = Need{}
 }
 
-// drop takes a grant off those that wait for somebody, who need not be woken then.
+// drop takes a grant off those that wait for a caller, which need not be woken then.
 func (d *Dispatcher) drop(g *Grant) {
 	if d.pending[g.Key] == g {
 		delete(d.pending, g.Key)

@@ -106,7 +106,7 @@ const (
 	MessagesLow Pressure = "low"
 	// MessagesUsed: the share is used up.
 	MessagesUsed Pressure = "used"
-	// QuotaExceeded: the hub itself has refused, whoever used its messages.
+	// QuotaExceeded: the hub itself has refused, whichever client used its messages.
 	QuotaExceeded Pressure = "exceeded"
 )
 

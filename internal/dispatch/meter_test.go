@@ -98,7 +98,7 @@ func TestThePressureComesAndGoes(t *testing.T) {
 	y.Answered(Answer{Class: Reads, Status: 403, QuotaExceeded: true})
 	y.Expect(y.Messages().PerHour).To(BeZero())
 	y.use(1)
-	y.Expect(pressure()).To(Equal(NoPressure), "somebody bought units")
+	y.Expect(pressure()).To(Equal(NoPressure), "units were bought")
 	y.after(24*time.Hour - time.Second)
 	y.Expect(y.Messages().PerHour).To(BeNumerically("<=", 2400*60), "the last second is no reason to haste")
 }

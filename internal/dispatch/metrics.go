@@ -26,7 +26,7 @@ func NewMetrics() *Metrics {
 		inFlight: name("in_flight", "Grants that are held, and so visits that may be under way."),
 		places:   name("in_flight_limit", "How many grants may be held at once."),
 		granted:  name("grants_total", "Grants given."),
-		expired:  name("grants_expired_total", "Grants that nobody picked up in time."),
+		expired:  name("grants_expired_total", "Grants that were not picked up in time."),
 		breaker:  name("breaker", "1 for the state that the circuit breaker is in.", "state"),
 		factor:   name("rate_factor", "How much of the declared rate is in effect: 1 unless the hub refuses or is slow.", "class"),
 		messages: name("messages_used", "Daily messages used since 00:00 UTC."),
@@ -43,7 +43,7 @@ func (m *Metrics) Add(host string, d *Dispatcher) {
 	m.hosts[host] = d
 }
 
-// Forget drops the series of a host that nobody talks to any more.
+// Forget drops the series of a host that is not talked to any more.
 func (m *Metrics) Forget(host string) {
 	if m == nil {
 		return

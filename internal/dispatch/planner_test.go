@@ -81,7 +81,7 @@ func TestAnotherShareIsPlannedAnew(t *testing.T) {
 	y.use(1000)
 	y.Expect(y.Stretch()).To(Equal(64))
 	y.SetLimits(Limits{DailyMessages: 4000})
-	y.Expect(y.Stretch()).To(Equal(1), "somebody raised it")
+	y.Expect(y.Stretch()).To(Equal(1), "it was raised")
 	y.Answered(Answer{Class: Reads, Status: 403, QuotaExceeded: true})
 	y.Expect(y.Stretch()).To(Equal(64))
 	y.use(1)

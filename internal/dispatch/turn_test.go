@@ -144,7 +144,7 @@ func TestCallersAreTurnedAwayFromAHubThatDoesNotAnswer(t *testing.T) {
 
 	y.after(2 * minBreak)
 	granted := y.mustAsk("a", Look)
-	y.Expect(y.Turn(With(t.Context(), granted), Registry)).To(Succeed(), "whoever tries may make more than one request")
+	y.Expect(y.Turn(With(t.Context(), granted), Registry)).To(Succeed(), "a caller that tries may make more than one request")
 	y.CalledOff()
 	y.Expect(y.Turn(t.Context(), Registry)).NotTo(Succeed(), "a grant tries until it is given back")
 	granted.Done()

@@ -77,7 +77,7 @@ func TestHostilHostNames(t *testing.T) {
 	}
 }
 
-// Whatever text somebody puts in the Secret, its error never quotes from it.
+// Whatever text is put in the Secret, its error never quotes from it.
 func TestConnectionStringErrorsQuoteNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

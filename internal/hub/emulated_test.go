@@ -92,10 +92,10 @@ func TestMissingDeviceIsNotFound(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	_, cfg := emulate(t, hubemulator.Options{})
-	_, err := mustOpen(t, cfg).GetTwin(t.Context(), ID{Device: "nobody"})
+	_, err := mustOpen(t, cfg).GetTwin(t.Context(), ID{Device: "absent"})
 	missing := asError(t, err)
 	g.Expect(missing.Reason).To(Equal(ReasonDeviceNotFound))
-	g.Expect(missing.Error()).To(ContainSubstring(`"nobody"`))
+	g.Expect(missing.Error()).To(ContainSubstring(`"absent"`))
 	g.Expect(missing.RequestID).NotTo(BeEmpty())
 	g.Expect(missing.Error()).NotTo(ContainSubstring(missing.RequestID))
 }
@@ -199,10 +199,10 @@ func TestModuleTwins(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(found).To(Equal([]ID{id, {Device: "d1", Module: "m2"}}))
 
-	_, err = s.GetTwin(t.Context(), ID{Device: "d1", Module: "nobody"})
+	_, err = s.GetTwin(t.Context(), ID{Device: "d1", Module: "absent"})
 	missing := asError(t, err)
 	g.Expect(missing.Reason).To(Equal(ReasonDeviceNotFound))
-	g.Expect(missing.Error()).To(ContainSubstring(`module "nobody" of device "d1"`))
+	g.Expect(missing.Error()).To(ContainSubstring(`module "absent" of device "d1"`))
 	_, err = allIDs(t.Context(), s, "devices.jobs", "true = true")
 	g.Expect(asError(t, err).Reason).To(Equal(ReasonRefused))
 }

@@ -66,7 +66,7 @@ type Error struct {
 	RequestID string
 	// RetryAfter is how long to wait before trying again, as the hub or our own rate limit asks; 0 when neither does.
 	RetryAfter time.Duration
-	// Sent is true when the request may have reached the hub and nobody knows what came of it.
+	// Sent is true when the request may have reached the hub and what came of it is not known.
 	Sent bool
 	// SecondHand is true when no request was made, since the hub, or the session's own way to it, failed lately: the
 	// error repeats what an earlier request met, which may have been that of another session, and will pass.

@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testKey is long and odd enough to be found in any text it leaks into.
-var testKey = base64.StdEncoding.EncodeToString([]byte("a-key-nobody-may-ever-see-?>~\xff\xfe"))
+var testKey = base64.StdEncoding.EncodeToString([]byte("a-key-that-no-log-may-see-?>~\xff\xfe"))
 
 func connectionTo(host string) string {
 	return "HostName=" + host + ";SharedAccessKeyName=service;SharedAccessKey=" + testKey

@@ -20,7 +20,7 @@ type Metrics struct {
 	turns      *dispatch.Metrics
 }
 
-// NewMetrics returns metrics that nobody has registered yet.
+// NewMetrics returns metrics that are not registered yet.
 func NewMetrics() *Metrics {
 	return &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -79,7 +79,7 @@ func (m *Metrics) add(host string, turns *dispatch.Dispatcher) {
 	}
 }
 
-// forget drops the series of a host that nobody talks to any more.
+// forget drops the series of a host that is not talked to any more.
 func (m *Metrics) forget(host string) {
 	if m == nil {
 		return

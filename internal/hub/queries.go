@@ -144,7 +144,7 @@ func (s *session) FindIDs(ctx context.Context, selection Selection, seen func(pa
 	})
 }
 
-// errEnough ends a query whose further pages nobody wants.
+// errEnough ends a query whose further pages are not wanted.
 var errEnough = errors.New("enough pages")
 
 // IDs returns the ids of the twins that satisfy a condition, each once, sorted. When the answer has more than so many

@@ -221,7 +221,7 @@ func TestRetryAfter(t *testing.T) {
 func TestUnreachableHosts(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	// A port that the system gives to nobody who asks for any.
+	// A port that the system gives to no caller that asks for any.
 	const closed = "127.0.0.1:1"
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)

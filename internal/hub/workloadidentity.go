@@ -104,7 +104,7 @@ func newTokens(identity WorkloadIdentity, c clock.PassiveClock) (*tokens, error)
 			ClientOptions: azcore.ClientOptions{
 				Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: identity.AuthorityHost},
 				Transport: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-				Retry:     policy.RetryOptions{MaxRetries: -1}, // whoever uses the session tries again
+				Retry:     policy.RetryOptions{MaxRetries: -1}, // the user of the session tries again
 			},
 			// The authority is ours to name; asking Microsoft about it would send the tenant elsewhere.
 			DisableInstanceDiscovery: true,

@@ -49,7 +49,7 @@ func newFleet(t *testing.T, options hubemulator.Options, settings Settings) *fle
 	return newFleetBy(t, clock.RealClock{}, options, dispatch.Limits{QueriesPerMinute: 1e6, ReadsPerSecond: 1e4, UpdatesPerSecond: 1e4}, settings)
 }
 
-// newFleetBy has everything but the hub go by a clock, within limits.
+// newFleetBy runs all but the hub by a clock, within limits.
 func newFleetBy(t *testing.T, by clock.WithDelayedExecution, options hubemulator.Options, limits dispatch.Limits, settings Settings) *fleet {
 	t.Helper()
 	f := &fleet{

@@ -34,7 +34,7 @@ type Config struct {
 }
 
 // Authorizer decides what bearers of access tokens may do. A nil one lets
-// nobody do anything.
+// no principal do anything.
 type Authorizer struct {
 	verifier Verifier
 	roles    atomic.Pointer[Roles]

@@ -41,7 +41,7 @@ func TestBuiltInRoles(t *testing.T) {
 				if roles.Grant([]string{"p1"}, action) {
 					found = append(found, action)
 				}
-				g.Expect(roles.Grant([]string{"p2"}, action)).To(BeFalse(), "somebody else's role")
+				g.Expect(roles.Grant([]string{"p2"}, action)).To(BeFalse(), "another principal's role")
 			}
 			g.Expect(found).To(ConsistOf(granted))
 		})
@@ -59,7 +59,7 @@ func TestGrants(t *testing.T) {
 	g.Expect(roles.Grant([]string{"OBJECT-1"}, entra.DevicesWrite)).To(BeTrue(), "ids are no matter of case")
 	g.Expect(roles.Grant([]string{"object-1"}, entra.DevicesWrite, entra.DevicesDelete)).To(BeFalse(), "all are needed")
 	g.Expect(roles.Grant([]string{"object-1", "app-1"}, entra.DevicesWrite, entra.DevicesDelete, entra.TwinsRead)).To(BeTrue(), "the roles of either id")
-	g.Expect(roles.Grant([]string{"object-1"})).To(BeFalse(), "an operation that needs nothing is open to nobody")
+	g.Expect(roles.Grant([]string{"object-1"})).To(BeFalse(), "an operation that needs nothing is open to no principal")
 	g.Expect(roles.Grant(nil, entra.DevicesWrite)).To(BeFalse())
 	g.Expect(entra.Roles{}.Grant([]string{"object-1"}, entra.DevicesWrite)).To(BeFalse())
 }

@@ -126,7 +126,7 @@ func TestDelay(t *testing.T) {
 	g.Eventually(clock.HasWaiters).Should(BeFalse())
 	begin()
 	set.Remove(id)
-	g.Eventually(results).Should(Receive(BeNil()), "let go with its rule")
+	g.Eventually(results).Should(Receive(BeNil()), "released with its rule")
 }
 
 func TestHoldAndHang(t *testing.T) {

@@ -53,7 +53,7 @@ func New(config Config) *Jobs {
 // View is a job as the service API shows it.
 type View struct {
 	Job
-	// Statistics is nil as long as nobody knows the job's devices.
+	// Statistics is nil until the job's devices are known.
 	Statistics *Statistics
 }
 

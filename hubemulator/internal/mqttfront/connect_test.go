@@ -64,7 +64,7 @@ func TestConnectIsRefused(t *testing.T) {
 		"no token":               {5, func(_ *hub, pk *packets.ConnectPacket) { pk.Password = nil }},
 		"no password":            {5, func(_ *hub, pk *packets.ConnectPacket) { pk.PasswordFlag, pk.Password = false, nil }},
 		"unknown device": {5, func(_ *hub, pk *packets.ConnectPacket) {
-			pk.ClientIdentifier, pk.Username = "nobody", "localhost/nobody/?api-version=2021-04-12"
+			pk.ClientIdentifier, pk.Username = "absent", "localhost/absent/?api-version=2021-04-12"
 		}},
 		"disabled device": {5, func(h *hub, _ *packets.ConnectPacket) {
 			_, err := h.store.PutIdentity(store.ID{Device: "d1"}, "*", []byte(`{"deviceId":"d1","status":"disabled"}`))
@@ -178,7 +178,7 @@ func TestNewConnectionTakesOver(t *testing.T) {
 		h.Eventually(h.server.broker.Clients.Len, patience).Should(Equal(1))
 		newer.send(packets.NewControlPacket(packets.Disconnect))
 		h.Eventually(h.server.broker.Clients.Len, patience).Should(BeZero())
-		h.Expect(atomic.LoadInt64(&h.server.broker.Info.Subscriptions)).To(BeZero(), "the library keeps what nobody will use again")
+		h.Expect(atomic.LoadInt64(&h.server.broker.Info.Subscriptions)).To(BeZero(), "the library keeps what is not used again")
 	}
 }
 

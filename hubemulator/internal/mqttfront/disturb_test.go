@@ -143,8 +143,8 @@ func fillUp(t *testing.T, limits *throttle.Limits, operationType string, perSeco
 	}
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	// A look at the queue holds a place in it for a moment, and whoever came at
-	// that moment was refused for it: each look brings somebody who takes it.
+	// A look at the queue holds a place in it for a moment, and a client that came at
+	// that moment was refused for it: each look brings a client that takes it.
 	NewWithT(t).Eventually(func() error {
 		err := limits.Admit(gone, operationType, 1)
 		go wait()
@@ -263,7 +263,7 @@ func TestCutConnections(t *testing.T) {
 	h := newHub(t)
 	h.addDevice("d1", "d2")
 	cut, kept := h.connect("d1"), h.connect("d2")
-	h.store.CutConnections("nobody")
+	h.store.CutConnections("absent")
 	h.store.CutConnections("d1")
 	cut.expectCut()
 	kept.ping()

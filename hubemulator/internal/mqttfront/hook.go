@@ -103,7 +103,7 @@ func (c *conn) checkPublish(pk packets.Packet) error {
 	}
 }
 
-// OnPublish takes every message, so that it goes to the hub and to nobody else.
+// OnPublish takes every message, so that it goes to the hub alone.
 func (h *hook) OnPublish(client *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c, err := connOf(client)
 	if err != nil {
@@ -195,7 +195,7 @@ func (h *hook) OnPacketSent(client *mqtt.Client, pk packets.Packet, _ []byte) {
 }
 
 // OnUnsubscribed notes what ended. The library also calls it, with a packet
-// that nobody sent, when the connection has ended.
+// that was not sent, when the connection has ended.
 func (h *hook) OnUnsubscribed(client *mqtt.Client, pk packets.Packet) {
 	c, err := connOf(client)
 	if err != nil || pk.PacketID == 0 {

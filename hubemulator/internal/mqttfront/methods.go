@@ -76,7 +76,7 @@ func (c *conn) forgetResult(requestID string) {
 }
 
 // methodResult takes what the device says to a call. Results that come too
-// late, or that nobody asked for, are dropped.
+// late, or that were not asked for, are dropped.
 func (c *conn) methodResult(t topic, payload []byte) error {
 	status, err := strconv.Atoi(t.status)
 	if err != nil {

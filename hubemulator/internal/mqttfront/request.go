@@ -173,7 +173,7 @@ func (c *conn) failure(err error) answer {
 func (c *conn) sendAnswer(requestID string, reply answer) {
 	qos, subscribed := c.grantedQoS(filterTwinAnswers)
 	if !subscribed {
-		return // as on the hub: nobody listens
+		return // as on the hub: no client listens
 	}
 	topic := fmt.Sprintf("$iothub/twin/res/%d/?$rid=%s", reply.status, requestID)
 	if reply.version != 0 {

@@ -70,7 +70,7 @@ func New(cfg Config) (*Server, error) {
 	capabilities.MaximumPacketSize = maxPacketSize
 	broker := mqtt.New(&mqtt.Options{
 		Capabilities:           capabilities,
-		SysTopicResendInterval: math.MaxInt32, // seconds: nobody can read those topics
+		SysTopicResendInterval: math.MaxInt32, // seconds: no client can read those topics
 		// The library logs whole packets, passwords included.
 		Logger: slog.New(slog.DiscardHandler),
 	})
@@ -167,7 +167,7 @@ func (s *Server) Close() error {
 	return err
 }
 
-// closeListener closes what whoever opened it may have closed already.
+// closeListener closes what its opener may have closed already.
 func closeListener(listener net.Listener) error {
 	if err := listener.Close(); !errors.Is(err, net.ErrClosed) {
 		return err

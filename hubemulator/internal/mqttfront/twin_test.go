@@ -24,7 +24,7 @@ func (c *rawClient) answer(requestQoS byte) (topic, payload string) {
 		c.h.Expect(err).NotTo(HaveOccurred())
 		switch pk := pk.(type) {
 		case *packets.PubackPacket:
-			c.h.Expect(acknowledged).To(BeFalse(), "an acknowledgement nobody asked for")
+			c.h.Expect(acknowledged).To(BeFalse(), "an acknowledgement that was not asked for")
 			c.h.Expect(pk.MessageID).To(Equal(uint16(7)))
 			acknowledged = true
 		case *packets.PublishPacket:

@@ -77,5 +77,5 @@ func (s *socket) Write(b []byte) (int, error) {
 }
 
 // SetDeadline goes past the WebSocket, whose own deadline for writing must not
-// be set while somebody writes.
+// be set during a write.
 func (s *socket) SetDeadline(t time.Time) error { return s.NetConn().SetDeadline(t) }

@@ -67,7 +67,7 @@ func FuzzParse(f *testing.F) {
 		if token.ExpiredAt(token.Expiry.Add(-time.Second)) || !token.ExpiredAt(token.Expiry) {
 			t.Fatalf("expires at another time than it says: %q", text)
 		}
-		// Whatever it claims, it is nobody's signature, and no hub of nowhere.
+		// Whatever it claims, it is no one's signature, and no hub of nowhere.
 		if token.SignedWith(fuzzKey) {
 			t.Fatalf("forged: %q", text)
 		}

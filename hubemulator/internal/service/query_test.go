@@ -34,7 +34,7 @@ func history(t *rapid.T) (*handler, *testclock.FakePassiveClock) {
 		if rapid.Bool().Draw(t, "of a module") {
 			id.Module = rapid.SampledFrom(moduleIDs).Draw(t, "module")
 		}
-		// What is refused, such as a module without its device, happens to nobody.
+		// What is refused, such as a module without its device, happens to no device.
 		switch rapid.IntRange(0, 5).Draw(t, "event") {
 		case 0:
 			_ = h.Store.DeleteIdentity(id, "*")

@@ -208,7 +208,7 @@ func (h *handler) admit(r *http.Request, c call, path []string) error {
 	return nil
 }
 
-// authorize checks the credential of whoever is calling: an Entra ID access
+// authorize checks the credential of the caller: an Entra ID access
 // token, or else a shared access signature; of a device its own.
 func (h *handler) authorize(r *http.Request, matched route, path []string) error {
 	if matched.ofDevice() {

@@ -20,7 +20,7 @@ func (t *texts) take() []byte {
 	return make([]byte, 0, usualText)
 }
 
-// giveBack takes a text that nobody reads any more.
+// giveBack takes a text that is not read any more.
 func (t *texts) giveBack(text []byte) {
 	if cap(text) <= maxText {
 		t.pool.Put(&text)

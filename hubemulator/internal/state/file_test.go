@@ -40,7 +40,7 @@ func (l *list) part() state.Part {
 				return err
 			}
 			if text == "unbearable" {
-				return errors.New("nobody can bear it")
+				return errors.New("it is unbearable")
 			}
 			l.restored = append(l.restored, text)
 			return nil
@@ -150,7 +150,7 @@ func TestRefusedFiles(t *testing.T) {
 		"no JSON at all":    {"# hello\n", "line 1: it does not begin as the state of a hub does"},
 		"an unknown member": {strings.Replace(good, `{"part":"some"`, `{"x":1,"part":"some"`, 1), `line 2: json: unknown field "x"`},
 		"a record that its part does not take": {
-			strings.Replace(good, `"b"`, `"unbearable"`, 1), "line 3: some: nobody can bear it",
+			strings.Replace(good, `"b"`, `"unbearable"`, 1), "line 3: some: it is unbearable",
 		},
 		"a line less":         {strings.Join(slices.Delete(slices.Clone(lines), 2, 3), ""), "line 4: the sum of its content is not what it should be"},
 		"lines in disorder":   {lines[0] + lines[2] + lines[1] + lines[3] + lines[4], "line 5: the sum of its content is not what it should be"},

@@ -38,7 +38,7 @@ func TestQueriesSeeTwinsLate(t *testing.T) {
 	g.Expect(h.seen()).To(Equal(tags{"d2": "<nil>"}))
 }
 
-// Everything a twin shows is late, whoever changes it.
+// Everything a twin shows is late, whichever client changes it.
 func TestAllChangesAreSeenLate(t *testing.T) {
 	t.Parallel()
 	h := newLateHub(time.Second, 0)

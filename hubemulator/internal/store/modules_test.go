@@ -83,7 +83,7 @@ func TestAuthenticateModule(t *testing.T) {
 		{"with another module's key", "d1", "m1", newToken(t, host, other, "", later), false},
 		{"expired", "d1", "m1", newToken(t, host, key, "", h.clock.Now()), false},
 		{"of a missing module", "d1", "m3", policy("device"), false},
-		{"of a missing device", "nobody", "m1", policy("device"), false},
+		{"of a missing device", "absent", "m1", policy("device"), false},
 		{"of a disabled device", "off", "m1", newToken(t, host, disabled, "", later), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 // SealSize is the length of a seal in bytes.
 const SealSize = sha256.Size
 
-// Seal returns a code that nobody but this hub can make of a text, so that it
+// Seal returns a code that only this hub can make of a text, so that it
 // recognises what it gave out itself.
 func (s *Store) Seal(text []byte) []byte {
 	mac := hmac.New(sha256.New, []byte(s.policies[0].PrimaryKey))

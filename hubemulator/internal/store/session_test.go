@@ -115,7 +115,7 @@ func TestAuthenticateDevice(t *testing.T) {
 		{"policy without DeviceConnect", "d1", newToken(t, host, policyKey["service"], "service", in(time.Hour)), false},
 		{"policy's key under another name", "d1", newToken(t, host, policyKey["service"], "device", in(time.Hour)), false},
 		{"expired", "d1", newToken(t, host, policyKey["device"], "device", in(0)), false},
-		{"unknown device", "nobody", newToken(t, host, policyKey["device"], "device", in(time.Hour)), false},
+		{"unknown device", "absent", newToken(t, host, policyKey["device"], "device", in(time.Hour)), false},
 		{"disabled device", "disabled", h.deviceToken(t, "disabled", host), false},
 		{"no key device with an empty key", "x509", "SharedAccessSignature sr=" + host + "&sig=&se=99999999999", false},
 		{"garbage", "d1", "letmein", false},
