@@ -244,10 +244,10 @@ func TestRefusedEntraOptions(t *testing.T) {
 		opts hubemulator.Options
 		says string
 	}{
-		"issuer without keys": {hubemulator.Options{EntraIssuer: someURL}, "should be given together"},
-		"keys without issuer": {hubemulator.Options{EntraJWKS: server.URL}, "should be given together"},
-		"two issuers":         {hubemulator.Options{EntraIssuer: someURL, EntraJWKS: server.URL, Issuer: &issuer.Options{}}, "tokens of one issuer"},
-		"roles without an issuer":    {hubemulator.Options{EntraRoles: map[string][]string{"p1": {"Owner"}}}, "should come with an issuer"},
+		"issuer without keys":     {hubemulator.Options{EntraIssuer: someURL}, "should be given together"},
+		"keys without issuer":     {hubemulator.Options{EntraJWKS: server.URL}, "should be given together"},
+		"two issuers":             {hubemulator.Options{EntraIssuer: someURL, EntraJWKS: server.URL, Issuer: &issuer.Options{}}, "tokens of one issuer"},
+		"roles without an issuer": {hubemulator.Options{EntraRoles: map[string][]string{"p1": {"Owner"}}}, "should come with an issuer"},
 		"an unknown role": {hubemulator.Options{Issuer: &issuer.Options{}, EntraRoles: map[string][]string{"p1": {"Twin Reader"}}},
 			`the role of principal "p1": "Twin Reader" should be a built-in role (IoT Hub Data Contributor, `},
 		"keys over http":    {hubemulator.Options{EntraIssuer: someURL, EntraJWKS: "http://sts.example/keys"}, "should be at an https URL or in a file"},
