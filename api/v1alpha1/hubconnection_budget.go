@@ -74,8 +74,8 @@ type ReadBack struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h",reason=FieldValueInvalid
 	Interval metav1.Duration `json:"interval,omitzero"`
 
-	// fullSweepInterval is how often all twins are compared, for what does not show in
-	// the question for changes: tags, connections, deletions. When left out it is an hour,
+	// fullSweepInterval is how often all twins are read back, for what a query for
+	// changes does not show: tags, connections, deletions. When left out it is an hour,
 	// or the interval if that is longer.
 	// +optional
 	// +kubebuilder:validation:Type=string
