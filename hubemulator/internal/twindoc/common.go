@@ -21,6 +21,7 @@ type Common struct {
 	slots [commonSlots]any
 }
 
+// NewCommon returns a Common that holds nothing yet.
 func NewCommon() *Common { return &Common{seed: maphash.MakeSeed()} }
 
 // share returns an equal value, perhaps an earlier one.
