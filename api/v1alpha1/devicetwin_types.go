@@ -253,7 +253,6 @@ type DeviceTwinStatus struct {
 
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// record tells which leaves of the twin this object may have written, as short
@@ -261,7 +260,6 @@ type DeviceTwinStatus struct {
 	// declaration is deleted only while the hub holds a value of the record. It names
 	// the hub, the device and the UID of the object, and counts for no others.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=262144
 	Record string `json:"record,omitempty"`
 
@@ -274,26 +272,22 @@ type DeviceTwinStatus struct {
 	// host/device/module. Of several DeviceTwins for one twin only one keeps it: the
 	// one that came first. Left out while the object does not keep its twin.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=520
 	Target string `json:"target,omitempty"`
 
 	// etag of the twin: moves with every write of a back end, ours or another's.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ETag string `json:"etag,omitempty"`
 
 	// desiredVersion is the twin's desired.$version.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
 	DesiredVersion int64 `json:"desiredVersion,omitempty"`
 
 	// connectivity is the string that the device reports at
 	// properties.reported.connectivity, or at properties.reported.connectivity.type
 	// where that is an object, cut at 256 characters.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Connectivity string `json:"connectivity,omitempty"`
 
@@ -311,7 +305,6 @@ type DeviceTwinStatus struct {
 
 	// reportedTruncated says what is missing in reported, when something is.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	ReportedTruncated string `json:"reportedTruncated,omitempty"`
 
@@ -326,7 +319,6 @@ type DeviceTwinStatus struct {
 	// queries are the memberships in one line, joined by commas, for the column of that
 	// name. Cut behind a name where it is longer than 1024 characters.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1026
 	Queries string `json:"queries,omitempty"`
 
@@ -340,7 +332,6 @@ type DeviceTwinStatus struct {
 	// lastHandledReconcileAt is the value of the annotation
 	// iothub.devicetwin.io/reconcileAt that was last acted upon.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 }

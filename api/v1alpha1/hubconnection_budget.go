@@ -123,7 +123,6 @@ type HubUse struct {
 	// quotaDay is the day, from 00:00 UTC, of quotaUsedPercent.
 	// +optional
 	// +kubebuilder:validation:Format=date
-	// +kubebuilder:validation:MinLength=1
 	QuotaDay string `json:"quotaDay,omitempty"`
 
 	// effectiveInterval is spec.readBack.interval as it can be kept: longer while the
@@ -142,7 +141,6 @@ type HubUse struct {
 	// effectiveIntervalReason says why they are longer than declared; left out when they
 	// are not.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	EffectiveIntervalReason string `json:"effectiveIntervalReason,omitempty"`
 

@@ -142,7 +142,6 @@ type GuardStatus struct {
 	// lastHandledReset is the value of the annotation
 	// iothub.devicetwin.io/guardReset that was last acted upon.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledReset string `json:"lastHandledReset,omitempty"`
 }
@@ -244,7 +243,6 @@ type HubConnectionStatus struct {
 
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// hostName is the name that the hub is known by, with its port when it has one:
@@ -258,7 +256,6 @@ type HubConnectionStatus struct {
 	// my-hub.service.azure-devices.net, when the credential gives that name or the one
 	// of the devices' endpoint.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=261
 	Endpoint string `json:"endpoint,omitempty"`
 
@@ -269,7 +266,6 @@ type HubConnectionStatus struct {
 	// lastHandledReconcileAt is the value of the annotation
 	// iothub.devicetwin.io/reconcileAt that was last acted upon.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 

@@ -26,7 +26,6 @@ type RegistrationRecord struct {
 
 	// generationId of the device or module, once it is known to be registered.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	GenerationID string `json:"generationId,omitempty"`
 

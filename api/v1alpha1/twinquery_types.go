@@ -47,7 +47,6 @@ type TwinQueryStatus struct {
 
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// count of the devices that satisfy the condition by the hub's answer, however
@@ -73,7 +72,6 @@ type TwinQueryStatus struct {
 	// lastHandledReconcileAt is the value of the annotation
 	// iothub.devicetwin.io/reconcileAt that was last acted upon.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 }
