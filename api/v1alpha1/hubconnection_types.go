@@ -248,7 +248,6 @@ type HubConnectionStatus struct {
 	// hostName is the name that the hub is known by, with its port when it has one:
 	// my-hub.azure-devices.net, whichever of the hub's names the credential gives.
 	// +optional
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=261
 	HostName string `json:"hostName,omitempty"`
 
