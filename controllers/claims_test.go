@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
 
@@ -285,13 +284,10 @@ func TestASuspendedTwinKeepsWhatItWroteJustBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.connect()
-	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultHold, Count: 1})
-	w.Expect(err).NotTo(HaveOccurred())
 	first := w.twin("t1", "d1", `{"first":1}`, "")
-	w.create(first)
-	w.awaitHeld(1)
+	release := w.createHeld("updateTwin", []*v1alpha1.DeviceTwin{first})
 	w.edit(first, func() { first.Spec.Suspend = true })
-	w.hub.RemoveFault(fault)
+	release()
 	w.await(first, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
 	w.Expect(w.tags("d1")).To(Equal(`{"first":1}`))
 	w.stop()
@@ -375,14 +371,11 @@ func TestTheFirstWriteTellsWhoKeepsTheTwin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.connect()
-	fault, err := w.hub.AddFault(hubemulator.Fault{Operation: "updateTwin", Action: hubemulator.FaultHold, Count: 1})
-	w.Expect(err).NotTo(HaveOccurred())
 	obj := w.twin("first", "d1", `{"a":1}`, "")
-	w.create(obj)
-	w.awaitHeld(1)
+	release := w.createHeld("updateTwin", []*v1alpha1.DeviceTwin{obj})
 	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 	w.Expect(obj.Status.ObservedGeneration).To(BeZero(), "nothing but what is written ahead")
 	w.Expect(obj.Status.Target).To(HaveSuffix("/d1"))
-	w.hub.RemoveFault(fault)
+	release()
 	w.awaitReady(obj)
 }

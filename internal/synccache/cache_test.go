@@ -23,12 +23,16 @@ func object(uid types.UID) *v1alpha1.DeviceTwin {
 	return obj
 }
 
+// fixture is a cache that knows nothing, with its clock, and the hub of the objects.
+func fixture() (*clocktesting.FakePassiveClock, *synccache.Cache, hubaccess.Hub) {
+	fake := clocktesting.NewFakePassiveClock(time.Now())
+	return fake, synccache.New(fake), hubaccess.Hub{Session: sessions.To("hub.azure-devices.net", nil)}
+}
+
 func TestWhatIsKnownOfAnObject(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	fake := clocktesting.NewFakePassiveClock(time.Now())
-	cache := synccache.New(fake)
-	found := hubaccess.Hub{Session: sessions.To("hub.azure-devices.net", nil)}
+	_, cache, found := fixture()
 	obj := object("first")
 	name := client.ObjectKeyFromObject(obj)
 
@@ -58,9 +62,7 @@ func TestWhatIsKnownOfAnObject(t *testing.T) {
 func TestAScheduleIsKept(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	fake := clocktesting.NewFakePassiveClock(time.Now())
-	cache := synccache.New(fake)
-	found := hubaccess.Hub{Session: sessions.To("hub.azure-devices.net", nil)}
+	fake, cache, found := fixture()
 	obj := object("uid")
 	at := func(minutes int) time.Time { return fake.Now().Add(time.Duration(minutes) * time.Minute) }
 	again := synccache.Schedule{Reread: at(2), Secret: at(1)}
