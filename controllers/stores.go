@@ -12,9 +12,10 @@ type store interface {
 	Forget(name types.NamespacedName, uid types.UID)
 }
 
-// stores are all that remember something of a DeviceTwin, except its claim: that is passed on.
+// stores are all that remember something of a DeviceTwin, except what release ends: its place
+// in the read-back and in the queue of its hub, and its claim.
 func (r *deviceTwinReconciler) stores() []store {
-	return []store{r.synced, r.readBack, r.permits, r.contention, r.guards, r.inFlight, r.deletions}
+	return []store{r.synced, r.contention, r.guards, r.inFlight, r.deletions}
 }
 
 // forget drops all that is remembered of an object that is gone, and passes its twin on.
@@ -30,7 +31,7 @@ func (r *deviceTwinReconciler) forget(ctx context.Context, name types.Namespaced
 // may still be on its way.
 func (r *deviceTwinReconciler) release(ctx context.Context, name types.NamespacedName) {
 	r.readBack.Untrack(name)
-	r.permits.Forget(name, "")
+	r.permits.Forget(name)
 	if uid := r.claims.Release(ctx, name); uid != "" {
 		r.contention.Forget(name, uid)
 		r.guards.Forget(name, uid)

@@ -73,7 +73,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 // forget drops all that is remembered of a query that is gone.
 func (r *twinQueryReconciler) forget(ctx context.Context, name types.NamespacedName) {
 	r.memberships.Forget(ctx, name)
-	r.permits.Forget(name, "")
+	r.permits.Forget(name)
 }
 
 // visit asks the hub, and reports what came of it.

@@ -86,7 +86,7 @@ func (q *Queue) Next(
 func (q *Queue) Withdraw(name types.NamespacedName) { q.sessions.Withdraw(q.key(name)) }
 
 // Forget drops an object that is gone.
-func (q *Queue) Forget(name types.NamespacedName, _ types.UID) {
+func (q *Queue) Forget(name types.NamespacedName) {
 	q.Withdraw(name)
 	q.Served(name)
 }

@@ -199,7 +199,7 @@ func (b *book) untrack(id hub.ID, name types.NamespacedName) (left bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.twins[id]; e != nil && e.name == name {
-		b.take(e)
+		b.drop(e)
 		delete(b.twins, id)
 		delete(b.waiting, id)
 	}
@@ -211,7 +211,7 @@ func (b *book) reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.twins {
-		b.take(e)
+		b.drop(e)
 		*e = entry{name: e.name}
 	}
 	clear(b.waiting)
@@ -233,7 +233,7 @@ func (b *book) dealt(twin *hub.Twin, direct bool, now time.Time) {
 	e.known, e.learned = b.fingerprint(sightingOf(twin)), b.at(now)
 	e.wanted, e.again = false, false
 	if e.shown || direct && e.hand != nil && e.hand.Version <= twin.Version {
-		b.take(e)
+		b.drop(e)
 	}
 	var doubts []types.NamespacedName
 	if direct {
@@ -252,7 +252,7 @@ func (b *book) gone(id hub.ID, now time.Time) {
 		b.mu.Unlock()
 		return
 	}
-	b.take(e)
+	b.drop(e)
 	doubts := b.decided(id, e, missing, true, b.at(now))
 	e.known, e.wanted, e.again = fingerprint{}, false, false
 	b.mu.Unlock()
@@ -299,7 +299,7 @@ func (b *book) evidence(id hub.ID, now time.Time) (twin *hub.Twin, known, doubt 
 	twin, e.shown = e.hand, e.hand != nil
 	if twin != nil && b.news(e, b.fingerprint(sightingOf(twin)), b.at(now)) != moved {
 		twin = nil // a direct read was faster
-		b.take(e)
+		b.drop(e)
 	}
 	return twin, e.known.version != 0, e.doubted != 0
 }

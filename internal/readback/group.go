@@ -159,9 +159,6 @@ func (g *Group) track(name types.NamespacedName, now place) (displaced types.Nam
 	return types.NamespacedName{}
 }
 
-// Forget drops an object that is gone.
-func (g *Group) Forget(name types.NamespacedName, _ types.UID) { g.Untrack(name) }
-
 // Untrack notes that an object manages no twin any more.
 func (g *Group) Untrack(name types.NamespacedName) {
 	g.mu.Lock()

@@ -24,8 +24,8 @@ type hands struct {
 	full moment
 }
 
-// take drops the document in hand. It has to be called with the lock held.
-func (b *book) take(e *entry) {
+// drop forgets the document in hand, if there is one. It has to be called with the lock held.
+func (b *book) drop(e *entry) {
 	if e.hand == nil {
 		return
 	}
@@ -67,7 +67,7 @@ func (b *book) hasRoom(now time.Time) bool {
 		case e.old:
 			// Without a budget: the object was woken, and reads the hub itself if it ever comes.
 			e.doubted, e.wanted = b.row(b.fingerprint(sightingOf(e.hand))), false
-			b.take(e)
+			b.drop(e)
 		default:
 			e.old = true
 		}
