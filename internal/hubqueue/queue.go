@@ -20,6 +20,11 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
+// Session is what a permit is acquired through.
+type Session interface {
+	Dispatcher() *dispatch.Share
+}
+
 // Queue has objects of one kind wait for a permit at their hub. It is safe for concurrent
 // use.
 type Queue struct {
@@ -94,7 +99,7 @@ func (q *Queue) Forget(name types.NamespacedName) {
 func (q *Queue) key(name types.NamespacedName) string { return fmt.Sprintf("%s %s", q.kind, name) }
 
 // Acquire returns a permit at a hub, or outcome.Park().
-func (q *Queue) Acquire(obj client.Object, session hub.Session, need dispatch.Need, priority int) (*dispatch.Grant, error) {
+func (q *Queue) Acquire(obj client.Object, session Session, need dispatch.Need, priority int) (*dispatch.Grant, error) {
 	name := client.ObjectKeyFromObject(obj)
 	grant, ok := session.Dispatcher().Admit(dispatch.Request{
 		Key: q.key(name), Namespace: name.Namespace, Priority: q.Priority(name, priority), Kind: q.of, Need: need,
@@ -125,13 +130,13 @@ func needOf(obj *v1alpha1.DeviceTwin) (dispatch.Need, int) {
 type Permit struct {
 	queue   *Queue
 	obj     *v1alpha1.DeviceTwin
-	session hub.Session
+	session Session
 	grant   *dispatch.Grant
 }
 
 // AcquireFor returns a permit for a reconcile of a DeviceTwin. drifts tells that the hub's index shows
 // something else than declared.
-func (q *Queue) AcquireFor(obj *v1alpha1.DeviceTwin, session hub.Session, drifts bool) (*Permit, error) {
+func (q *Queue) AcquireFor(obj *v1alpha1.DeviceTwin, session Session, drifts bool) (*Permit, error) {
 	need, priority := needOf(obj)
 	if drifts {
 		need, priority = dispatch.LookAndWrite, max(priority, trigger.Drift)

@@ -17,10 +17,16 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 )
+
+// Session is what a report asks of a hub's session.
+type Session interface {
+	Host() string
+	Proved() bool
+	Dispatcher() *dispatch.Share
+}
 
 // Reporter writes how each hub is used and read back into the statuses of HubConnections: numbers that
 // move all the time, and are written at most once in an interval. It is safe for concurrent use.
@@ -69,7 +75,7 @@ func (r *Reporter) Forget(key types.NamespacedName) {
 // it takes over what an earlier process reported of the day's messages, and leaves the rest
 // unchanged: a start writes nothing. A HubConnection that has not proved a credential of the hub
 // gets no numbers, and nothing is counted for it.
-func (r *Reporter) Describe(ctx context.Context, conn *v1alpha1.HubConnection, session hub.Session, out outcome.Outcome) error {
+func (r *Reporter) Describe(ctx context.Context, conn *v1alpha1.HubConnection, session Session, out outcome.Outcome) error {
 	key := client.ObjectKeyFromObject(conn)
 	if !session.Proved() {
 		if out.Class == outcome.Stalled {

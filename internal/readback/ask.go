@@ -14,7 +14,7 @@ import (
 
 // ask looks for what moved: at all twins where that takes no more queries than to
 // ask what was written. asked is false where a sweep beside it is to tell.
-func (k *keeper) ask(ctx context.Context, session hub.Session, settings Settings, from hub.Source) (asked bool, err error) {
+func (k *keeper) ask(ctx context.Context, session Session, settings Settings, from hub.Source) (asked bool, err error) {
 	managed := k.book.count(from)
 	k.manages(from, managed)
 	if managed == 0 {
@@ -58,7 +58,7 @@ func (k *keeper) batches(from hub.Source) [][]string {
 var errCostly = errors.New("a look at all is cheaper")
 
 // delta asks what was written since it was asked last, with at most so many pages.
-func (k *keeper) delta(ctx context.Context, session hub.Session, from hub.Source, most int) error {
+func (k *keeper) delta(ctx context.Context, session Session, from hub.Source, most int) error {
 	mark := k.marks[from]
 	start, newest := k.clock.Now(), mark.newest
 	var late time.Duration
@@ -101,7 +101,7 @@ func newestOf(page []hub.Sighting, newest time.Time) time.Time {
 // read reads the twins that moved, as long as there is room for their documents. A batch whose answer cannot be used is
 // left to direct reads if the hub still counts its twins: an outage must not have each twin read on its own. of is brought
 // on.
-func (k *keeper) read(ctx context.Context, session hub.Session, from hub.Source, of *duration) error {
+func (k *keeper) read(ctx context.Context, session Session, from hub.Source, of *duration) error {
 	wanted := k.book.wantedOf(from)
 	var errs []error
 	row := 0
@@ -165,7 +165,7 @@ const (
 
 // question asks a hub something and gives up when it does not go on. do has to report each page, with what is done with
 // it; of are brought on by it. The time is the machine's own, since what is waited for is the network.
-func (k *keeper) question(ctx context.Context, session hub.Session, do func(ctx context.Context, page func(func())) error, of ...*duration) error {
+func (k *keeper) question(ctx context.Context, session Session, do func(ctx context.Context, page func(func())) error, of ...*duration) error {
 	patience := answerTime
 	if rate := session.Dispatcher().Rate(dispatch.Queries).PerSecond; rate > 0 {
 		patience = max(patience, time.Duration(answerTurns/rate*float64(time.Second)))

@@ -100,7 +100,7 @@ func (g *Group) at(key types.NamespacedName) *followed {
 
 // Serve follows a hub through a session, or goes on with other settings. What is known of its twins stays unless the
 // session leads to another host. Without a session it is not asked for now.
-func (g *Group) Serve(key types.NamespacedName, session hub.Session, settings Settings) {
+func (g *Group) Serve(key types.NamespacedName, session Session, settings Settings) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := g.at(key)

@@ -9,8 +9,18 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
+
+// Session is what the read-back asks a hub.
+type Session interface {
+	Host() string
+	Dispatcher() *dispatch.Share
+	Look(ctx context.Context, look hub.Look, seen func(page []hub.Sighting) error) error
+	Count(ctx context.Context, from hub.Source, where string) (int64, error)
+	FindTwins(ctx context.Context, from hub.Source, batch []string, found func(*hub.Twin), unreadable func(hub.Unreadable)) error
+}
 
 // keeper follows the twins of one hub.
 type keeper struct {
@@ -20,7 +30,7 @@ type keeper struct {
 	soonest time.Duration // that counts as late
 
 	mu       sync.Mutex
-	session  hub.Session
+	session  Session
 	settings Settings
 	err      error
 	// lookTime is how long it takes to find out what moved and to read it, readTime how long to read what was asked for
@@ -55,14 +65,14 @@ func newKeeper(c clock.Clock, b *book, soonest time.Duration, failing func()) *k
 	}
 }
 
-func (k *keeper) current() (hub.Session, Settings) {
+func (k *keeper) current() (Session, Settings) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.session, k.settings
 }
 
 // serve goes on through a session, or with other settings.
-func (k *keeper) serve(session hub.Session, settings Settings) {
+func (k *keeper) serve(session Session, settings Settings) {
 	k.book.bound(settings.FullSweep)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -186,7 +196,7 @@ func (k *keeper) pause(ctx context.Context, wait time.Duration) bool {
 }
 
 // cycle asks once what moved, and reads that. What one source comes to is not the other's.
-func (k *keeper) cycle(ctx context.Context, session hub.Session, settings Settings) error {
+func (k *keeper) cycle(ctx context.Context, session Session, settings Settings) error {
 	k.more = false
 	var errs []error
 	for _, from := range sources {

@@ -23,7 +23,7 @@ type swept struct {
 }
 
 // startSweep looks at all twins of a source beside all else.
-func (k *keeper) startSweep(ctx context.Context, session hub.Session, from hub.Source, batches [][]string, gently bool) {
+func (k *keeper) startSweep(ctx context.Context, session Session, from hub.Source, batches [][]string, gently bool) {
 	if len(batches) == 0 {
 		return
 	}
@@ -66,7 +66,7 @@ func (k *keeper) finish(result swept) error {
 
 // sweep looks at all managed twins: by their ids, or at the whole hub where that is
 // cheaper; gently where it goes on beside the deltas, or within what else is timed.
-func (k *keeper) sweep(ctx context.Context, session hub.Session, from hub.Source, batches [][]string, gently bool, within ...*duration) swept {
+func (k *keeper) sweep(ctx context.Context, session Session, from hub.Source, batches [][]string, gently bool, within ...*duration) swept {
 	result := swept{from: from, start: k.clock.Now(), gently: gently}
 	within = append(within, k.sweepTimes[from])
 	result.err = k.timed(k.sweepTimes[from], func() error { return k.lookAtAll(ctx, session, batches, &result, within) })
@@ -78,7 +78,7 @@ func (k *keeper) sweep(ctx context.Context, session hub.Session, from hub.Source
 const maxSpoilt = 3
 
 // lookAtAll notes in result the newest write that was shown, and which answers could not be used.
-func (k *keeper) lookAtAll(ctx context.Context, session hub.Session, batches [][]string, result *swept, of []*duration) error {
+func (k *keeper) lookAtAll(ctx context.Context, session Session, batches [][]string, result *swept, of []*duration) error {
 	looks, err := k.looks(ctx, session, result.from, batches, of)
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (k *keeper) endSweep(from hub.Source, err error) error {
 }
 
 // lookOnce makes one look of a sweep.
-func (k *keeper) lookOnce(ctx context.Context, session hub.Session, look hub.Look, result *swept, of []*duration) error {
+func (k *keeper) lookOnce(ctx context.Context, session Session, look hub.Look, result *swept, of []*duration) error {
 	look.Unreadable = k.unreadable(ctx)
 	return k.question(ctx, session, func(asking context.Context, page func(func())) error {
 		return session.Look(asking, look, func(rows []hub.Sighting) error {
@@ -145,7 +145,7 @@ func (k *keeper) lookOnce(ctx context.Context, session hub.Session, look hub.Loo
 
 // looks show all managed twins with as few pages as possible.
 func (k *keeper) looks(
-	ctx context.Context, session hub.Session, from hub.Source, batches [][]string, of []*duration,
+	ctx context.Context, session Session, from hub.Source, batches [][]string, of []*duration,
 ) ([]hub.Look, error) {
 	if len(batches) > 1 {
 		total, err := k.count(ctx, session, from, of...)
@@ -160,7 +160,7 @@ func (k *keeper) looks(
 }
 
 // count is how many twins of a source the hub holds, managed or not.
-func (k *keeper) count(ctx context.Context, session hub.Session, from hub.Source, of ...*duration) (total int64, err error) {
+func (k *keeper) count(ctx context.Context, session Session, from hub.Source, of ...*duration) (total int64, err error) {
 	err = k.question(ctx, session, func(ctx context.Context, page func(func())) (err error) {
 		total, err = session.Count(ctx, from, "")
 		page(func() {})

@@ -111,7 +111,7 @@ func (r *Registrar) Register(ctx context.Context) error {
 // anything being noted: a note for each try would be two writes a minute for good.
 func (r *Registrar) refusedStill(ctx context.Context) error {
 	ready := meta.FindStatusCondition(r.Stored.Obj.Status.Conditions, v1alpha1.ConditionReady)
-	if ready == nil || ready.Reason != v1alpha1.ReasonUnauthorized && ready.Reason != v1alpha1.ReasonForbidden {
+	if ready == nil || !(outcome.Outcome{Reason: ready.Reason}).Effects().CredentialRefused {
 		return nil
 	}
 	_, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Stored.Obj))
