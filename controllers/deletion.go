@@ -47,11 +47,11 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 		return r.removeFinalizer(ctx, obj, left)
 	}
 	out := outcome.Of(err)
-	turn := r.waitsForItsTurn(obj, out)
-	remaining := r.deletions.remaining(obj, turn)
+	queued := r.waitsForPermit(obj, out)
+	remaining := r.deletions.remaining(obj, queued)
 	switch {
-	case turn:
-		out.Message = "it waits for its turn, among all objects that have something to do at the hub and share its rate"
+	case queued:
+		out.Message = "it waits for a permit, among all objects that have something to do at the hub and share its rate"
 	case out.Class == outcome.Parked:
 		out.Message = "the hub has not answered lately"
 	}
@@ -79,9 +79,9 @@ func (r *deviceTwinReconciler) finalize(ctx context.Context, obj *v1alpha1.Devic
 	return result, err
 }
 
-// waitsForItsTurn tells whether nothing but our own rate keeps the hub from being
+// waitsForPermit tells whether nothing but our own rate keeps the hub from being
 // cleaned up: however many objects are deleted at once, that is no outage.
-func (r *deviceTwinReconciler) waitsForItsTurn(obj *v1alpha1.DeviceTwin, out outcome.Outcome) bool {
+func (r *deviceTwinReconciler) waitsForPermit(obj *v1alpha1.DeviceTwin, out outcome.Outcome) bool {
 	if out.Class != outcome.Parked {
 		return false
 	}
@@ -156,7 +156,7 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *outcome.Stor
 	if err != nil {
 		return "", err
 	}
-	permit, err := r.permits.Acquire(obj, found.Session, dispatch.LookAndWrite, trigger.Edit)
+	permit, err := r.permits.Acquire(obj, found.Session, dispatch.WriteNeed, trigger.Edit)
 	if err != nil {
 		return "", err
 	}

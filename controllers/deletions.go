@@ -12,7 +12,7 @@ import (
 )
 
 // deletions count for how long each deleted object could not be cleaned up behind,
-// the time aside in which it waited for its turn at a hub that answers. A manager that
+// the time aside in which it waited for a permit at a hub that answers. A manager that
 // has just started counts anew.
 type deletions struct {
 	clock   clock.PassiveClock
@@ -22,7 +22,7 @@ type deletions struct {
 	known map[types.NamespacedName]deletion
 }
 
-// deletion is what an object has spent of its time until it was looked at last.
+// deletion is what an object has spent of its time until it was reconciled last.
 type deletion struct {
 	uid   types.UID
 	spent time.Duration
@@ -45,16 +45,16 @@ func (d *deletions) of(obj *v1alpha1.DeviceTwin) deletion {
 	return deletion{uid: obj.UID}
 }
 
-// remaining is how long an object may still wait. turn tells that it waits for its
-// turn alone from now on.
-func (d *deletions) remaining(obj *v1alpha1.DeviceTwin, turn bool) time.Duration {
+// remaining is how long an object may still wait. queued tells that it waits for a
+// permit alone from now on.
+func (d *deletions) remaining(obj *v1alpha1.DeviceTwin, queued bool) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, known := d.clock.Now(), d.of(obj)
 	if known.counts {
 		known.spent += now.Sub(known.last)
 	}
-	known.last, known.counts = now, !turn
+	known.last, known.counts = now, !queued
 	d.known[client.ObjectKeyFromObject(obj)] = known
 	return d.timeout - known.spent
 }

@@ -17,7 +17,7 @@ func TestWaitingForATurnIsNoPartOfADeletionsTime(t *testing.T) {
 	const timeout = 10 * time.Minute
 	for name, tt := range map[string]struct {
 		// visits are the minutes between them, negative where the object then waits for
-		// its turn alone.
+		// a permit alone.
 		visits []int
 		left   time.Duration
 	}{

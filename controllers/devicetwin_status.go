@@ -34,7 +34,7 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 	if out.Class == outcome.Stalled && out.Effects().NoClaim || seen.hub.Session != nil && !claim.Wanted(obj) {
 		obj.Status.Target = ""
 	} else {
-		// A visit that claimed the twin may have ended before its status was written.
+		// A reconcile that claimed the twin may have ended before its status was written.
 		obj.Status.Target = cmp.Or(r.claims.Kept(obj), obj.Status.Target)
 	}
 	r.report.SetConditions(obj, out)
@@ -60,7 +60,7 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 
 // recordLostMessage says what follows from a record that is gone.
 const recordLostMessage = "the record of what was written before is gone (status.record): leaves that left the declaration meanwhile may be on the hub still, and are not deleted. " +
-	"Compare the twin with the declaration. This is told until the next edit, or request for a visit"
+	"Compare the twin with the declaration. This is told until the next edit, or request for a reconcile"
 
 // recordLost tells whether an object had a record of what it wrote, and has none that
 // can be read.

@@ -62,7 +62,7 @@ func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconcile looks at one HubConnection.
+// Reconcile reconciles one HubConnection.
 func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	r.connections.Cached(req.NamespacedName)
 	var conn v1alpha1.HubConnection
@@ -97,7 +97,7 @@ func (r *hubConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	return r.report.Next(ctx, out, r.interval(&conn))
 }
 
-// interval is when to look at a HubConnection again that works, for the numbers of its
+// interval is when to reconcile a HubConnection again that works, for the numbers of its
 // use: sooner while changes are stopped, so that their count keeps up.
 func (r *hubConnectionReconciler) interval(conn *v1alpha1.HubConnection) time.Duration {
 	if meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionPaused) {

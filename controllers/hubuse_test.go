@@ -21,7 +21,7 @@ func (w *world) use(conn *v1alpha1.HubConnection) func() v1alpha1.HubUse {
 	}
 }
 
-// TestTheUseOfAHubShows while a rollout waits for its turns, and when it is over.
+// TestTheUseOfAHubShows while a rollout waits for permits, and when it is over.
 func TestTheUseOfAHubShows(t *testing.T) {
 	t.Parallel()
 	devices := numbered("c", 40)
@@ -106,6 +106,6 @@ func TestTheUseIsToldOnceInAWhile(t *testing.T) {
 	obj := w.twin("t1", "d1", `{"plant":"Redmond43"}`, "")
 	w.create(obj)
 	w.awaitReady(obj)
-	w.visit(conn, func() string { return conn.Status.LastHandledReconcileAt })
+	w.reconcileNow(conn, func() string { return conn.Status.LastHandledReconcileAt })
 	w.Expect(conn.Status.HubUse).To(Equal(v1alpha1.HubUse{}))
 }

@@ -62,7 +62,7 @@ func (c *crowded) asked(query *v1alpha1.TwinQuery) *v1alpha1.TwinQuery {
 // again has a query asked now, and what goes on beside it done.
 func (c *crowded) again(query *v1alpha1.TwinQuery) {
 	c.Helper()
-	c.visit(query, func() string { return query.Status.LastHandledReconcileAt })
+	c.reconcileNow(query, func() string { return query.Status.LastHandledReconcileAt })
 }
 
 func (c *crowded) disagreements() float64 {

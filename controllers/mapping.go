@@ -18,7 +18,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
-// dependents has the objects of a kind visited that refer to a HubConnection.
+// dependents has the objects of a kind reconciled that refer to a HubConnection.
 func dependents(reader client.Reader, kind client.ObjectList, queue *trigger.Queue) func(context.Context, types.NamespacedName) {
 	return func(ctx context.Context, conn types.NamespacedName) {
 		for _, request := range requests(ctx, reader, kind, fieldindex.ByHub(conn)) {
@@ -27,8 +27,8 @@ func dependents(reader client.Reader, kind client.ObjectList, queue *trigger.Que
 	}
 }
 
-// unlisted is logged where objects to visit cannot be listed, and there is no caller to tell.
-const unlisted = "objects to look at again could not be listed; they wait for their interval"
+// unlisted is logged where objects to reconcile cannot be listed, and there is no caller to tell.
+const unlisted = "objects to reconcile could not be listed; they wait for their interval"
 
 // guestsOf maps a namespace to its objects: whether they may use the hub of
 // another namespace can depend on the namespace's labels.

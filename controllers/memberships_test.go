@@ -67,11 +67,11 @@ func TestMembershipFollowsTheDevice(t *testing.T) {
 	w.report("d1", `{"connectivity":"wifi"}`)
 	w.visitTwin(obj)
 	w.Expect(w.memberships(obj)()).To(BeEmpty())
-	w.visit(query, func() string { return query.Status.LastHandledReconcileAt })
+	w.reconcileNow(query, func() string { return query.Status.LastHandledReconcileAt })
 	w.Expect(query.Status.Devices).To(Equal([]string{"d1"}), "the index is late")
 	w.Consistently(w.memberships(obj), "500ms", "50ms").Should(BeEmpty())
 	w.hub.RemoveFault(stall)
-	w.visit(query, func() string { return query.Status.LastHandledReconcileAt })
+	w.reconcileNow(query, func() string { return query.Status.LastHandledReconcileAt })
 	w.Expect(query.Status.Devices).To(BeEmpty())
 }
 
@@ -93,7 +93,7 @@ func TestQueriesOfOneTextAreAskedOnce(t *testing.T) {
 		w.Expect(query.Status.Count).To(HaveValue(BeZero()))
 	}
 	w.Expect(w.calls("query")-before).To(Equal(2), "two texts, however they are spelled")
-	w.visit(queries[0], func() string { return queries[0].Status.LastHandledReconcileAt })
+	w.reconcileNow(queries[0], func() string { return queries[0].Status.LastHandledReconcileAt })
 	w.Expect(w.calls("query") - before).To(Equal(3))
 	w.edit(queries[1], func() { queries[1].Spec.Interval = metav1.Duration{Duration: 5 * time.Second} })
 	w.Eventually(func() int { return w.calls("query") - before }, patience).Should(Equal(4))

@@ -16,7 +16,7 @@ import (
 // itself, such as a hub that moves or a proxy that restarts, takes seconds.
 const confirmAfter = 5 * time.Second
 
-// standing is what a HubConnection had before it was looked at.
+// standing is what a HubConnection had before it was reconciled.
 type standing struct {
 	// worked tells that the hub has accepted a credential of this HubConnection, as far
 	// as this process knows or an earlier one has told.

@@ -112,7 +112,7 @@ func (a *afflicted) mend() {
 	a.Helper()
 	a.fails.Store(false)
 	a.Eventually(func() metav1.ConditionStatus {
-		a.visit(a.conn, func() string { return a.conn.Status.LastHandledReconcileAt })
+		a.reconcileNow(a.conn, func() string { return a.conn.Status.LastHandledReconcileAt })
 		return a.condition(a.conn, v1alpha1.ConditionReady).Status
 	}, patience, "1s").Should(Equal(metav1.ConditionTrue))
 }

@@ -36,8 +36,8 @@ func (w *world) awaitCondition(obj kstatus.Object, kind, reason string) *metav1.
 	return found
 }
 
-// visit asks for a visit at once and waits until it was made.
-func (w *world) visit(obj client.Object, handled func() string) {
+// reconcileNow asks for a reconcile at once and waits until it was made.
+func (w *world) reconcileNow(obj client.Object, handled func() string) {
 	w.Helper()
 	asked := time.Now().Format(time.RFC3339Nano)
 	w.edit(obj, func() {
@@ -56,7 +56,7 @@ func (w *world) visit(obj client.Object, handled func() string) {
 
 func (w *world) visitTwin(obj *v1alpha1.DeviceTwin) {
 	w.Helper()
-	w.visit(obj, func() string { return obj.Status.LastHandledReconcileAt })
+	w.reconcileNow(obj, func() string { return obj.Status.LastHandledReconcileAt })
 }
 
 func (w *world) plannedPatch(obj *v1alpha1.DeviceTwin) string {
@@ -404,13 +404,13 @@ func TestEachKindIsVisitedOnRequest(t *testing.T) {
 	w := newWorld(t)
 	conn := w.connect()
 	w.awaitReady(conn)
-	w.visit(conn, func() string { return conn.Status.LastHandledReconcileAt })
+	w.reconcileNow(conn, func() string { return conn.Status.LastHandledReconcileAt })
 	query := w.query("q", "tags.a = 1")
 	query.Spec.Interval.Duration = time.Hour
 	w.create(query)
 	w.awaitReady(query)
 	before := w.calls("query")
-	w.visit(query, func() string { return query.Status.LastHandledReconcileAt })
+	w.reconcileNow(query, func() string { return query.Status.LastHandledReconcileAt })
 	w.Expect(w.calls("query")).To(BeNumerically(">", before))
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // declarationChanged lets pass what a user did: changes of the spec, requests
-// for a visit, resets of a guard, and the deletion. Our own writes do not pass.
+// for a reconcile, resets of a guard, and the deletion. Our own writes do not pass.
 func declarationChanged() predicate.Predicate {
 	asked := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		for _, annotation := range []string{v1alpha1.ReconcileAtAnnotation, v1alpha1.GuardResetAnnotation} {

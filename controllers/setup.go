@@ -45,7 +45,7 @@ type Options struct {
 	// Workers of each controller; 64 when zero. They bound how many objects are looked
 	// at at once; how many of them talk to one hub is bounded by its dispatcher.
 	Workers int
-	// RetryInterval is the pace at which an object is looked at again that needs a
+	// RetryInterval is the pace at which an object is reconciled again that needs a
 	// person, or another object; one minute when zero. What it refers to in the
 	// cluster wakes it at once.
 	RetryInterval time.Duration
@@ -64,7 +64,7 @@ type Options struct {
 	DeletionTimeout time.Duration
 	// ListedPages is how many pages of a TwinQuery's answer are listed at most; ten when
 	// zero. Of a larger one the devices are counted, and those that have a DeviceTwin
-	// are looked at now and then.
+	// are reconciled now and then.
 	ListedPages int
 	// Shard is the part of the fleet that the manager's cache is narrowed to; all of
 	// it when zero.
@@ -125,7 +125,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// PlacesPerHub is how many of so many workers may look at objects of one hub at once:
+// PlacesPerHub is how many of so many workers may reconcile objects of one hub at once:
 // one that hangs must not hold most of them.
 func PlacesPerHub(workers int) int { return max(1, workers/4) }
 
@@ -187,7 +187,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		guards = guard.New(opts.Clock, to(hubQueue, trigger.News))
 		claims = claim.New(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
 	)
-	queryPermits := hubqueue.New(opts.Sessions, "TwinQuery", dispatch.Questions)
+	queryPermits := hubqueue.New(opts.Sessions, "TwinQuery", dispatch.Evaluations)
 	memberships := membership.New(ctx, membership.Options{
 		Clock: opts.Clock, Timers: clock.RealClock{}, Reader: mgr.GetClient(), Pages: opts.ListedPages,
 		Changed: to(twinQueue, trigger.News), Disagreed: opts.Metrics.disagreed,
@@ -202,7 +202,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		readBack: readBack, synced: synccache.New(opts.Clock), queue: twinQueue,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, inFlight: twinsync.NewInFlight(opts.Clock),
 		contention: twinsync.NewContention(opts.Clock), guards: guards, claims: claims,
-		permits: hubqueue.New(opts.Sessions, "DeviceTwin", dispatch.Visits), metrics: opts.Metrics,
+		permits: hubqueue.New(opts.Sessions, "DeviceTwin", dispatch.Reconciles), metrics: opts.Metrics,
 		secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
 	}
 	queries := &twinQueryReconciler{
@@ -221,15 +221,15 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	return reconcilers{twins: twins, queries: queries, connections: connections}, nil
 }
 
-// to has objects visited through a queue.
+// to has objects reconciled through a queue.
 func to(queue *trigger.Queue, priority int) func(types.NamespacedName) {
 	return func(name types.NamespacedName) { queue.Enqueue(name, priority) }
 }
 
-// newReadBack has the DeviceTwins visited whose twins moved, and the HubConnections
+// newReadBack has the DeviceTwins reconciled whose twins moved, and the HubConnections
 // that cannot be read back, which are to be proved anew.
 func newReadBack(twins, hubs *trigger.Queue, probes *probes) *readback.Group {
-	return readback.NewGroup(clock.RealClock{}, readback.Told{
+	return readback.NewGroup(clock.RealClock{}, readback.Callbacks{
 		Moved: func(object types.NamespacedName) { twins.Enqueue(object, trigger.News) },
 		Failing: func(hub types.NamespacedName) {
 			probes.expire(hub)

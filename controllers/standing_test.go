@@ -84,7 +84,7 @@ func newProbed(t *testing.T) *probed {
 		session: sessions.To("h", dispatch.New(dispatch.Options{}).Share(dispatch.S1())),
 		r: &hubConnectionReconciler{
 			connections: hubaccess.New(nil, nil, shard.Shard{}, now), probes: newProbes(),
-			readBack: readback.NewGroup(clock.RealClock{}, readback.Told{}),
+			readBack: readback.NewGroup(clock.RealClock{}, readback.Callbacks{}),
 			report:   outcome.Reporter{Clock: now, Recorder: events.NewFakeRecorder(100), Server: &outcome.APIServer{}},
 		},
 	}

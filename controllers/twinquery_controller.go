@@ -56,7 +56,7 @@ func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=twinqueries,verbs=get;list;watch
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=twinqueries/status,verbs=patch
 
-// Reconcile looks at one TwinQuery.
+// Reconcile reconciles one TwinQuery.
 func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var obj v1alpha1.TwinQuery
 	err := r.client.Get(ctx, req.NamespacedName, &obj)
@@ -67,7 +67,7 @@ func (r *twinQueryReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	return r.visit(ctx, &obj)
+	return r.evaluate(ctx, &obj)
 }
 
 // forget drops all that is remembered of a query that is gone.
@@ -76,8 +76,8 @@ func (r *twinQueryReconciler) forget(ctx context.Context, name types.NamespacedN
 	r.permits.Forget(name)
 }
 
-// visit asks the hub, and reports what came of it.
-func (r *twinQueryReconciler) visit(ctx context.Context, obj *v1alpha1.TwinQuery) (ctrl.Result, error) {
+// evaluate asks the hub, and reports what came of it.
+func (r *twinQueryReconciler) evaluate(ctx context.Context, obj *v1alpha1.TwinQuery) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(obj)
 	found, err := r.ask(ctx, obj)
 	out := outcome.Of(err)
@@ -118,7 +118,7 @@ func (r *twinQueryReconciler) visit(ctx context.Context, obj *v1alpha1.TwinQuery
 	return r.next(ctx, obj, out, interval)
 }
 
-// next says when to look at a query again. One that is parked is looked at meanwhile
+// next says when to reconcile a query again. One that is parked is reconciled meanwhile
 // too, since it is to say so when its hub stops to answer.
 func (r *twinQueryReconciler) next(ctx context.Context, obj *v1alpha1.TwinQuery, out outcome.Outcome, interval time.Duration) (ctrl.Result, error) {
 	name := client.ObjectKeyFromObject(obj)
@@ -150,8 +150,8 @@ func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) 
 	if outcome.Handled(obj) != obj.Status.LastHandledReconcileAt {
 		notOlder = 0 // the user wants to know now
 	}
-	answer, err := r.memberships.Evaluate(ctx, client.ObjectKeyFromObject(obj), asked, notOlder, func() (*dispatch.Grant, error) {
-		return r.turn(obj, found.Session)
+	answer, err := r.memberships.Evaluate(ctx, client.ObjectKeyFromObject(obj), asked, notOlder, func() (*dispatch.Permit, error) {
+		return r.acquire(obj, found.Session)
 	})
 	if hub.ReasonOf(err) == hub.ReasonRefused {
 		err = outcome.Stall(v1alpha1.ReasonQueryRefused, "the hub refused the query: "+err.Error())
@@ -159,18 +159,18 @@ func (r *twinQueryReconciler) ask(ctx context.Context, obj *v1alpha1.TwinQuery) 
 	return answer, err
 }
 
-// turn returns the turn of a query to ask, or outcome.Park(). It returns none, which is usable,
+// acquire returns a permit to evaluate a query, or outcome.Park(). It returns none, which is usable,
 // at a hub that does not answer: to ask it says so at once.
-func (r *twinQueryReconciler) turn(obj *v1alpha1.TwinQuery, session hub.Session) (*dispatch.Grant, error) {
+func (r *twinQueryReconciler) acquire(obj *v1alpha1.TwinQuery, session hub.Session) (*dispatch.Permit, error) {
 	priority := trigger.ReadBack
 	if obj.Status.ObservedAt == nil {
 		priority = trigger.News
 	}
-	grant, err := r.permits.Acquire(obj, session, dispatch.Need{}, priority)
+	permit, err := r.permits.Acquire(obj, session, dispatch.Need{}, priority)
 	if err != nil && session.Dispatcher().Broken() {
 		return nil, nil
 	}
-	return grant, err
+	return permit, err
 }
 
 // answered notes an answer. observedAt moves with the result, not with the clock.

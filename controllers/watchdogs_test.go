@@ -13,7 +13,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
 )
 
-// amid puts a fault before the second of the next two questions to the hub.
+// amid puts a fault before the second of the next two queries of the hub.
 func (c *crowded) amid(fault hubemulator.Fault) {
 	c.Helper()
 	fault.Operation, fault.Count = "query", 1

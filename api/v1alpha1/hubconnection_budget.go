@@ -64,7 +64,7 @@ type Budget struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.fullSweepInterval) || !has(self.interval) || duration(self.fullSweepInterval) >= duration(self.interval)",message="must not be shorter than interval",fieldPath=".fullSweepInterval",reason=FieldValueInvalid
 type ReadBack struct {
-	// interval between two questions to the hub which twins have moved, at least one
+	// interval between two queries of the hub for the twins that have moved, at least one
 	// second. Only twins that moved are read.
 	// +optional
 	// +kubebuilder:default="1m"

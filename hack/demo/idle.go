@@ -18,15 +18,15 @@ const (
 	settleLimit = 150 * time.Second
 	settleQuiet = 66 * time.Second
 	// idleTime is how long nothing may be written, over at least
-	// minQuestions to the hub: each 10 s what moved, and which devices the
+	// minQueries to the hub: each 10 s what moved, and which devices the
 	// tutorial's two TwinQueries select, which makes 12 of them.
 	idleTime     = 60 * time.Second
-	minQuestions = 15
+	minQueries = 15
 )
 
 // activity is what can be seen of the manager from outside.
 type activity struct {
-	updates, questions int
+	updates, queries int
 	writes             []audit.Event
 }
 
@@ -40,7 +40,7 @@ func (s *story) observe(ctx context.Context, trail *audit.Trail) (activity, erro
 	writes, err := trail.Next()
 	return activity{
 		updates:   counters["updateTwin"].Calls,
-		questions: counters["query"].Statuses["200"],
+		queries: counters["query"].Statuses["200"],
 		writes:    writes,
 	}, err
 }
@@ -66,10 +66,10 @@ func (s *story) nothingIsWritten(ctx context.Context) error {
 			return err
 		}
 		writes = append(writes, last.writes...)
-		s.out.note("  ... %.0f s: %d questions to the hub, %d twin updates, %d writes to the API server", time.Since(started).Seconds(),
-			last.questions-before.questions, last.updates-before.updates, len(writes))
+		s.out.note("  ... %.0f s: %d queries of the hub, %d twin updates, %d writes to the API server", time.Since(started).Seconds(),
+			last.queries-before.queries, last.updates-before.updates, len(writes))
 	}
-	return judgeIdle(last.questions-before.questions, last.updates-before.updates, writes)
+	return judgeIdle(last.queries-before.queries, last.updates-before.updates, writes)
 }
 
 // settle waits until the story's last writes are done, and makes sure that the
@@ -103,11 +103,11 @@ func (s *story) settle(ctx context.Context, trail *audit.Trail) (activity, error
 }
 
 // judgeIdle says what was written that should not have been.
-func judgeIdle(questions, updates int, writes []audit.Event) error {
+func judgeIdle(queries, updates int, writes []audit.Event) error {
 	var problems []error
-	if questions < minQuestions {
+	if queries < minQueries {
 		problems = append(problems, &unmetError{
-			expected: fmt.Sprintf("at least %d questions to the hub in %s", minQuestions, idleTime), seen: fmt.Sprint(questions)})
+			expected: fmt.Sprintf("at least %d queries of the hub in %s", minQueries, idleTime), seen: fmt.Sprint(queries)})
 	}
 	if updates > 0 {
 		problems = append(problems, &unmetError{expected: "no twin update on the hub", seen: fmt.Sprint(updates)})

@@ -9,19 +9,19 @@ import (
 
 func TestJudgeIdle(t *testing.T) {
 	t.Parallel()
-	if err := judgeIdle(minQuestions, 0, nil); err != nil {
+	if err := judgeIdle(minQueries, 0, nil); err != nil {
 		t.Errorf("an idle minute was refused: %v", err)
 	}
 	for name, test := range map[string]struct {
-		questions, updates int
+		queries, updates int
 		writes             []audit.Event
 		complaint          string
 	}{
-		"too few questions": {minQuestions - 1, 0, nil, "questions"},
-		"a twin update":     {minQuestions, 1, nil, "twin update"},
-		"a write":           {minQuestions, 0, []audit.Event{{Verb: "patch"}}, "API server"},
+		"too few queries": {minQueries - 1, 0, nil, "queries"},
+		"a twin update":     {minQueries, 1, nil, "twin update"},
+		"a write":           {minQueries, 0, []audit.Event{{Verb: "patch"}}, "API server"},
 	} {
-		err := judgeIdle(test.questions, test.updates, test.writes)
+		err := judgeIdle(test.queries, test.updates, test.writes)
 		if err == nil || !strings.Contains(err.Error(), test.complaint) {
 			t.Errorf("%s: got %v, want a complaint about %s", name, err, test.complaint)
 		}

@@ -90,9 +90,9 @@ func (o *operator) kill(ctx context.Context) error {
 	return o.sup.Kill(ctx, o.process)
 }
 
-// questions counts the queries that the hub has answered. The story's own queries
+// queries counts the queries that the hub has answered. The story's own queries
 // are counted too, so the story sends none while this matters.
-func (s *story) questions(ctx context.Context) (int, error) {
+func (s *story) queries(ctx context.Context) (int, error) {
 	counters, err := s.emulator.Counters(ctx)
 	return counters["query"].Statuses["200"], err
 }
@@ -100,13 +100,13 @@ func (s *story) questions(ctx context.Context) (int, error) {
 // awaitReadBack waits until the manager has asked the hub again, which shows that
 // it is back at work.
 func (s *story) awaitReadBack(ctx context.Context) error {
-	before, err := s.questions(ctx)
+	before, err := s.queries(ctx)
 	if err != nil {
 		return err
 	}
 	return s.await(ctx, "the manager asks the hub again", func(ctx context.Context) (string, bool, error) {
-		now, err := s.questions(ctx)
-		return fmt.Sprintf("%d questions since", now-before), now > before, err
+		now, err := s.queries(ctx)
+		return fmt.Sprintf("%d queries since", now-before), now > before, err
 	})
 }
 

@@ -58,7 +58,7 @@ func (s *Share) CalledOff() {
 	s.locked(func(d *Dispatcher, _ time.Time) { s.calledOff(d) })
 }
 
-// calledOff lets another caller try what one of this share's tried. A grant tries until
+// calledOff lets another caller try what one of this share's tried. A permit tries until
 // it is given back.
 func (s *Share) calledOff(d *Dispatcher) {
 	for _, b := range []*breaker{&d.breaker, &s.trouble} {
@@ -75,7 +75,7 @@ func (m *meter) answered(now time.Time, a Answer) {
 		return
 	}
 	if a.QuotaExceeded {
-		m.turn(now)
+		m.startDay(now)
 		m.exceeded = true
 		return
 	}

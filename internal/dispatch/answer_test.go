@@ -27,12 +27,12 @@ func TestAHubThatDoesNotAnswerIsTriedByOneAtATime(t *testing.T) {
 	y.Answered(Answer{Class: Reads, Status: 404})
 	y.fail(3)
 	y.Answered(Answer{Class: Reads, Status: 503})
-	y.mustAsk("before", Look).Done()
+	y.mustAsk("before", ReadNeed).Done()
 	y.fail(1)
 	y.Expect(y.snapshot().breaker).To(Equal(Open))
 	y.fail(3) // from before it opened
 	for i := range 3 {
-		y.Expect(y.ask(fmt.Sprint(i), 0, Look)).To(BeNil())
+		y.Expect(y.ask(fmt.Sprint(i), 0, ReadNeed)).To(BeNil())
 	}
 	y.Expect(y.Backlog().EndsIn).To(Equal(time.Second))
 	for i, pause := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
@@ -45,10 +45,10 @@ func TestAHubThatDoesNotAnswerIsTriedByOneAtATime(t *testing.T) {
 		y.Expect(y.woken).To(HaveLen(1), "one alone")
 		_, err := fmt.Sscan(<-y.woken, &key, &priority)
 		y.Expect(err).NotTo(HaveOccurred())
-		trying := y.mustAsk(key, Look)
+		trying := y.mustAsk(key, ReadNeed)
 		y.fail(1)
 		trying.Done()
-		y.Expect(y.ask(key, 0, Look)).To(BeNil())
+		y.Expect(y.ask(key, 0, ReadNeed)).To(BeNil())
 	}
 	y.after(time.Minute)
 	y.Expect(y.woken).To(HaveLen(1))
@@ -69,7 +69,7 @@ func TestARefusalPausesAndHalvesItsClass(t *testing.T) {
 	}
 	y.Expect(y.Rate(Reads)).To(Equal(Rate{PerSecond: 20, Factor: 0.5}))
 	y.Expect(y.Rate(Updates).Factor).To(Equal(1.0))
-	y.Expect(y.ask("r", 0, Look)).To(BeNil())
+	y.Expect(y.ask("r", 0, ReadNeed)).To(BeNil())
 	y.after(3*time.Second + 49*time.Millisecond)
 	y.Expect(y.woken).To(BeEmpty(), "nothing came in during the pause")
 	y.after(time.Millisecond)
@@ -127,36 +127,36 @@ func TestOneRequestTriesAfterARefusal(t *testing.T) {
 	y.Expect(y.paused(Reads)).To(Equal(maxPause))
 	names := []string{"a", "b", "c"}
 	for _, name := range names {
-		y.Expect(y.ask(name, 0, Look)).To(BeNil())
+		y.Expect(y.ask(name, 0, ReadNeed)).To(BeNil())
 	}
-	tries := func() *Grant {
+	tries := func() *Permit {
 		y.Expect(y.woken).To(HaveLen(1), "one alone")
 		var key string
 		var priority int
 		_, err := fmt.Sscan(<-y.woken, &key, &priority)
 		y.Expect(err).NotTo(HaveOccurred())
-		return y.mustAsk(key, Look)
+		return y.mustAsk(key, ReadNeed)
 	}
 	y.after(maxPause)
-	grant := tries()
-	y.Expect(grant.use(Reads)).To(BeTrue())
+	permit := tries()
+	y.Expect(permit.use(Reads)).To(BeTrue())
 	y.after(3 * time.Second)
 	y.Answered(Answer{Class: Reads, Status: 200, Took: 4 * time.Second}) // asked before the trial
 	y.Expect(y.woken).To(BeEmpty())
 
 	// Refused again: the next pause, and the next try.
 	y.Answered(Answer{Class: Reads, Status: 429, RetryAfter: 3 * time.Second})
-	grant.Done()
+	permit.Done()
 	y.after(3*time.Second + 200*time.Millisecond) // no token came in during the pause
-	grant = tries()
+	permit = tries()
 	y.after(trialPatience - time.Millisecond)
 	y.Expect(y.woken).To(BeEmpty())
-	grant.Done()
+	permit.Done()
 	y.Expect(y.woken).To(HaveLen(1), "one that did not ask lets another one try")
-	grant = tries()
-	y.Expect(grant.use(Reads)).To(BeTrue())
+	permit = tries()
+	y.Expect(permit.use(Reads)).To(BeTrue())
 	y.after(time.Second)
-	y.Expect(y.ask("d", 0, Look)).To(BeNil())
+	y.Expect(y.ask("d", 0, ReadNeed)).To(BeNil())
 	y.Answered(Answer{Class: Reads, Status: 404, Took: time.Second})
 	y.after(time.Second)
 	y.Expect(y.woken).To(HaveLen(1), "at its rate from now on")

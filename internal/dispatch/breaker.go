@@ -15,16 +15,16 @@ type breaker struct {
 	failures int
 	pause    time.Duration // 0 while closed
 	until    time.Time
-	trying   any   // the grant or the caller that was let through
+	trying   any   // the permit or the caller that was let through
 	last     error // what the last failure was, if that was told
 }
 
-// lets tells whether a grant may be given.
+// lets tells whether a permit may be given.
 func (b *breaker) lets(now time.Time) bool {
 	return b.pause == 0 || (b.trying == nil && !now.Before(b.until))
 }
 
-// wait is how long it takes until a grant may be given; it needs no answer while one
+// wait is how long it takes until a permit may be given; it needs no answer while one
 // is being tried.
 func (b *breaker) wait(now time.Time) time.Duration { return max(0, b.until.Sub(now)) }
 
@@ -35,8 +35,8 @@ func (b *breaker) begun(who any) {
 	}
 }
 
-// triedBy tells whether it is the holder of a grant that was let through.
-func (b *breaker) triedBy(holder *Grant) bool { return holder != nil && b.trying == holder }
+// triedBy tells whether it is the holder of a permit that was let through.
+func (b *breaker) triedBy(holder *Permit) bool { return holder != nil && b.trying == holder }
 
 // ended lets another one try, when nothing was heard of this one.
 func (b *breaker) ended(who any) {

@@ -2,22 +2,22 @@ package dispatch
 
 import "context"
 
-type grantKey struct{}
+type permitKey struct{}
 
-// With has the requests that are made under a context use up a grant first.
-func With(ctx context.Context, grant *Grant) context.Context {
-	return context.WithValue(ctx, grantKey{}, grant)
+// With has the requests that are made under a context use up a permit first.
+func With(ctx context.Context, permit *Permit) context.Context {
+	return context.WithValue(ctx, permitKey{}, permit)
 }
 
-func grantOf(ctx context.Context) *Grant {
-	grant, _ := ctx.Value(grantKey{}).(*Grant)
-	return grant
+func grantOf(ctx context.Context) *Permit {
+	permit, _ := ctx.Value(permitKey{}).(*Permit)
+	return permit
 }
 
 type urgentKey struct{}
 
-// Urgent has the requests that are made under a context, and that no grant pays for, go
-// by turns with all that are not urgent, instead of behind them.
+// Urgent has the requests that are made under a context, and that no permit pays for, go
+// alternately with all that are not urgent, instead of behind them.
 func Urgent(ctx context.Context) context.Context {
 	return context.WithValue(ctx, urgentKey{}, true)
 }

@@ -68,7 +68,7 @@ func (y *yard) after(d time.Duration) {
 
 func (y *yard) Forget(key string) { y.Dispatcher.Forget(key) }
 
-func (y *yard) ask(key string, priority int, need Need) *Grant {
+func (y *yard) ask(key string, priority int, need Need) *Permit {
 	granted, ok := y.Admit(Request{Key: key, Priority: priority, Need: need, Wake: func(p int) {
 		y.woken <- fmt.Sprintf("%s %d", key, p)
 	}})
@@ -78,7 +78,7 @@ func (y *yard) ask(key string, priority int, need Need) *Grant {
 	return granted
 }
 
-func (y *yard) mustAsk(key string, need Need) *Grant {
+func (y *yard) mustAsk(key string, need Need) *Permit {
 	granted := y.ask(key, 0, need)
 	y.Expect(granted).NotTo(BeNil(), key)
 	return granted
@@ -96,21 +96,21 @@ func (y *yard) spend(class Class) {
 func TestATurnIsHadAtOnceWhileThereIsRoom(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{ReadsPerSecond: 2 * oneAtOnce, UpdatesPerSecond: oneAtOnce}, 0)
-	first, second := y.mustAsk("a", LookAndWrite), y.mustAsk("b", Look)
+	first, second := y.mustAsk("a", WriteNeed), y.mustAsk("b", ReadNeed)
 	y.Expect(first.Has(Updates)).To(BeTrue())
 	y.Expect(second.Has(Updates)).To(BeFalse())
-	y.Expect(y.ask("c", 0, Look)).To(BeNil(), "both reads are taken")
-	y.Expect(y.ask("c", 0, Look)).To(BeNil())
+	y.Expect(y.ask("c", 0, ReadNeed)).To(BeNil(), "both reads are taken")
+	y.Expect(y.ask("c", 0, ReadNeed)).To(BeNil())
 	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 1, EndsIn: 1250 * time.Millisecond}))
 	first.Done()
 	y.Expect(y.woken).To(Receive(Equal("c 0")), "what was not used is given back")
-	granted := y.ask("c", 0, Look)
+	granted := y.ask("c", 0, ReadNeed)
 	y.Expect(granted).NotTo(BeNil())
 	first.Done()
 	y.Expect(y.snapshot().inFlight).To(Equal(2), "a grant is given back once")
 	second.Done()
 	granted.Done()
-	var none *Grant
+	var none *Permit
 	none.Done()
 	y.after(nextOne)
 	y.Expect(y.Idle()).To(BeTrue())
@@ -120,17 +120,17 @@ func TestATurnIsHadAtOnceWhileThereIsRoom(t *testing.T) {
 func TestThePriorityCountsAndThenTheAge(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{}, 1)
-	held := y.mustAsk("held", LookAndWrite)
+	held := y.mustAsk("held", WriteNeed)
 	for i, priority := range []int{-100, 0, 60, 60, 0} {
-		y.Expect(y.ask(fmt.Sprint(i), priority, LookAndWrite)).To(BeNil())
+		y.Expect(y.ask(fmt.Sprint(i), priority, WriteNeed)).To(BeNil())
 	}
-	y.Expect(y.ask("0", 60, Look)).To(BeNil(), "it becomes as urgent as the third and stays older; its need stays")
-	y.Expect(y.ask("4", 100, LookAndWrite)).To(BeNil())
-	y.Expect(y.ask("4", 0, Look)).To(BeNil(), "it stays as urgent as it was")
+	y.Expect(y.ask("0", 60, ReadNeed)).To(BeNil(), "it becomes as urgent as the third and stays older; its need stays")
+	y.Expect(y.ask("4", 100, WriteNeed)).To(BeNil())
+	y.Expect(y.ask("4", 0, ReadNeed)).To(BeNil(), "it stays as urgent as it was")
 	for _, want := range []string{"4 100", "0 60", "2 60", "3 60", "1 0"} {
 		held.Done()
 		y.Expect(y.woken).To(Receive(Equal(want)))
-		held = y.mustAsk(want[:1], LookAndWrite)
+		held = y.mustAsk(want[:1], WriteNeed)
 		y.Expect(held.Has(Updates)).To(BeTrue())
 	}
 	held.Done()
@@ -140,9 +140,9 @@ func TestThePriorityCountsAndThenTheAge(t *testing.T) {
 func TestWhoOnlyReadsDoesNotWaitForAnUpdate(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{ReadsPerSecond: 10, UpdatesPerSecond: oneAtOnce}, 0)
-	y.mustAsk("first", LookAndWrite)
-	y.Expect(y.ask("writes", 100, LookAndWrite)).To(BeNil())
-	y.mustAsk("reads", Look)
+	y.mustAsk("first", WriteNeed)
+	y.Expect(y.ask("writes", 100, WriteNeed)).To(BeNil())
+	y.mustAsk("reads", ReadNeed)
 	y.after(nextOne)
 	y.Expect(y.woken).To(Receive(Equal("writes 100")))
 }
@@ -150,9 +150,9 @@ func TestWhoOnlyReadsDoesNotWaitForAnUpdate(t *testing.T) {
 func TestAWokenGrantWaitsAndExpires(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{}, 1)
-	held := y.mustAsk("held", Look)
-	y.Expect(y.ask("a", 0, LookAndWrite)).To(BeNil())
-	y.Expect(y.ask("b", 0, LookAndWrite)).To(BeNil())
+	held := y.mustAsk("held", ReadNeed)
+	y.Expect(y.ask("a", 0, WriteNeed)).To(BeNil())
+	y.Expect(y.ask("b", 0, WriteNeed)).To(BeNil())
 	held.Done()
 	y.Expect(y.woken).To(Receive(Equal("a 0")))
 	y.Expect(y.Backlog().Parked).To(Equal(1), "who was woken does not wait any more")
@@ -160,9 +160,9 @@ func TestAWokenGrantWaitsAndExpires(t *testing.T) {
 	y.Expect(y.woken).To(BeEmpty())
 	y.after(time.Millisecond)
 	y.Expect(y.woken).To(Receive(Equal("b 0")), "a did not come")
-	late := y.ask("a", 0, Look)
+	late := y.ask("a", 0, ReadNeed)
 	y.Expect(late).To(BeNil())
-	granted := y.mustAsk("b", Look)
+	granted := y.mustAsk("b", ReadNeed)
 	y.after(time.Hour)
 	y.Expect(granted.Has(Updates)).To(BeTrue(), "what was picked up does not expire")
 	y.Expect(y.snapshot().Expired).To(BeEquivalentTo(1))
@@ -176,24 +176,24 @@ func TestAWokenGrantWaitsAndExpires(t *testing.T) {
 func TestWhoNeedsMoreThanWasGrantedAsksAnewAtItsAge(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{ReadsPerSecond: 10, UpdatesPerSecond: oneAtOnce}, 1)
-	held := y.mustAsk("held", LookAndWrite)
+	held := y.mustAsk("held", WriteNeed)
 	y.Expect(held.use(Updates)).To(BeTrue())
-	y.Expect(y.ask("old", 0, Look)).To(BeNil())
-	y.Expect(y.ask("new", 0, LookAndWrite)).To(BeNil())
+	y.Expect(y.ask("old", 0, ReadNeed)).To(BeNil())
+	y.Expect(y.ask("new", 0, WriteNeed)).To(BeNil())
 	held.Done()
 	y.Expect(y.woken).To(Receive(Equal("old 0")))
-	y.Expect(y.ask("old", 0, LookAndWrite)).To(BeNil(), "there is no update yet")
+	y.Expect(y.ask("old", 0, WriteNeed)).To(BeNil(), "there is no update yet")
 	y.after(nextOne)
 	y.Expect(y.woken).To(Receive(Equal("old 0")))
-	y.mustAsk("old", LookAndWrite)
+	y.mustAsk("old", WriteNeed)
 }
 
 func TestWhoIsGoneGivesItsPlaceBack(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{}, 1)
-	held := y.mustAsk("held", Look)
+	held := y.mustAsk("held", ReadNeed)
 	for _, key := range []string{"a", "b", "c"} {
-		y.Expect(y.ask(key, 0, Look)).To(BeNil())
+		y.Expect(y.ask(key, 0, ReadNeed)).To(BeNil())
 	}
 	y.Forget("b")
 	y.Forget("absent")
@@ -203,7 +203,7 @@ func TestWhoIsGoneGivesItsPlaceBack(t *testing.T) {
 	y.Expect(y.woken).To(Receive(Equal("c 0")))
 	y.Drain()
 	y.Expect(y.snapshot().inFlight).To(BeZero())
-	y.mustAsk("d", Look)
+	y.mustAsk("d", ReadNeed)
 }
 
 // TestAHubThatHangsHoldsNoMoreThanItsPlaces: the bound is the smaller one of what the
@@ -226,7 +226,7 @@ func TestAHubThatHangsHoldsNoMoreThanItsPlaces(t *testing.T) {
 			y := newYard(t, Limits{ReadsPerSecond: 1000, UpdatesPerSecond: tt.updates}, tt.most)
 			granted := 0
 			for i := range 200 {
-				if y.ask(fmt.Sprint(i), 0, Look) != nil {
+				if y.ask(fmt.Sprint(i), 0, ReadNeed) != nil {
 					granted++
 				}
 			}
@@ -244,11 +244,11 @@ func TestTheBacklogEnds(t *testing.T) {
 	y.spend(Updates)
 	y.Expect(y.Backlog()).To(Equal(Backlog{}))
 	for i := range 100 {
-		y.ask(fmt.Sprint(i), 0, LookAndWrite)
+		y.ask(fmt.Sprint(i), 0, WriteNeed)
 	}
 	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 100, EndsIn: 5 * time.Second}), "20 a second")
 	for i := range 400 {
-		y.ask(fmt.Sprint("r", i), 0, Look)
+		y.ask(fmt.Sprint("r", i), 0, ReadNeed)
 	}
 	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 500, EndsIn: 12500 * time.Millisecond}), "500 reads at 40 a second")
 	y.Answered(Answer{Class: Reads, Status: 429, RetryAfter: 20 * time.Second})
@@ -260,9 +260,9 @@ func TestTheBacklogEnds(t *testing.T) {
 func TestTheBestOfThoseWhoCanGoOnIsFoundWhateverTheyNeed(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{}, 1)
-	held := y.mustAsk("held", Look)
+	held := y.mustAsk("held", ReadNeed)
 	for i := range 20 {
-		need := []Need{Look, LookAndWrite, {Updates: 1}, {Queries: 1}}[i%4]
+		need := []Need{ReadNeed, WriteNeed, {Updates: 1}, {Queries: 1}}[i%4]
 		y.Expect(y.ask(fmt.Sprint(i), i%7, need)).To(BeNil())
 	}
 	for _, want := range []string{"6 6", "13 6", "5 5", "12 5", "19 5", "4 4", "11 4", "18 4"} {
@@ -278,10 +278,10 @@ func TestTheBestOfThoseWhoCanGoOnIsFoundWhateverTheyNeed(t *testing.T) {
 func TestTimePassesByTheClockAlone(t *testing.T) {
 	t.Parallel()
 	y := newYardByItself(t, Limits{ReadsPerSecond: 1}, 1)
-	y.mustAsk("first", Look).Done() // a read that was not used
+	y.mustAsk("first", ReadNeed).Done() // a read that was not used
 	y.spend(Reads)
 	for _, key := range []string{"a", "b", "c"} {
-		y.Expect(y.ask(key, 0, Look)).To(BeNil())
+		y.Expect(y.ask(key, 0, ReadNeed)).To(BeNil())
 	}
 	y.now.Step(time.Second)
 	y.Eventually(y.woken).Should(Receive(Equal("a 0")))
@@ -302,10 +302,10 @@ func TestACallBackThatNeverComesStopsNothing(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{ReadsPerSecond: 1}, 1) // its clock calls nothing back
 	y.spend(Reads)
-	y.Expect(y.ask("a", 0, Look)).To(BeNil())
+	y.Expect(y.ask("a", 0, ReadNeed)).To(BeNil())
 	y.now.Step(time.Second)
 	y.Expect(y.woken).To(BeEmpty())
 	y.snapshot()
-	y.Expect(y.ask("b", 0, Look)).To(BeNil())
+	y.Expect(y.ask("b", 0, ReadNeed)).To(BeNil())
 	y.Expect(y.woken).To(Receive(Equal("a 0")))
 }

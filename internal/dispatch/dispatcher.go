@@ -9,7 +9,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// pickUp is how long a grant waits for the caller that it woke: a worker that is free takes it
+// pickUp is how long a permit waits for the caller that it woke: a worker that is free takes it
 // in milliseconds, and one who never comes must not keep it from others.
 const pickUp = 10 * time.Second
 
@@ -17,21 +17,21 @@ const pickUp = 10 * time.Second
 // rules a hub may hold.
 const placesKept = 4
 
-// Request asks for a turn at the hub.
+// Request asks for a permit at the hub.
 type Request struct {
-	// Key tells who asks; each has one turn at a time.
+	// Key tells who asks; each has one permit at a time.
 	Key string
 	// Priority orders those of one namespace who wait, the highest first; the oldest first
 	// among equals.
 	Priority int
 	Kind     Kind
 	Need     Need
-	// Namespace of the object that asks: namespaces take turns, however much each of them
+	// Namespace of the object that asks: namespaces alternate, however much each of them
 	// has to do.
 	Namespace string
 	// Share that it asks through; Admit fills it in.
 	Share *Share
-	// Wake is called once the turn of who was parked has come, with the priority it
+	// Wake is called once a caller that was parked has a permit, with the priority it
 	// has. It is called without any lock held and must not block.
 	Wake func(priority int)
 }
@@ -40,40 +40,40 @@ type Request struct {
 type Options struct {
 	// Limits of the hub; those of a whole S1 hub where they are not set.
 	Limits Limits
-	// MaxInFlight bounds the grants that are held at once, whatever the limits would
+	// MaxInFlight bounds the permits that are held at once, whatever the limits would
 	// allow, so that a hub that hangs cannot hold most of the workers; 0 means no bound.
 	MaxInFlight int
 	// Clock is the real one when nil.
 	Clock clock.WithDelayedExecution
 }
 
-// Dispatcher hands out turns at one hub, through the shares of those who use it. It is
+// Dispatcher hands out permits at one hub, through the shares of those who use it. It is
 // safe for concurrent use.
 type Dispatcher struct {
 	clock clock.WithDelayedExecution
 
 	mu      sync.Mutex
-	max     int // of grants in flight, by the options
+	max     int // of permits in flight, by the options
 	limits  Limits
 	places  [kinds]int
 	buckets [classes]*bucket
 	breaker breaker
 	meter   meter
 	planner planner
-	// inUse counts who waits and the grants that are given, for a look without the lock.
-	inUse atomic.Int64
-	lots  [kinds]lot
-	seq   uint64
+	// inUse counts who waits and the permits that are given, to be read without the lock.
+	inUse  atomic.Int64
+	queues [kinds]waitQueue
+	seq    uint64
 	// ruler is the share whose limits hold for the hub; nil while no share has the say.
 	ruler *Share
-	// pending are the grants that were given and not picked up yet.
-	pending  map[string]*Grant
+	// pending are the permits that were given and not picked up yet.
+	pending  map[string]*Permit
 	inFlight [kinds]int
 	// guests are those of them that shares hold which do not rule the hub.
 	guests [kinds]int
 	// woken are those of them whose owners are to be told.
-	woken []*Grant
-	// rings are the shares with callers that wait for a class, which take turns.
+	woken []*Permit
+	// rings are the shares with callers that wait for a class, which alternate.
 	rings [classes][]*Share
 	timer clock.Timer
 	due   time.Time // when the timer fires
@@ -90,7 +90,7 @@ func New(options Options) *Dispatcher {
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
 	}
-	d := &Dispatcher{clock: options.Clock, max: options.MaxInFlight, lots: newLots(), pending: map[string]*Grant{}}
+	d := &Dispatcher{clock: options.Clock, max: options.MaxInFlight, queues: newWaitQueues(), pending: map[string]*Permit{}}
 	now := d.clock.Now()
 	d.limits = options.Limits.Or(S1())
 	rates, windows := d.limits.rates()
@@ -108,20 +108,20 @@ func (d *Dispatcher) apply(now time.Time) {
 		b.rate = rates[class]
 		b.tokens = min(b.tokens, b.size())
 	}
-	d.places = [kinds]int{Visits: d.limits.inFlight(), Questions: questionsInFlight}
+	d.places = [kinds]int{Reconciles: d.limits.inFlight(), Evaluations: evaluationsInFlight}
 	if d.max > 0 {
 		for kind := range d.places {
 			d.places[kind] = min(d.places[kind], d.max)
 		}
 	}
 	d.meter.limit, d.meter.size = d.limits.DailyMessages, d.limits.MessageBytes
-	d.meter.turn(now)
+	d.meter.startDay(now)
 }
 
-// Admit returns a grant at once if there is room for what is needed and a place in
+// Admit returns a permit at once if there is room for what is needed and a place in
 // flight, and no other request comes before. Otherwise the request is parked, once, and
-// its caller woken when its turn has come, to ask again; that grant waits for it a while.
-func (s *Share) Admit(request Request) (granted *Grant, ok bool) {
+// its caller woken when there is a permit for it, to ask again; that permit waits for it a while.
+func (s *Share) Admit(request Request) (granted *Permit, ok bool) {
 	request.Share = s
 	s.locked(func(d *Dispatcher, now time.Time) {
 		seq := d.seq
@@ -137,8 +137,8 @@ func (s *Share) Admit(request Request) (granted *Grant, ok bool) {
 		} else {
 			d.seq++
 		}
-		d.lots[request.Kind].add(request, seq)
-		d.pump(now)
+		d.queues[request.Kind].add(request, seq)
+		d.schedule(now)
 		if g := d.pending[request.Key]; g != nil {
 			g.pick()
 			granted = g
@@ -156,21 +156,21 @@ func (d *Dispatcher) forget(key string) {
 	if g := d.pending[key]; g != nil {
 		d.revoke(g)
 	}
-	for kind := range d.lots {
-		if p := d.lots[kind].byKey[key]; p != nil {
-			d.lots[kind].remove(p)
+	for kind := range d.queues {
+		if p := d.queues[kind].byKey[key]; p != nil {
+			d.queues[kind].remove(p)
 		}
 	}
 }
 
-// InUse tells, without waiting for anything, whether requests wait or grants are given.
+// InUse tells, without waiting for anything, whether requests wait or permits are given.
 func (d *Dispatcher) InUse() bool { return d.inUse.Load() > 0 }
 
-// Drain drops every caller that is parked, and the grants that wait for one: none
-// is to talk to the hub any more. Grants in use can still be given back.
+// Drain drops every caller that is parked, and the permits that wait for one: none
+// is to talk to the hub any more. Permits in use can still be given back.
 func (d *Dispatcher) Drain() {
 	d.locked(func(time.Time) {
-		d.lots = newLots()
+		d.queues = newWaitQueues()
 		for _, g := range d.pending {
 			d.revoke(g)
 		}
@@ -187,7 +187,7 @@ func (d *Dispatcher) locked(do func(now time.Time)) {
 	}
 	d.expire(now)
 	do(now)
-	d.pump(now)
+	d.schedule(now)
 	d.arm(now)
 	d.inUse.Store(int64(d.parked() + d.held()))
 	woken := d.woken
@@ -198,25 +198,25 @@ func (d *Dispatcher) locked(do func(now time.Time)) {
 	}
 }
 
-// pump lets those go on that can: those who wait with a worker first, then those who are
+// schedule lets those go on that can: those who wait with a worker first, then those who are
 // parked, the best first.
-func (d *Dispatcher) pump(now time.Time) {
+func (d *Dispatcher) schedule(now time.Time) {
 	d.serve(now)
-	for kind := range d.lots {
+	for kind := range d.queues {
 		d.pumpKind(Kind(kind), now)
 	}
 }
 
 func (d *Dispatcher) pumpKind(kind Kind, now time.Time) {
 	for d.inFlight[kind] < d.places[kind] && d.breaker.lets(now) {
-		best := d.lots[kind].best(func(of kin) bool {
+		best := d.queues[kind].best(func(of heapKey) bool {
 			return d.room(of.need, now) && d.seats(kind, of.share) && of.share.has(d, of.need, now)
 		})
 		if best == nil {
 			return
 		}
-		d.lots[kind].served(best)
-		d.grant(best, now)
+		d.queues[kind].served(best)
+		d.permit(best, now)
 	}
 }
 
@@ -236,9 +236,9 @@ func (d *Dispatcher) room(need Need, now time.Time) bool {
 	return true
 }
 
-func (d *Dispatcher) grant(p *parked, now time.Time) {
+func (d *Dispatcher) permit(p *parked, now time.Time) {
 	p.Share.take(d, p.Need)
-	g := &Grant{Request: p.Request, dispatcher: d, guest: p.Share.limited(d), seq: p.seq, left: p.Need, expires: now.Add(pickUp)}
+	g := &Permit{Request: p.Request, dispatcher: d, guest: p.Share.limited(d), seq: p.seq, left: p.Need, expires: now.Add(pickUp)}
 	d.pending[p.Key] = g
 	d.woken = append(d.woken, g)
 	d.inFlight[g.Kind]++
@@ -249,7 +249,7 @@ func (d *Dispatcher) grant(p *parked, now time.Time) {
 	g.Share.begun(d, g)
 }
 
-// expire takes back the grants that were not picked up.
+// expire takes back the permits that were not picked up.
 func (d *Dispatcher) expire(now time.Time) {
 	for _, g := range d.pending {
 		if !now.Before(g.expires) {
@@ -259,8 +259,8 @@ func (d *Dispatcher) expire(now time.Time) {
 	}
 }
 
-// revoke takes a grant back with all that is left of it.
-func (d *Dispatcher) revoke(g *Grant) {
+// revoke takes a permit back with all that is left of it.
+func (d *Dispatcher) revoke(g *Permit) {
 	if g.over {
 		return
 	}
@@ -275,12 +275,12 @@ func (d *Dispatcher) revoke(g *Grant) {
 	g.left = Need{}
 }
 
-// drop takes a grant off those that wait for a caller, which need not be woken then.
-func (d *Dispatcher) drop(g *Grant) {
+// drop takes a permit off those that wait for a caller, which need not be woken then.
+func (d *Dispatcher) drop(g *Permit) {
 	if d.pending[g.Key] == g {
 		delete(d.pending, g.Key)
 	}
-	d.woken = slices.DeleteFunc(d.woken, func(other *Grant) bool { return other == g })
+	d.woken = slices.DeleteFunc(d.woken, func(other *Permit) bool { return other == g })
 }
 
 // arm sets the timer to the moment at which something can go on by itself.
@@ -322,11 +322,11 @@ func (d *Dispatcher) next(now time.Time) time.Time {
 	for _, g := range d.pending {
 		consider(g.expires)
 	}
-	for kind := range d.lots {
+	for kind := range d.queues {
 		if d.inFlight[kind] >= d.places[kind] || d.breaker.trying != nil {
 			continue // whichever ends lets the next one go on
 		}
-		for of := range d.lots[kind].lines {
+		for of := range d.queues[kind].heaps {
 			if of.share.trouble.trying != nil || !d.seats(Kind(kind), of.share) {
 				continue
 			}

@@ -24,10 +24,10 @@ func (c Class) String() string { return classNames[c] }
 // Need is how many operations of each class something takes.
 type Need [classes]int
 
-// The needs of a visit to one object: to look at a twin, and to look and write.
+// The needs of a reconcile of one object: to read a twin, and to read and write it.
 var (
-	Look         = Need{Reads: 1}
-	LookAndWrite = Need{Reads: 1, Updates: 1}
+	ReadNeed  = Need{Reads: 1}
+	WriteNeed = Need{Reads: 1, Updates: 1}
 )
 
 // one is the need of a single operation.
@@ -147,20 +147,20 @@ func (l Limits) merged(other Limits, pick func(a, b float64) float64) Limits {
 	}
 }
 
-// Kind is what a turn is for. Each kind has its own places in flight.
+// Kind is what a permit is for. Each kind has its own places in flight.
 type Kind int
 
 const (
-	// Visits to single twins, which are short.
-	Visits Kind = iota
-	// Questions to the index, which may take many pages: no visit waits for them.
-	Questions
+	// Reconciles of single twins, which are short.
+	Reconciles Kind = iota
+	// Evaluations of queries, which may take many pages: no reconcile waits for them.
+	Evaluations
 	kinds
 )
 
-// questionsInFlight is how many questions may be under way at once. More are no faster
+// evaluationsInFlight is how many evaluations may be under way at once. More are no faster
 // at the rate of queries; one at a time would have small ones wait for a large one.
-const questionsInFlight = 4
+const evaluationsInFlight = 4
 
 const (
 	// minInFlight lets a hub of few updates be used by more than one at a time.
@@ -170,7 +170,7 @@ const (
 	inFlightTime = 0.2 // seconds
 )
 
-// inFlight is how many visits may be under way at once.
+// inFlight is how many reconciles may be under way at once.
 func (l Limits) inFlight() int {
 	return max(minInFlight, int(math.Ceil(l.UpdatesPerSecond*inFlightTime-whole)))
 }

@@ -19,8 +19,8 @@ type meter struct {
 	low      bool // less than lowShare was left, and not yet enoughShare again
 }
 
-// turn starts from zero on a new day.
-func (m *meter) turn(now time.Time) {
+// startDay starts from zero on a new day.
+func (m *meter) startDay(now time.Time) {
 	if today := now.UTC().Truncate(day); !today.Equal(m.today) {
 		m.today, m.used, m.before, m.exceeded, m.low = today, 0, 0, false, false
 	}
@@ -31,7 +31,7 @@ func (m *meter) total() int64 { return m.used + m.before }
 
 // add counts a payload: one message at least.
 func (m *meter) add(now time.Time, bytes int) {
-	m.turn(now)
+	m.startDay(now)
 	m.used += max(1, (int64(bytes)+m.size-1)/m.size)
 }
 
@@ -67,7 +67,7 @@ func stepBelow(percent int) int {
 // restore takes over what an earlier process has told of a day: the middle of what its
 // step stands for, so that neither many restarts nor none make it more than it is.
 func (m *meter) restore(now time.Time, date string, percent int) {
-	m.turn(now)
+	m.startDay(now)
 	if date == m.today.Format(time.DateOnly) {
 		m.before = max(m.before, m.limit*int64(percent+stepBelow(percent))/200-m.used)
 	}
@@ -111,7 +111,7 @@ const (
 )
 
 func (m *meter) pressure(now time.Time) Pressure {
-	m.turn(now)
+	m.startDay(now)
 	left := m.share(now)
 	m.low = left < lowShare || (m.low && left < enoughShare)
 	switch {

@@ -90,7 +90,7 @@ func TestThePressureComesAndGoes(t *testing.T) {
 	y.Expect(y.Messages().PerHour).To(BeZero())
 	y.use(1000)
 	y.Expect(y.Messages().UsedPercent).To(Equal(150), "edits go through")
-	y.Expect(y.ask("edit", 0, LookAndWrite)).NotTo(BeNil())
+	y.Expect(y.ask("edit", 0, WriteNeed)).NotTo(BeNil())
 	y.Answered(Answer{Class: Reads, Status: 403, QuotaExceeded: true})
 	y.Expect(pressure()).To(Equal(QuotaExceeded))
 	y.after(9 * time.Hour)

@@ -22,11 +22,11 @@ func NewMetrics() *Metrics {
 	}
 	return &Metrics{
 		hosts:    map[string]*Dispatcher{},
-		parked:   name("parked", "Objects that wait for their turn at the hub."),
-		inFlight: name("in_flight", "Grants that are held, and so visits that may be under way."),
-		places:   name("in_flight_limit", "How many grants may be held at once."),
-		granted:  name("grants_total", "Grants given."),
-		expired:  name("grants_expired_total", "Grants that were not picked up in time."),
+		parked:   name("parked", "Objects that wait for a permit at the hub."),
+		inFlight: name("in_flight", "Permits that are held, and so reconciles that may be under way."),
+		places:   name("in_flight_limit", "How many permits may be held at once."),
+		granted:  name("grants_total", "Permits given."),
+		expired:  name("grants_expired_total", "Permits that were not picked up in time."),
 		breaker:  name("breaker", "1 for the state that the circuit breaker is in.", "state"),
 		factor:   name("rate_factor", "How much of the declared rate is in effect: 1 unless the hub refuses or is slow.", "class"),
 		messages: name("messages_used", "Daily messages used since 00:00 UTC."),

@@ -11,8 +11,8 @@ import (
 func TestMetricsTellOfAHostAndOfNoKey(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{}, 1)
-	y.mustAsk("DeviceTwin ns/secret", Look)
-	y.ask("DeviceTwin ns/other", 0, Look)
+	y.mustAsk("DeviceTwin ns/secret", ReadNeed)
+	y.ask("DeviceTwin ns/other", 0, ReadNeed)
 	y.use(3)
 	metrics := NewMetrics()
 	metrics.Add("hub.example", y.Dispatcher)
@@ -20,13 +20,13 @@ func TestMetricsTellOfAHostAndOfNoKey(t *testing.T) {
 	none.Add("hub.example", y.Dispatcher)
 	none.Forget("hub.example")
 	y.Expect(testutil.CollectAndCompare(metrics, strings.NewReader(`
-# HELP devicetwin_dispatch_parked Objects that wait for their turn at the hub.
+# HELP devicetwin_dispatch_parked Objects that wait for a permit at the hub.
 # TYPE devicetwin_dispatch_parked gauge
 devicetwin_dispatch_parked{host="hub.example"} 1
-# HELP devicetwin_dispatch_in_flight Grants that are held, and so visits that may be under way.
+# HELP devicetwin_dispatch_in_flight Permits that are held, and so reconciles that may be under way.
 # TYPE devicetwin_dispatch_in_flight gauge
 devicetwin_dispatch_in_flight{host="hub.example"} 1
-# HELP devicetwin_dispatch_grants_total Grants given.
+# HELP devicetwin_dispatch_grants_total Permits given.
 # TYPE devicetwin_dispatch_grants_total counter
 devicetwin_dispatch_grants_total{host="hub.example"} 1
 # HELP devicetwin_dispatch_messages_used Daily messages used since 00:00 UTC.

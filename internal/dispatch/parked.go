@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// parked is a request that waits for a turn.
+// parked is a request that waits for a permit.
 type parked struct {
 	Request
 	seq   uint64 // of the first time it asked: its age
-	index int    // in its line
+	index int    // in its heap
 }
 
 // before tells who comes first: the more urgent, then the older.
@@ -21,18 +21,18 @@ func (p *parked) before(other *parked) bool {
 	return p.seq < other.seq
 }
 
-// line is those who need the same, as a heap.
-type line []*parked
+// waitHeap is those who need the same, as a heap.
+type waitHeap []*parked
 
-func (l line) Len() int           { return len(l) }
-func (l line) Less(i, j int) bool { return l[i].before(l[j]) }
-func (l line) Swap(i, j int) {
+func (l waitHeap) Len() int           { return len(l) }
+func (l waitHeap) Less(i, j int) bool { return l[i].before(l[j]) }
+func (l waitHeap) Swap(i, j int) {
 	l[i], l[j] = l[j], l[i]
 	l[i].index, l[j].index = i, j
 }
 
 // Push implements heap.Interface.
-func (l *line) Push(x any) {
+func (l *waitHeap) Push(x any) {
 	p, ok := x.(*parked)
 	if !ok {
 		return
@@ -42,7 +42,7 @@ func (l *line) Push(x any) {
 }
 
 // Pop implements heap.Interface.
-func (l *line) Pop() any {
+func (l *waitHeap) Pop() any {
 	last := len(*l) - 1
 	p := (*l)[last]
 	(*l)[last] = nil
@@ -50,47 +50,49 @@ func (l *line) Pop() any {
 	return p
 }
 
-// kin is what those in one line have in common: all of them can go on, or none.
-type kin struct {
+// heapKey is what those in one heap have in common: all of them can go on, or none.
+type heapKey struct {
 	need      Need
 	share     *Share
 	namespace string
 }
 
-func (p *parked) kin() kin { return kin{need: p.Need, share: p.Share, namespace: p.Namespace} }
+func (p *parked) heapKey() heapKey {
+	return heapKey{need: p.Need, share: p.Share, namespace: p.Namespace}
+}
 
-// lot is all who wait. Those who need the same stand in one line, so that one who
-// cannot go on does not block others who can; for each namespace there are as many lines
+// waitQueue is all who wait. Those who need the same are in one heap, so that one who
+// cannot go on does not block others who can; for each namespace there are as many heaps
 // as there are different needs, which are a handful.
-type lot struct {
-	lines map[kin]*line
+type waitQueue struct {
+	heaps map[heapKey]*waitHeap
 	byKey map[string]*parked
 	total Need // all needs together
-	// rounds are the namespaces that wait, and take turns.
+	// rounds are the namespaces that wait, and alternate.
 	rounds map[string]*round
 	now    uint64
 }
 
 // round is the place of a namespace among those that wait.
 type round struct {
-	since  uint64 // it came, or had its last turn
+	since  uint64 // it came, or was served last
 	parked int
 }
 
-func newLot() lot {
-	return lot{lines: map[kin]*line{}, byKey: map[string]*parked{}, rounds: map[string]*round{}}
+func newWaitQueue() waitQueue {
+	return waitQueue{heaps: map[heapKey]*waitHeap{}, byKey: map[string]*parked{}, rounds: map[string]*round{}}
 }
 
-func newLots() (lots [kinds]lot) {
+func newWaitQueues() (lots [kinds]waitQueue) {
 	for kind := range lots {
-		lots[kind] = newLot()
+		lots[kind] = newWaitQueue()
 	}
 	return lots
 }
 
 // add parks a request. One that is parked already keeps its age, and becomes as urgent
 // and as much as both ask for.
-func (l *lot) add(request Request, seq uint64) {
+func (l *waitQueue) add(request Request, seq uint64) {
 	known := l.byKey[request.Key]
 	if known != nil {
 		request.Priority = max(request.Priority, known.Priority)
@@ -105,12 +107,12 @@ func (l *lot) add(request Request, seq uint64) {
 	l.byKey[p.Key] = p
 }
 
-// place puts a request in its line.
-func (l *lot) place(p *parked) {
-	own := l.lines[p.kin()]
+// place puts a request in its heap.
+func (l *waitQueue) place(p *parked) {
+	own := l.heaps[p.heapKey()]
 	if own == nil {
-		own = &line{}
-		l.lines[p.kin()] = own
+		own = &waitHeap{}
+		l.heaps[p.heapKey()] = own
 	}
 	heap.Push(own, p)
 	r := l.rounds[p.Namespace]
@@ -125,11 +127,11 @@ func (l *lot) place(p *parked) {
 	}
 }
 
-func (l *lot) remove(p *parked) {
-	own := l.lines[p.kin()]
+func (l *waitQueue) remove(p *parked) {
+	own := l.heaps[p.heapKey()]
 	heap.Remove(own, p.index)
 	if own.Len() == 0 {
-		delete(l.lines, p.kin())
+		delete(l.heaps, p.heapKey())
 	}
 	if r := l.rounds[p.Namespace]; r.parked > 1 {
 		r.parked--
@@ -145,9 +147,9 @@ func (l *lot) remove(p *parked) {
 }
 
 // leave takes off all that wait through a share, the oldest first.
-func (l *lot) leave(s *Share) []*parked {
+func (l *waitQueue) leave(s *Share) []*parked {
 	var gone []*parked
-	for common, own := range l.lines {
+	for common, own := range l.heaps {
 		if common.share == s {
 			gone = append(gone, *own...)
 		}
@@ -159,11 +161,11 @@ func (l *lot) leave(s *Share) []*parked {
 	return gone
 }
 
-// best is the first of those who can go on: of the namespace whose turn it is the most
+// best is the first of those who can go on: of the namespace that is next the most
 // urgent, so that no namespace waits for all that another one has to do.
-func (l *lot) best(can func(kin) bool) *parked {
+func (l *waitQueue) best(can func(heapKey) bool) *parked {
 	var best *parked
-	for common, own := range l.lines {
+	for common, own := range l.heaps {
 		if head := (*own)[0]; can(common) && (best == nil || l.first(head, best)) {
 			best = head
 		}
@@ -171,7 +173,7 @@ func (l *lot) best(can func(kin) bool) *parked {
 	return best
 }
 
-func (l *lot) first(p, other *parked) bool {
+func (l *waitQueue) first(p, other *parked) bool {
 	if p.Namespace == other.Namespace {
 		return p.before(other)
 	}
@@ -179,15 +181,15 @@ func (l *lot) first(p, other *parked) bool {
 }
 
 // served takes one off that goes on: its namespace comes behind all others that wait.
-func (l *lot) served(p *parked) {
+func (l *waitQueue) served(p *parked) {
 	l.now++
 	l.rounds[p.Namespace].since = l.now
 	l.remove(p)
 }
 
 // of is how many wait through a share, and what they need together.
-func (l *lot) of(s *Share) (parked int, total Need) {
-	for common, own := range l.lines {
+func (l *waitQueue) of(s *Share) (parked int, total Need) {
+	for common, own := range l.heaps {
 		if common.share == s {
 			parked += own.Len()
 			for class, n := range common.need {

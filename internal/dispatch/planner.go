@@ -21,7 +21,7 @@ type planner struct {
 	limit int64
 }
 
-// plan says how often the time between two looks is doubled now. More is needed at
+// plan says how often the time between two queries is doubled now. More is needed at
 // once; less has to wait for loosenAfter.
 func (p *planner) plan(m *meter, now time.Time) int {
 	if !p.day.Equal(m.today) || p.limit != m.limit {
@@ -49,14 +49,14 @@ func steps(left, first float64) int {
 	return n
 }
 
-// Stretch is how many times longer than declared to wait between two looks at the hub:
+// Stretch is how many times longer than declared to wait between two queries at the hub:
 // 1 unless the day's messages would not last, and 64 at most.
 func (s *Share) Stretch() (factor int) {
 	s.locked(func(d *Dispatcher, now time.Time) {
-		d.meter.turn(now)
+		d.meter.startDay(now)
 		doublings := d.planner.plan(&d.meter, now)
 		if s.limited(d) {
-			s.used.turn(now)
+			s.used.startDay(now)
 			doublings = max(doublings, s.planner.plan(&s.used, now))
 		}
 		factor = 1 << doublings

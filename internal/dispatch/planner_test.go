@@ -69,7 +69,7 @@ func TestReadingBackSlowsDownAtOnceAndRecoversSlowly(t *testing.T) {
 
 	y.use(2400)
 	y.Expect(y.Stretch()).To(Equal(64))
-	y.Expect(y.ask("edit", 0, LookAndWrite)).NotTo(BeNil(), "changes are written all the same")
+	y.Expect(y.ask("edit", 0, WriteNeed)).NotTo(BeNil(), "changes are written all the same")
 	y.after(3 * time.Hour)
 	y.Expect(y.Messages().Used).To(BeZero())
 	y.Expect(y.Stretch()).To(Equal(1), "a new day")

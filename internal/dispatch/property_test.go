@@ -11,13 +11,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// crowd plays owners of grants, in random order: through a share that rules the hub, and
+// crowd plays owners of permits, in random order: through a share that rules the hub, and
 // through another one, which comes and goes.
 type crowd struct {
 	now        *clocktesting.FakeClock
 	host, lane *Dispatcher
 	shares     [2]*Share
-	held       map[string]*Grant
+	held       map[string]*Permit
 	// waits are those who were parked and not woken since.
 	waits map[string]bool
 	// used at the hub: all together, and by the share that is held to its own limits.
@@ -25,7 +25,7 @@ type crowd struct {
 }
 
 func newCrowd(t *rapid.T) *crowd {
-	c := &crowd{now: clocktesting.NewFakeClock(noon), held: map[string]*Grant{}, waits: map[string]bool{}}
+	c := &crowd{now: clocktesting.NewFakeClock(noon), held: map[string]*Permit{}, waits: map[string]bool{}}
 	limits := func(name string) Limits {
 		return Limits{
 			ReadsPerSecond:   rapid.Float64Range(0.5, 100).Draw(t, name+" reads"),
@@ -50,7 +50,7 @@ func TestNothingIsLeakedAndNoRateIsExceeded(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"": c.check,
 			"admit": func(t *rapid.T) {
-				need := rapid.SampledFrom([]Need{Look, LookAndWrite, {Updates: 1}}).Draw(t, "need")
+				need := rapid.SampledFrom([]Need{ReadNeed, WriteNeed, {Updates: 1}}).Draw(t, "need")
 				c.admit(keys.Draw(t, "key"), rapid.IntRange(-1, 1).Draw(t, "priority"), need)
 			},
 			"use": func(t *rapid.T) {
@@ -85,9 +85,9 @@ func (c *crowd) admit(key string, priority int, need Need) {
 	if c.held[key] != nil {
 		return // an object is looked at by one worker at a time
 	}
-	kind := Visits
+	kind := Reconciles
 	if key > "g" { // an object has one kind of turn for good
-		kind = Questions
+		kind = Evaluations
 	}
 	c.waits[key] = true
 	g, ok := c.shares[key[0]%2].Admit(Request{
@@ -120,7 +120,7 @@ func (c *crowd) check(t *rapid.T) {
 	held, parked := len(c.held), map[string]bool{}
 	for _, d := range []*Dispatcher{c.host, c.lane} {
 		held -= c.checkOne(t, d)
-		for _, lot := range d.lots {
+		for _, lot := range d.queues {
 			for key := range lot.byKey {
 				parked[key] = true
 			}
@@ -134,26 +134,26 @@ func (c *crowd) check(t *rapid.T) {
 			t.Fatalf("%s is lost", key)
 		}
 	}
-	places := c.host.places[Visits] + c.host.places[Questions]
+	places := c.host.places[Reconciles] + c.host.places[Evaluations]
 	within(t, "the hub", c.host.limits, c.used, places)
 	within(t, "the other share", c.shares[1].limits, c.usedByOther, places)
 }
 
 // checkOne holds a dispatcher's books against each other, and returns how many of the
-// grants that are in use are its own.
+// permits that are in use are its own.
 func (c *crowd) checkOne(t *rapid.T, d *Dispatcher) (held int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.inFlight[Visits] > d.places[Visits] || d.inFlight[Questions] > d.places[Questions] {
+	if d.inFlight[Reconciles] > d.places[Reconciles] || d.inFlight[Evaluations] > d.places[Evaluations] {
 		t.Fatalf("%d in flight of %d", d.inFlight, d.places)
 	}
-	if d.guests[Visits] > d.inFlight[Visits] || d.guests[Visits] < 0 || d.guests[Questions] > d.inFlight[Questions] || d.guests[Questions] < 0 {
+	if d.guests[Reconciles] > d.inFlight[Reconciles] || d.guests[Reconciles] < 0 || d.guests[Evaluations] > d.inFlight[Evaluations] || d.guests[Evaluations] < 0 {
 		t.Fatalf("%d guests of %d", d.guests, d.inFlight)
 	}
-	for _, lot := range d.lots {
+	for _, lot := range d.queues {
 		parked, inRounds := 0, 0
 		var total Need
-		for common, own := range lot.lines {
+		for common, own := range lot.heaps {
 			parked += own.Len()
 			for class := range common.need {
 				total[class] += common.need[class] * own.Len()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Share is what one party uses of a hub: its callers ask through it for turns, at the
+// Share is what one party uses of a hub: its callers ask through it for permits, at the
 // dispatcher that it is at. What goes wrong at the party's own end, and what it may use
 // itself, stays in its share: no other share of the dispatcher notices. It is safe for
 // concurrent use.
@@ -61,7 +61,7 @@ func (s *Share) apply(now time.Time) {
 		b.tokens = min(b.tokens, b.size())
 	}
 	s.used.limit, s.used.size = s.limits.DailyMessages, s.limits.MessageBytes
-	s.used.turn(now)
+	s.used.startDay(now)
 }
 
 // Rule has the limits of a share at this dispatcher hold for all of them. The others
@@ -72,8 +72,8 @@ func (d *Dispatcher) Rule(s *Share) {
 			return
 		}
 		d.ruler, d.limits = s, s.limits
-		d.meter.turn(now)
-		s.used.turn(now)
+		d.meter.startDay(now)
+		s.used.startDay(now)
 		d.meter.before = s.used.before
 		d.apply(now)
 	})
@@ -106,7 +106,7 @@ func (s *Share) locked(do func(d *Dispatcher, now time.Time)) {
 }
 
 // Move takes the share to another dispatcher, with all who wait through it: they keep
-// their order, and are woken from there. Grants that were not picked up are waited for
+// their order, and are woken from there. Permits that were not picked up are waited for
 // again; those in use stay good, and are given back where they came from.
 func (s *Share) Move(to *Dispatcher) {
 	var waiting []*parked
@@ -123,7 +123,7 @@ func (s *Share) Move(to *Dispatcher) {
 	s.locked(func(d *Dispatcher, _ time.Time) {
 		for _, p := range waiting {
 			d.seq++
-			d.lots[p.Kind].add(p.Request, d.seq)
+			d.queues[p.Kind].add(p.Request, d.seq)
 		}
 		for class := range s.waiting {
 			d.join(Class(class), s)
@@ -179,9 +179,9 @@ func (s *Share) refund(d *Dispatcher, need Need) {
 	}
 }
 
-// lets tells whether both breakers let a holder of a grant, or of none, through; broken
+// lets tells whether both breakers let a holder of a permit, or of none, through; broken
 // is why they do not.
-func (s *Share) lets(d *Dispatcher, holder *Grant, now time.Time) (broken error) {
+func (s *Share) lets(d *Dispatcher, holder *Permit, now time.Time) (broken error) {
 	switch {
 	case !s.trouble.lets(now) && !s.trouble.triedBy(holder):
 		return s.broken(now)
@@ -191,13 +191,13 @@ func (s *Share) lets(d *Dispatcher, holder *Grant, now time.Time) (broken error)
 	return nil
 }
 
-// begun notes a grant or a caller that was let through.
+// begun notes a permit or a caller that was let through.
 func (s *Share) begun(d *Dispatcher, who any) {
 	d.breaker.begun(who)
 	s.trouble.begun(who)
 }
 
-// ended notes that a grant or a caller is through, whatever was heard of it.
+// ended notes that a permit or a caller is through, whatever was heard of it.
 func (s *Share) ended(d *Dispatcher, who any) {
 	d.breaker.ended(who)
 	if s.at.Load() == d {
@@ -210,12 +210,12 @@ func (d *Dispatcher) depart(s *Share) []*parked {
 	for _, g := range d.pending {
 		if g.Share == s {
 			d.revoke(g)
-			d.lots[g.Kind].add(g.Request, g.seq)
+			d.queues[g.Kind].add(g.Request, g.seq)
 		}
 	}
 	var waiting []*parked
-	for kind := range d.lots {
-		waiting = append(waiting, d.lots[kind].leave(s)...)
+	for kind := range d.queues {
+		waiting = append(waiting, d.queues[kind].leave(s)...)
 	}
 	for class := range d.rings {
 		d.part(Class(class), s)
@@ -227,10 +227,10 @@ func (d *Dispatcher) depart(s *Share) []*parked {
 	return waiting
 }
 
-// shareOf is the share of a grant or a caller that tries a breaker.
+// shareOf is the share of a permit or a caller that tries a breaker.
 func shareOf(trying any) *Share {
 	switch who := trying.(type) {
-	case *Grant:
+	case *Permit:
 		return who.Share
 	case *waiter:
 		return who.share

@@ -10,8 +10,8 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-func (y *yard) askOf(s *Share, kind Kind, namespace, key string, priority int) *Grant {
-	granted, _ := s.Admit(Request{Key: key, Namespace: namespace, Kind: kind, Priority: priority, Need: Look, Wake: func(int) { y.woken <- key }})
+func (y *yard) askOf(s *Share, kind Kind, namespace, key string, priority int) *Permit {
+	granted, _ := s.Admit(Request{Key: key, Namespace: namespace, Kind: kind, Priority: priority, Need: ReadNeed, Wake: func(int) { y.woken <- key }})
 	return granted
 }
 
@@ -19,7 +19,7 @@ func (y *yard) askOf(s *Share, kind Kind, namespace, key string, priority int) *
 // and within each the priority counts.
 func TestNamespacesTakeTurns(t *testing.T) {
 	t.Parallel()
-	for name, kind := range map[string]Kind{"visits": Visits, "questions": Questions} {
+	for name, kind := range map[string]Kind{"visits": Reconciles, "questions": Evaluations} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			y := newYard(t, Limits{ReadsPerSecond: 1e6}, 1)
@@ -55,21 +55,21 @@ func TestAShareIsHeldToItsOwnLimits(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{ReadsPerSecond: 40}, 0)
 	small := y.Dispatcher.Share(Limits{ReadsPerSecond: oneAtOnce, QueriesPerMinute: 2})
-	first := y.askOf(small, Visits, "small", "first", 0)
+	first := y.askOf(small, Reconciles, "small", "first", 0)
 	y.Expect(first).NotTo(BeNil())
-	y.Expect(y.askOf(small, Visits, "small", "second", 100)).To(BeNil())
+	y.Expect(y.askOf(small, Reconciles, "small", "second", 100)).To(BeNil())
 	y.Expect(small.Backlog()).To(Equal(Backlog{Parked: 1, EndsIn: nextOne}))
 	y.Expect(y.Backlog()).To(Equal(Backlog{}))
-	y.mustAsk("ours", Look).Done()
-	y.Expect(small.Turn(t.Context(), Queries)).To(Succeed())
+	y.mustAsk("ours", ReadNeed).Done()
+	y.Expect(small.Wait(t.Context(), Queries)).To(Succeed())
 	ctx, cancel := context.WithDeadline(t.Context(), noon.Add(time.Second))
 	defer cancel()
-	y.Expect(small.Turn(ctx, Queries)).To(Equal(&NoRoomError{Class: Queries, RetryAfter: 30 * time.Second}))
-	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
+	y.Expect(small.Wait(ctx, Queries)).To(Equal(&NoRoomError{Class: Queries, RetryAfter: 30 * time.Second}))
+	y.Expect(y.Wait(t.Context(), Queries)).To(Succeed())
 	first.Done()
 	y.Expect(y.woken).To(Receive(Equal("second")), "what was not used is given back to the share too")
-	y.askOf(small, Visits, "small", "second", 0).use(Reads)
-	y.Expect(y.askOf(small, Visits, "small", "third", 0)).To(BeNil())
+	y.askOf(small, Reconciles, "small", "second", 0).use(Reads)
+	y.Expect(y.askOf(small, Reconciles, "small", "third", 0)).To(BeNil())
 	y.after(nextOne - time.Millisecond)
 	y.Expect(y.woken).To(BeEmpty())
 	y.after(time.Millisecond)
@@ -89,8 +89,8 @@ func TestSomePlacesAreTheRulersOwn(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{}, 0) // ten places, and four for questions
 	other := y.Dispatcher.Share(Limits{RegistryPerMinute: 0.01})
-	for kind, want := range map[Kind]int{Visits: 7, Questions: 3} {
-		held := []*Grant{}
+	for kind, want := range map[Kind]int{Reconciles: 7, Evaluations: 3} {
+		held := []*Permit{}
 		for i := range 20 {
 			if g := y.askOf(other, kind, "a", fmt.Sprint(kind, "-", i), 0); g != nil {
 				held = append(held, g)
@@ -129,9 +129,9 @@ func TestTheTroubleOfAShareIsItsOwn(t *testing.T) {
 	y := newYard(t, Limits{QueriesPerMinute: 2}, 0)
 	other := y.Dispatcher.Share(Limits{})
 	trouble := errors.New("no trusted authority signed it")
-	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
+	y.Expect(y.Wait(t.Context(), Queries)).To(Succeed())
 	waited := make(chan error, 1)
-	go func() { waited <- other.Turn(t.Context(), Queries) }()
+	go func() { waited <- other.Wait(t.Context(), Queries) }()
 	y.Eventually(func() int {
 		y.mu.Lock()
 		defer y.mu.Unlock()
@@ -144,26 +144,26 @@ func TestTheTroubleOfAShareIsItsOwn(t *testing.T) {
 	}
 	broken := &BrokenError{Own: true, Last: trouble, RetryAfter: minBreak}
 	y.Eventually(waited).Should(Receive(Equal(broken)), "it does not wait for what would fail")
-	y.Expect(other.Turn(t.Context(), Registry)).To(Equal(broken))
-	y.Expect(y.askOf(other, Visits, "a", "a", 0)).To(BeNil())
-	y.Expect(y.askOf(other, Visits, "a", "b", 0)).To(BeNil())
+	y.Expect(other.Wait(t.Context(), Registry)).To(Equal(broken))
+	y.Expect(y.askOf(other, Reconciles, "a", "a", 0)).To(BeNil())
+	y.Expect(y.askOf(other, Reconciles, "a", "b", 0)).To(BeNil())
 	y.Expect(y.Broken()).To(BeFalse())
-	y.mustAsk("ours", Look).Done()
-	y.Expect(y.Turn(t.Context(), Registry)).To(Succeed())
+	y.mustAsk("ours", ReadNeed).Done()
+	y.Expect(y.Wait(t.Context(), Registry)).To(Succeed())
 
 	y.after(minBreak)
 	y.Expect(y.woken).To(Receive(Equal("a")))
 	y.Expect(y.woken).To(BeEmpty(), "one tries")
-	a := y.askOf(other, Visits, "a", "a", 0)
-	y.Expect(other.Turn(With(t.Context(), a), Registry)).To(Succeed(), "and may make more than one request")
-	y.Expect(other.Turn(t.Context(), Registry)).NotTo(Succeed())
+	a := y.askOf(other, Reconciles, "a", "a", 0)
+	y.Expect(other.Wait(With(t.Context(), a), Registry)).To(Succeed(), "and may make more than one request")
+	y.Expect(other.Wait(t.Context(), Registry)).NotTo(Succeed())
 	fail()
 	a.Done()
 	y.Expect(y.woken).To(BeEmpty())
 	y.after(2 * minBreak)
 	y.Expect(y.woken).To(Receive(Equal("b")))
 	other.Answered(Answer{Class: Reads, Status: 200})
-	y.Expect(y.askOf(other, Visits, "a", "c", 0)).NotTo(BeNil())
+	y.Expect(y.askOf(other, Reconciles, "a", "c", 0)).NotTo(BeNil())
 }
 
 // TestCallersOfSharesTakeTurns for what the hub allows.
@@ -171,11 +171,11 @@ func TestCallersOfSharesTakeTurns(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{QueriesPerMinute: 2}, 0)
 	other := y.Dispatcher.Share(Limits{})
-	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
+	y.Expect(y.Wait(t.Context(), Queries)).To(Succeed())
 	went := make(chan string, 10)
 	call := func(s *Share, name string, n int) {
 		go func() {
-			_ = s.Turn(t.Context(), Queries)
+			_ = s.Wait(t.Context(), Queries)
 			went <- name
 		}()
 		y.Eventually(func() int {
@@ -200,15 +200,15 @@ func TestAShareMovesWithAllWhoWait(t *testing.T) {
 	y := newYard(t, Limits{ReadsPerSecond: 1, QueriesPerMinute: 2}, 3)
 	other := y.Dispatcher.Share(Limits{})
 	lane := New(Options{Limits: Limits{ReadsPerSecond: 1e3, QueriesPerMinute: 1e6}, MaxInFlight: 2, Clock: byHand{y.now}})
-	used := y.askOf(other, Visits, "a", "used", 0)
+	used := y.askOf(other, Reconciles, "a", "used", 0)
 	y.Expect(used).NotTo(BeNil())
 	y.spend(Reads)
-	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
+	y.Expect(y.Wait(t.Context(), Queries)).To(Succeed())
 	for i := range 4 {
-		y.Expect(y.askOf(other, Visits, "a", fmt.Sprint(i), 0)).To(BeNil())
+		y.Expect(y.askOf(other, Reconciles, "a", fmt.Sprint(i), 0)).To(BeNil())
 	}
 	waited := make(chan error, 1)
-	go func() { waited <- other.Turn(t.Context(), Queries) }()
+	go func() { waited <- other.Wait(t.Context(), Queries) }()
 	y.Eventually(func() int {
 		y.mu.Lock()
 		defer y.mu.Unlock()
@@ -222,7 +222,7 @@ func TestAShareMovesWithAllWhoWait(t *testing.T) {
 	y.Expect(y.woken).To(Receive(Equal("0")))
 	y.Expect(y.woken).To(Receive(Equal("1")), "the oldest first")
 	y.Expect(y.woken).To(BeEmpty(), "there are two places")
-	y.Expect(y.askOf(other, Visits, "a", "0", 0)).NotTo(BeNil())
+	y.Expect(y.askOf(other, Reconciles, "a", "0", 0)).NotTo(BeNil())
 	y.Expect(lane.held()).To(Equal(2))
 	y.Expect(y.Dispatcher.parked() + len(y.rings[Queries])).To(BeZero())
 	y.Expect(y.Dispatcher.held()).To(Equal(1), "what is in use is given back where it came from")
@@ -240,7 +240,7 @@ func TestATryIsNotTakenAlong(t *testing.T) {
 	other := y.Dispatcher.Share(Limits{})
 	y.fail(breakAfter)
 	y.after(minBreak)
-	y.Expect(other.Turn(t.Context(), Reads)).To(Succeed())
+	y.Expect(other.Wait(t.Context(), Reads)).To(Succeed())
 	y.Expect(y.Broken()).To(BeTrue(), "it tries")
 	other.Move(New(Options{Clock: byHand{y.now}}))
 	y.Expect(y.Broken()).To(BeFalse())

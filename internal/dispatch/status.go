@@ -2,7 +2,7 @@ package dispatch
 
 import "time"
 
-// Backlog is who waits for a turn.
+// Backlog is who waits for a permit.
 type Backlog struct {
 	Parked int
 	// EndsIn is how long they take at the rate that is to be had now.
@@ -18,12 +18,12 @@ func (s *Share) Backlog() (b Backlog) {
 func (s *Share) backlog(d *Dispatcher, now time.Time) Backlog {
 	var own, all Need
 	parked := 0
-	for kind := range d.lots {
-		n, need := d.lots[kind].of(s)
+	for kind := range d.queues {
+		n, need := d.queues[kind].of(s)
 		parked += n
 		for class := range need {
 			own[class] += need[class]
-			all[class] += d.lots[kind].total[class]
+			all[class] += d.queues[kind].total[class]
 		}
 	}
 	if parked == 0 {
@@ -40,13 +40,13 @@ func (s *Share) backlog(d *Dispatcher, now time.Time) Backlog {
 
 func (d *Dispatcher) parked() int {
 	n := 0
-	for kind := range d.lots {
-		n += len(d.lots[kind].byKey)
+	for kind := range d.queues {
+		n += len(d.queues[kind].byKey)
 	}
 	return n
 }
 
-// held is how many grants are given and not given back.
+// held is how many permits are given and not given back.
 func (d *Dispatcher) held() int {
 	n := 0
 	for _, held := range d.inFlight {
@@ -97,7 +97,7 @@ func (s *Share) Restore(day string, usedPercent int) {
 	s.locked(func(d *Dispatcher, now time.Time) {
 		s.used.restore(now, day, usedPercent)
 		if !s.limited(d) {
-			d.meter.turn(now)
+			d.meter.startDay(now)
 			d.meter.before = s.used.before
 		}
 	})
@@ -144,7 +144,7 @@ type snapshot struct {
 func (d *Dispatcher) snapshot() (s snapshot) {
 	d.locked(func(now time.Time) {
 		s = snapshot{
-			Counts: d.count, parked: d.parked(), inFlight: d.held(), cap: d.places[Visits] + d.places[Questions],
+			Counts: d.count, parked: d.parked(), inFlight: d.held(), cap: d.places[Reconciles] + d.places[Evaluations],
 			breaker: d.breaker.state(now), used: d.meter.messages(now).Used,
 		}
 		for class, b := range d.buckets {

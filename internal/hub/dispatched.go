@@ -24,13 +24,13 @@ func (o operation) class() dispatch.Class {
 }
 
 // dispatched holds a request back until the dispatcher has room for it, which it has at once when the context carries a
-// grant, and tells it how the request went.
+// permit, and tells it how the request went.
 func dispatched(with *standing, c clock.PassiveClock) middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			ex := exchangeOf(req)
 			class := ex.op.class()
-			if err := with.share.Turn(req.Context(), class); err != nil {
+			if err := with.share.Wait(req.Context(), class); err != nil {
 				return nil, turnedAway(err)
 			}
 			started := c.Now()

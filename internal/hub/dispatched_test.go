@@ -60,7 +60,7 @@ func TestAHubThatFailsIsKeptFrom(t *testing.T) {
 	g := NewWithT(t)
 	s, answer := answering(t)
 	admit := func() bool {
-		grant, ok := s.Dispatcher().Admit(dispatch.Request{Key: "a", Need: dispatch.Look})
+		grant, ok := s.Dispatcher().Admit(dispatch.Request{Key: "a", Need: dispatch.ReadNeed})
 		grant.Done()
 		s.Dispatcher().Forget("a")
 		return ok
@@ -123,7 +123,7 @@ func TestAGrantPaysForItsRequests(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	s, _ := answering(t)
-	grant, ok := s.Dispatcher().Admit(dispatch.Request{Key: "a", Need: dispatch.LookAndWrite})
+	grant, ok := s.Dispatcher().Admit(dispatch.Request{Key: "a", Need: dispatch.WriteNeed})
 	g.Expect(ok).To(BeTrue())
 	ctx := dispatch.With(t.Context(), grant)
 	_, err := s.GetTwin(ctx, ID{Device: "d1"})

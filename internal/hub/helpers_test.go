@@ -124,7 +124,7 @@ func asError(t *testing.T, err error) *Error {
 }
 
 // allIDs are the ids that a whole answer lists.
-func allIDs(ctx context.Context, s Sightings, from Source, where string) ([]ID, error) {
+func allIDs(ctx context.Context, s Index, from Source, where string) ([]ID, error) {
 	ids, _, err := IDs(ctx, s, Selection{From: from, Where: where}, 0)
 	return ids, err
 }

@@ -147,8 +147,8 @@ func TestWhatWaitsGoesAlong(t *testing.T) {
 	s, other := n.declare("one", 1, dispatch.Limits{}), n.declare("two", 2, dispatch.Limits{})
 	n.prove(s, other)
 	woken := make(chan string, 10)
-	ask := func(s *session, key string) *dispatch.Grant {
-		grant, _ := s.Dispatcher().Admit(dispatch.Request{Key: key, Need: dispatch.Look, Wake: func(int) { woken <- key }})
+	ask := func(s *session, key string) *dispatch.Permit {
+		grant, _ := s.Dispatcher().Admit(dispatch.Request{Key: key, Need: dispatch.ReadNeed, Wake: func(int) { woken <- key }})
 		return grant
 	}
 	held := ask(other, "held")
@@ -169,10 +169,10 @@ func TestWhatWaitsGoesAlong(t *testing.T) {
 	n.pool.Withdraw("c")
 	ask(s, "b").Done()
 	n.Expect(woken).To(BeEmpty())
-	d := n.pool.turns[s.host]
+	d := n.pool.shared[s.host]
 	n.pool.Forget("two")
 	n.refuse(s)
-	n.Expect(n.pool.turns[s.host]).To(BeIdenticalTo(d), "it comes back to the rate that it left")
+	n.Expect(n.pool.shared[s.host]).To(BeIdenticalTo(d), "it comes back to the rate that it left")
 	n.prove(s)
 	n.Expect(s.Dispatcher().Backlog()).To(Equal(dispatch.Backlog{}))
 }
@@ -196,7 +196,7 @@ func TestAnExchangedCredentialKeepsTheOthersPlace(t *testing.T) {
 	wrong := n.declareAs("one", "HostName="+before.host+";SharedAccessKeyName=third;SharedAccessKey="+testKey, 1, dispatch.Limits{ReadsPerSecond: 80})
 	n.refuse(wrong)
 	n.Expect(reads(later)).To(BeEquivalentTo(10), "the rule has passed on")
-	d := n.pool.turns[before.host]
+	d := n.pool.shared[before.host]
 	n.Expect(reads(after)).To(BeEquivalentTo(10))
 	n.pool.Forget("two")
 	n.pool.Forget("one")
@@ -213,5 +213,5 @@ func TestOneWhoChangesCredentialsHasOneLane(t *testing.T) {
 	second := n.declareAs("one", another(first), 1, dispatch.Limits{ReadsPerSecond: 0.001})
 	ctx := n.ctx()
 	n.Expect(ReasonOf(second.Probe(ctx))).To(Equal(ReasonThrottled), "it has the rate of one")
-	n.Expect(n.pool.turns).To(BeEmpty(), "there is no dispatcher of a host that no session has proved itself to")
+	n.Expect(n.pool.shared).To(BeEmpty(), "there is no dispatcher of a host that no session has proved itself to")
 }

@@ -17,7 +17,7 @@ type Metrics struct {
 	duration *prometheus.HistogramVec
 	// unreadable counts the rows of answers that were left out.
 	unreadable *prometheus.CounterVec
-	turns      *dispatch.Metrics
+	dispatch   *dispatch.Metrics
 }
 
 // NewMetrics returns metrics that are not registered yet.
@@ -38,7 +38,7 @@ func NewMetrics() *Metrics {
 			Name: "devicetwin_hub_unreadable_rows_total",
 			Help: "Rows of answers to queries that could not be used and were left out.",
 		}, []string{"host"}),
-		turns: dispatch.NewMetrics(),
+		dispatch: dispatch.NewMetrics(),
 	}
 }
 
@@ -47,7 +47,7 @@ func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) {
 	m.requests.Describe(descriptions)
 	m.duration.Describe(descriptions)
 	m.unreadable.Describe(descriptions)
-	m.turns.Describe(descriptions)
+	m.dispatch.Describe(descriptions)
 }
 
 // Collect implements prometheus.Collector.
@@ -55,7 +55,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.requests.Collect(metrics)
 	m.duration.Collect(metrics)
 	m.unreadable.Collect(metrics)
-	m.turns.Collect(metrics)
+	m.dispatch.Collect(metrics)
 }
 
 // unproved stands in place of the host in the series of sessions that have not proved their credential: anyone who may
@@ -73,9 +73,9 @@ func (s *standing) named(host string) func() string {
 }
 
 // add has the metrics tell of a host's dispatcher.
-func (m *Metrics) add(host string, turns *dispatch.Dispatcher) {
+func (m *Metrics) add(host string, dispatcher *dispatch.Dispatcher) {
 	if m != nil {
-		m.turns.Add(host, turns)
+		m.dispatch.Add(host, dispatcher)
 	}
 }
 
@@ -87,7 +87,7 @@ func (m *Metrics) forget(host string) {
 	m.requests.DeletePartialMatch(prometheus.Labels{"host": host})
 	m.duration.DeletePartialMatch(prometheus.Labels{"host": host})
 	m.unreadable.DeletePartialMatch(prometheus.Labels{"host": host})
-	m.turns.Forget(host)
+	m.dispatch.Forget(host)
 }
 
 // leftOut counts a row that could not be used; nil metrics count nothing.

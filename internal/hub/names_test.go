@@ -74,7 +74,7 @@ func TestAnotherNameOfAHubIsNotAnotherHub(t *testing.T) {
 	for _, s := range []*session{second, other} {
 		s.hear(accepted)
 	}
-	g.Expect(pool.turns).To(And(HaveLen(1), HaveKey("h.azure-devices.net")), "both share one dispatcher")
+	g.Expect(pool.shared).To(And(HaveLen(1), HaveKey("h.azure-devices.net")), "both share one dispatcher")
 }
 
 // TestRequestsNameTheVersionOfTheSDKs, whatever they ask for.

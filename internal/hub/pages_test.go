@@ -40,7 +40,7 @@ func TestRowsThatCannotBeUsedAreLeftOut(t *testing.T) {
 			var told []string
 			unreadable := func(row Unreadable) { told = append(told, row.Name) }
 			var seen []ID
-			g.Expect(s.Look(t.Context(), Look{From: Devices, Unreadable: unreadable}, func(page []Sighting) error {
+			g.Expect(s.FindRows(t.Context(), RowSelection{From: Devices, Unreadable: unreadable}, func(page []IndexRow) error {
 				for _, one := range page {
 					seen = append(seen, one.ID)
 				}

@@ -25,7 +25,7 @@ type PoolOptions struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Limits hold for each hub in place of those of its configurations, where they are set.
 	Limits dispatch.Limits
-	// MaxInFlight bounds how many grants for one hub are held at once, whatever its limits; 0 means no bound.
+	// MaxInFlight bounds how many permits for one hub are held at once, whatever its limits; 0 means no bound.
 	MaxInFlight int
 }
 
@@ -37,8 +37,8 @@ type Pool struct {
 
 	mu      sync.Mutex
 	members map[string]*member // by key
-	// turns are the dispatchers of the hosts that were proved to.
-	turns map[string]*dispatch.Dispatcher
+	// shared are the dispatchers of the hosts that were proved to.
+	shared map[string]*dispatch.Dispatcher
 }
 
 // member is what a key uses.
@@ -62,15 +62,15 @@ func proving() dispatch.Limits {
 	return dispatch.Limits{ReadsPerSecond: 2, UpdatesPerSecond: 1, QueriesPerMinute: 6, RegistryPerMinute: 6}
 }
 
-// NewPool returns an empty pool.
+// NewPool red an empty pool.
 func NewPool(options PoolOptions) *Pool {
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
 	}
-	return &Pool{options: options, members: map[string]*member{}, turns: map[string]*dispatch.Dispatcher{}}
+	return &Pool{options: options, members: map[string]*member{}, shared: map[string]*dispatch.Dispatcher{}}
 }
 
-// Session returns the session for a Config and notes that the key uses it, in place of any before. Errors are those of
+// Session red the session for a Config and notes that the key uses it, in place of any before. Errors are those of
 // Open; the key then uses none.
 func (p *Pool) Session(key string, cfg Config) (Session, error) {
 	p.mu.Lock()
@@ -169,10 +169,10 @@ func (p *Pool) settle(key string, with *standing) {
 		p.rule(m.host)
 		return
 	}
-	d, ok := p.turns[m.host]
+	d, ok := p.shared[m.host]
 	if !ok {
 		d = dispatch.New(dispatch.Options{Limits: m.limits, MaxInFlight: p.options.MaxInFlight, Clock: p.options.Clock})
-		p.turns[m.host] = d
+		p.shared[m.host] = d
 		p.options.Metrics.add(m.host, d)
 	}
 	m.share.Move(d)
@@ -199,7 +199,7 @@ func (p *Pool) release(key string) {
 // rule has the limits of the eldest hold for a host. Those of a later one hold for itself: who adds a HubConnection
 // takes nothing from those who use the hub.
 func (p *Pool) rule(host string) {
-	d, ok := p.turns[host]
+	d, ok := p.shared[host]
 	if !ok {
 		return
 	}
@@ -216,8 +216,8 @@ func (p *Pool) rule(host string) {
 
 // Withdraw drops the request of a caller that is gone, at whatever hub it waits.
 func (p *Pool) Withdraw(key string) {
-	for _, turns := range p.dispatchers() {
-		turns.Forget(key)
+	for _, d := range p.dispatchers() {
+		d.Forget(key)
 	}
 }
 
@@ -226,7 +226,7 @@ func (p *Pool) dispatchers() []*dispatch.Dispatcher {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var all []*dispatch.Dispatcher
-	for _, d := range p.turns {
+	for _, d := range p.shared {
 		all = append(all, d)
 	}
 	for _, m := range p.members {
@@ -246,13 +246,13 @@ func (p *Pool) prune() {
 			inUse[m.host] = struct{}{}
 		}
 	}
-	for host, turns := range p.turns {
+	for host, d := range p.shared {
 		if _, used := inUse[host]; used {
 			continue
 		}
-		turns.Drain()
-		if turns.Idle() {
-			delete(p.turns, host)
+		d.Drain()
+		if d.Idle() {
+			delete(p.shared, host)
 			p.options.Metrics.forget(host)
 		}
 	}

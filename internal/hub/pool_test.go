@@ -44,7 +44,7 @@ func TestASessionLastsAsLongAsItsContent(t *testing.T) {
 		asError(t, err)
 		g.Expect(pool.members).NotTo(HaveKey("ns/two"))
 	}
-	g.Expect(pool.turns).To(BeEmpty())
+	g.Expect(pool.shared).To(BeEmpty())
 }
 
 func TestPoolIsSafeForConcurrentUse(t *testing.T) {

@@ -27,13 +27,13 @@ func tunnel(t *testing.T, opened *atomic.Int64) *url.URL {
 		}
 		opened.Add(1)
 		w.WriteHeader(http.StatusOK)
-		here, _, err := http.NewResponseController(w).Hijack()
+		here, buffered, err := http.NewResponseController(w).Hijack() // the client may have sent something by now
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		// Either end closes both: the errors are those ends.
-		go func() { _, _ = io.Copy(there, here); _ = there.Close() }()
+		go func() { _, _ = io.Copy(there, buffered); _ = there.Close() }()
 		_, _ = io.Copy(here, there)
 		_ = here.Close()
 	}))

@@ -13,10 +13,10 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
 
-// Sightings asks the index behind queries. It is eventually consistent: an answer may be minutes old, may miss new
+// Index asks the index behind queries. It is eventually consistent: an answer may be minutes old, may miss new
 // twins and may still list deleted ones. Each page counts against the rate of queries. A row that cannot be used is
 // left out and counted.
-type Sightings interface {
+type Index interface {
 	// FindIDs shows the ids of the twins that satisfy a condition, page by page. An id may be shown more than once. An
 	// error of seen ends it and is returned.
 	FindIDs(ctx context.Context, selection Selection, seen func(page []ID) error) error
@@ -25,9 +25,9 @@ type Sightings interface {
 	// many they are, and counts deleted ones for as long as the index lists them.
 	Count(ctx context.Context, from Source, where string) (int64, error)
 
-	// Look shows the twins that are asked for, page by page. A twin may be shown more than once. An error of seen
-	// ends the look and is returned.
-	Look(ctx context.Context, look Look, seen func(page []Sighting) error) error
+	// FindRows shows the twins that are asked for, page by page. A twin may be shown more than once. An error of seen
+	// ends the query and is returned.
+	FindRows(ctx context.Context, selection RowSelection, seen func(page []IndexRow) error) error
 
 	// FindTwins reads the twins of a batch of ids, as Batches makes them, with one query, or with more where the
 	// documents are too large for one answer. A twin may be shown more than once, or not at all. unreadable is told of
@@ -53,8 +53,8 @@ type Selection struct {
 	Batch []string
 }
 
-// Look says which twins to look at: all of a source, unless it is narrowed.
-type Look struct {
+// RowSelection says which twins to show: all of a source, unless it is narrowed.
+type RowSelection struct {
 	From Source
 	// Batch, of device ids as Batches makes them, leaves out all others.
 	Batch []string
@@ -64,8 +64,8 @@ type Look struct {
 	Unreadable func(Unreadable)
 }
 
-// Sighting is what can be seen of a twin without reading it: enough to tell that it moved.
-type Sighting struct {
+// IndexRow is what the index shows of a twin without reading it: enough to tell that it moved.
+type IndexRow struct {
 	ID ID
 	// ETag, DeviceETag, Version and ConnectionState are those of Twin. A hub may leave DeviceETag out.
 	ETag, DeviceETag string
@@ -121,7 +121,7 @@ func (s *session) selection(ex *exchange, from Source, columns string) (string, 
 	return "SELECT " + ids + columns + " FROM " + string(from), nil
 }
 
-// FindIDs implements Sightings.
+// FindIDs implements Index.
 func (s *session) FindIDs(ctx context.Context, selection Selection, seen func(page []ID) error) error {
 	ex := &exchange{op: opQuery}
 	text, err := s.selection(ex, selection.From, "")
@@ -149,7 +149,7 @@ var errEnough = errors.New("enough pages")
 
 // IDs returns the ids of the twins that satisfy a condition, each once, sorted. When the answer has more than so many
 // pages, what it returns is not all; zero is for as many as there are.
-func IDs(ctx context.Context, s Sightings, selection Selection, most int) (ids []ID, all bool, err error) {
+func IDs(ctx context.Context, s Index, selection Selection, most int) (ids []ID, all bool, err error) {
 	seen := map[ID]struct{}{}
 	pages := 0
 	err = s.FindIDs(ctx, selection, func(page []ID) error {
@@ -168,7 +168,7 @@ func IDs(ctx context.Context, s Sightings, selection Selection, most int) (ids [
 	return slices.SortedFunc(maps.Keys(seen), ID.Compare), all, nil
 }
 
-// Count implements Sightings.
+// Count implements Index.
 func (s *session) Count(ctx context.Context, from Source, where string) (int64, error) {
 	ex := &exchange{op: opQuery}
 	if _, err := s.selection(ex, from, ""); err != nil {
@@ -196,27 +196,27 @@ func countQuery(from Source, where string) string {
 	return text
 }
 
-// lookedAt are the columns of a Look beside the ids.
-const lookedAt = ", etag, deviceEtag, version, connectionState, " +
+// rowColumns are the columns of a row beside the ids.
+const rowColumns = ", etag, deviceEtag, version, connectionState, " +
 	"properties.reported.$metadata.$lastUpdated AS reportedAt, properties.desired.$metadata.$lastUpdated AS desiredAt"
 
 // timeLayout is how IoT Hub spells times, in the longest form. A time without trailing zeros sorts behind the same
 // time in this form, since "Z" sorts behind digits: a comparison misses none.
 const timeLayout = "2006-01-02T15:04:05.0000000Z"
 
-// Look implements Sightings.
-func (s *session) Look(ctx context.Context, look Look, seen func(page []Sighting) error) error {
+// FindRows implements Index.
+func (s *session) FindRows(ctx context.Context, selection RowSelection, seen func(page []IndexRow) error) error {
 	ex := &exchange{op: opQuery}
-	text, err := s.selection(ex, look.From, lookedAt)
+	text, err := s.selection(ex, selection.From, rowColumns)
 	if err != nil {
 		return err
 	}
 	var conditions []string
-	if len(look.Batch) > 0 {
-		conditions = append(conditions, query.In("deviceId", look.Batch[0], look.Batch[1:]...).String())
+	if len(selection.Batch) > 0 {
+		conditions = append(conditions, query.In("deviceId", selection.Batch[0], selection.Batch[1:]...).String())
 	}
-	if !look.Since.IsZero() {
-		since := look.Since.UTC().Format(timeLayout)
+	if !selection.Since.IsZero() {
+		since := selection.Since.UTC().Format(timeLayout)
 		conditions = append(conditions, fmt.Sprintf(
 			"(properties.reported.$metadata.$lastUpdated >= '%s' OR properties.desired.$metadata.$lastUpdated >= '%s')", since, since))
 	}
@@ -224,15 +224,15 @@ func (s *session) Look(ctx context.Context, look Look, seen func(page []Sighting
 		text += " WHERE " + strings.Join(conditions, " AND ")
 	}
 	return s.pages(ctx, ex, text, new(pageRows), func(page []json.RawMessage) error {
-		sightings, err := usable(page, look.From, decodeSighting, s.unreadable(look.Unreadable))
+		rows, err := usable(page, selection.From, decodeIndexRow, s.unreadable(selection.Unreadable))
 		if err != nil {
 			return s.unexpected(ex, err.Error())
 		}
-		return seen(sightings)
+		return seen(rows)
 	})
 }
 
-// FindTwins implements Sightings.
+// FindTwins implements Index.
 func (s *session) FindTwins(ctx context.Context, from Source, batch []string, found func(*Twin), unreadable func(Unreadable)) error {
 	ex := &exchange{op: opQuery}
 	if _, err := s.selection(ex, from, ""); err != nil {
@@ -272,20 +272,20 @@ func (s *session) unreadable(report func(Unreadable)) func(Unreadable) {
 	}
 }
 
-func decodeSighting(row json.RawMessage, id ID) (Sighting, error) {
+func decodeIndexRow(row json.RawMessage, id ID) (IndexRow, error) {
 	var columns struct {
 		ETag, DeviceETag, ConnectionState string
 		Version                           int64
 		ReportedAt, DesiredAt             string
 	}
 	if err := json.Unmarshal(row, &columns); err != nil || checkETag(columns.ETag) != nil || columns.Version <= 0 {
-		return Sighting{}, errors.New("a row of the query's answer has no usable etag or version")
+		return IndexRow{}, errors.New("a row of the query's answer has no usable etag or version")
 	}
 	written := parseTime(columns.ReportedAt)
 	if desired := parseTime(columns.DesiredAt); desired.After(written) {
 		written = desired
 	}
-	return Sighting{
+	return IndexRow{
 		ID: id, ETag: columns.ETag, DeviceETag: columns.DeviceETag, Version: columns.Version,
 		ConnectionState: columns.ConnectionState, Written: written,
 	}, nil

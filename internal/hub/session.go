@@ -18,9 +18,9 @@ import (
 // Session talks to one IoT Hub with one credential. It is safe for concurrent use, retries nothing by itself, and
 // returns errors of type *Error only.
 type Session interface {
-	// Dispatcher hands out the turns at this hub, to this session: of what all sessions of a pool with one host share
+	// Dispatcher hands out the permits at this hub, to this session: of what all sessions of a pool with one host share
 	// once the hub has accepted its credential, and of its own until then and after a refusal. Objects that wait for
-	// a turn go along.
+	// a permit go along.
 	Dispatcher() *dispatch.Share
 
 	Names
@@ -51,7 +51,7 @@ type Credential interface {
 
 // Twins reads, changes and finds twins.
 type Twins interface {
-	Sightings
+	Index
 
 	// GetTwin reads a twin.
 	GetTwin(ctx context.Context, id ID) (*Twin, error)

@@ -85,8 +85,8 @@ type tokens struct {
 	credential *azidentity.ClientAssertionCredential
 	clock      clock.PassiveClock
 	timeout    time.Duration
-	// turn holds who signs in: the library would have everyone else wait for it without an end.
-	turn chan struct{}
+	// signingIn is held by who signs in: the library would have everyone else wait for it without an end.
+	signingIn chan struct{}
 }
 
 func newTokens(identity WorkloadIdentity, c clock.PassiveClock) (*tokens, error) {
@@ -98,7 +98,7 @@ func newTokens(identity WorkloadIdentity, c clock.PassiveClock) (*tokens, error)
 	if err != nil {
 		return nil, err
 	}
-	t := &tokens{identity: identity, clock: c, timeout: signInTimeout, turn: make(chan struct{}, 1)}
+	t := &tokens{identity: identity, clock: c, timeout: signInTimeout, signingIn: make(chan struct{}, 1)}
 	t.credential, err = azidentity.NewClientAssertionCredential(identity.TenantID, identity.ClientID, t.assertion,
 		&azidentity.ClientAssertionCredentialOptions{
 			ClientOptions: azcore.ClientOptions{
@@ -138,8 +138,8 @@ func (t *tokens) token(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	select {
-	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }()
+	case t.signingIn <- struct{}{}:
+		defer func() { <-t.signingIn }()
 	case <-ctx.Done():
 		return "", t.unanswered(ctx)
 	}

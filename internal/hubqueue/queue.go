@@ -99,16 +99,16 @@ func (q *Queue) Forget(name types.NamespacedName) {
 func (q *Queue) key(name types.NamespacedName) string { return fmt.Sprintf("%s %s", q.kind, name) }
 
 // Acquire returns a permit at a hub, or outcome.Park().
-func (q *Queue) Acquire(obj client.Object, session Session, need dispatch.Need, priority int) (*dispatch.Grant, error) {
+func (q *Queue) Acquire(obj client.Object, session Session, need dispatch.Need, priority int) (*dispatch.Permit, error) {
 	name := client.ObjectKeyFromObject(obj)
-	grant, ok := session.Dispatcher().Admit(dispatch.Request{
+	permit, ok := session.Dispatcher().Admit(dispatch.Request{
 		Key: q.key(name), Namespace: name.Namespace, Priority: q.Priority(name, priority), Kind: q.of, Need: need,
 		Wake: func(priority int) { q.ready.Enqueue(name, priority) },
 	})
 	if !ok {
 		return nil, outcome.Park()
 	}
-	return grant, nil
+	return permit, nil
 }
 
 // needOf is what a reconcile of an object takes, and how urgent it is by what is known of
@@ -117,13 +117,13 @@ func needOf(obj *v1alpha1.DeviceTwin) (dispatch.Need, int) {
 	synced := meta.FindStatusCondition(obj.Status.Conditions, v1alpha1.ConditionSynced)
 	switch {
 	case synced == nil || synced.ObservedGeneration != obj.Generation:
-		return dispatch.LookAndWrite, trigger.News
+		return dispatch.WriteNeed, trigger.News
 	case synced.Status == metav1.ConditionTrue:
-		return dispatch.Look, trigger.ReadBack
+		return dispatch.ReadNeed, trigger.ReadBack
 	case synced.Reason == v1alpha1.ReasonContended:
-		return dispatch.LookAndWrite, trigger.Conflict
+		return dispatch.WriteNeed, trigger.Conflict
 	}
-	return dispatch.LookAndWrite, trigger.News
+	return dispatch.WriteNeed, trigger.News
 }
 
 // Permit is what one reconcile of a DeviceTwin may ask of its hub.
@@ -131,7 +131,7 @@ type Permit struct {
 	queue   *Queue
 	obj     *v1alpha1.DeviceTwin
 	session Session
-	grant   *dispatch.Grant
+	permit  *dispatch.Permit
 }
 
 // AcquireFor returns a permit for a reconcile of a DeviceTwin. drifts tells that the hub's index shows
@@ -139,26 +139,26 @@ type Permit struct {
 func (q *Queue) AcquireFor(obj *v1alpha1.DeviceTwin, session Session, drifts bool) (*Permit, error) {
 	need, priority := needOf(obj)
 	if drifts {
-		need, priority = dispatch.LookAndWrite, max(priority, trigger.Drift)
+		need, priority = dispatch.WriteNeed, max(priority, trigger.Drift)
 	}
-	grant, err := q.Acquire(obj, session, need, priority)
-	return &Permit{queue: q, obj: obj, session: session, grant: grant}, err
+	permit, err := q.Acquire(obj, session, need, priority)
+	return &Permit{queue: q, obj: obj, session: session, permit: permit}, err
 }
 
 // With is the context of a reconcile's requests.
-func (p *Permit) With(ctx context.Context) context.Context { return dispatch.With(ctx, p.grant) }
+func (p *Permit) With(ctx context.Context) context.Context { return dispatch.With(ctx, p.permit) }
 
 // ToWrite makes sure that a change is permitted. A permit that is only to read is returned,
 // and one to write acquired.
 func (p *Permit) ToWrite() error {
-	if p.grant.Has(dispatch.Updates) {
+	if p.permit.Has(dispatch.Updates) {
 		return nil
 	}
-	p.grant.Done()
+	p.permit.Done()
 	var err error
-	p.grant, err = p.queue.Acquire(p.obj, p.session, dispatch.LookAndWrite, trigger.Drift)
+	p.permit, err = p.queue.Acquire(p.obj, p.session, dispatch.WriteNeed, trigger.Drift)
 	return err
 }
 
 // Release returns the permit.
-func (p *Permit) Release() { p.grant.Done() }
+func (p *Permit) Release() { p.permit.Done() }

@@ -20,12 +20,12 @@ func TestWhatAReconcileNeeds(t *testing.T) {
 		need     dispatch.Need
 		priority int
 	}{
-		"never seen":  {nil, dispatch.LookAndWrite, trigger.News},
-		"edited":      {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 1}, dispatch.LookAndWrite, trigger.News},
-		"in step":     {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 2}, dispatch.Look, trigger.ReadBack},
-		"not in step": {&metav1.Condition{Status: metav1.ConditionFalse, ObservedGeneration: 2}, dispatch.LookAndWrite, trigger.News},
+		"never seen":  {nil, dispatch.WriteNeed, trigger.News},
+		"edited":      {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 1}, dispatch.WriteNeed, trigger.News},
+		"in step":     {&metav1.Condition{Status: metav1.ConditionTrue, ObservedGeneration: 2}, dispatch.ReadNeed, trigger.ReadBack},
+		"not in step": {&metav1.Condition{Status: metav1.ConditionFalse, ObservedGeneration: 2}, dispatch.WriteNeed, trigger.News},
 		"contended": {&metav1.Condition{Status: metav1.ConditionFalse, ObservedGeneration: 2, Reason: v1alpha1.ReasonContended},
-			dispatch.LookAndWrite, trigger.Conflict},
+			dispatch.WriteNeed, trigger.Conflict},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -46,7 +46,7 @@ func TestWhatAReconcileNeeds(t *testing.T) {
 func TestWhatTheUserDidStaysUrgent(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	queue := New(nil, "DeviceTwin", dispatch.Visits)
+	queue := New(nil, "DeviceTwin", dispatch.Reconciles)
 	name, other := types.NamespacedName{Name: "a"}, types.NamespacedName{Name: "b"}
 	g.Expect(queue.Priority(name, trigger.ReadBack)).To(Equal(trigger.ReadBack))
 	queue.Mark(name, trigger.Edit)

@@ -19,7 +19,7 @@ var latenesses = map[readback.Cause]outcome.Outcome{
 	readback.Failing: {Reason: v1alpha1.ReasonReadBackFailing,
 		Message: "the hub was not read back for three intervals: "},
 	readback.Blocked: {Reason: v1alpha1.ReasonReadBackBlocked,
-		Message: "the hub was not read back for three intervals: a question to it has had no answer. It is given up after some minutes and asked again; if this lasts, check the network between here and the hub"},
+		Message: "the hub was not read back for three intervals: a query to it has had no answer. It is given up after some minutes and asked again; if this lasts, check the network between here and the hub"},
 	readback.Slow: {Reason: v1alpha1.ReasonReadBackSlow,
 		Message: "the hub was not read back for three intervals: looking at it takes longer than it did. Lengthen spec.readBack, raise spec.budget.ratePercent, or add units to the hub and to spec.tier"},
 }

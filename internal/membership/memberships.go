@@ -77,7 +77,7 @@ func New(ctx context.Context, opts Options) *Memberships {
 func (m *Memberships) Start(ctx context.Context) error { return m.scanner.Start(ctx) }
 
 // Permit lets a query ask its hub. It may be nil where none is needed.
-type Permit func() (*dispatch.Grant, error)
+type Permit func() (*dispatch.Permit, error)
 
 // Evaluate returns what the hub of a TwinQuery answers: an answer that is not older than so,
 // or a new one. It does not wait while another TwinQuery asks the same, but returns an error

@@ -12,12 +12,12 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-// ages say when a hub's read-back was complete last: the question what moved, with the reading of that, and the look at
-// all twins.
+// ages say when a hub's read-back was complete last: the query for what moved, with the reading of that, and the full
+// sweep.
 type ages struct {
 	looked, swept map[hub.Source]time.Time
 	managed       map[hub.Source]int
-	// bySweep are the sources for which a look at all tells what moved.
+	// bySweep are the sources for which a full sweep tells what moved.
 	bySweep map[hub.Source]bool
 }
 
@@ -32,44 +32,44 @@ func newAges(now time.Time) ages {
 	return a
 }
 
-func (k *keeper) looked(from hub.Source) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.ages.looked[from], k.ages.bySweep[from] = k.clock.Now(), false
+func (p *poller) polled(from hub.Source) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ages.looked[from], p.ages.bySweep[from] = p.clock.Now(), false
 }
 
 // sweptAll notes a sweep that left nothing out.
-func (k *keeper) sweptAll(from hub.Source) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := k.clock.Now()
-	k.ages.looked[from], k.ages.swept[from] = now, now
+func (p *poller) sweptAll(from hub.Source) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.clock.Now()
+	p.ages.looked[from], p.ages.swept[from] = now, now
 }
 
-// sweepTells notes that a look at all twins of a source is to tell what moved.
-func (k *keeper) sweepTells(from hub.Source) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.ages.bySweep[from] = true
+// sweepTells notes that a full sweep of a source is to tell what moved.
+func (p *poller) sweepTells(from hub.Source) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ages.bySweep[from] = true
 }
 
 // progress notes that what is going on has come on by a page.
-func (k *keeper) progress(of ...*duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (p *poller) progress(of ...*duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, d := range of {
-		d.progress = k.clock.Now()
+		d.progress = p.clock.Now()
 	}
 }
 
-// manages notes how many twins of a source there are to look at: without any, nothing can be late.
-func (k *keeper) manages(from hub.Source, twins int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.ages.managed[from] = twins
+// manages notes how many twins of a source are managed: without any, nothing can be late.
+func (p *poller) manages(from hub.Source, twins int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ages.managed[from] = twins
 	if twins == 0 {
-		now := k.clock.Now()
-		k.ages.looked[from], k.ages.swept[from] = now, now
+		now := p.clock.Now()
+		p.ages.looked[from], p.ages.swept[from] = now, now
 	}
 }
 
@@ -95,20 +95,20 @@ type Cause string
 
 // The causes of a Lateness.
 const (
-	// Failing: questions to the hub fail, or their answers cannot be used.
+	// Failing: queries to the hub fail, or their answers cannot be used.
 	Failing Cause = "Failing"
-	// Blocked: a question to the hub has had no answer.
+	// Blocked: a query to the hub has had no answer.
 	Blocked Cause = "Blocked"
-	// Slow: the looks take longer than they did.
+	// Slow: the queries take longer than they did.
 	Slow Cause = "Slow"
 )
 
 // late tells whether the read-back is older than three of its intervals, whatever keeps it; how long these really are
-// counts as far as a look that goes on has come. It has to be called with the lock held.
-func (k *keeper) late(planned Settings, now time.Time) *Lateness {
+// counts as far as a query that goes on has come. It has to be called with the lock held.
+func (p *poller) late(planned Settings, now time.Time) *Lateness {
 	late := &Lateness{Cause: Slow}
 	note := func(last time.Time, every time.Duration, doing ...*duration) {
-		if now.Sub(last) <= max(lateAfter*every, k.soonest) {
+		if now.Sub(last) <= max(lateAfter*every, p.soonest) {
 			return
 		}
 		if late.Since.IsZero() || last.Before(late.Since) {
@@ -121,43 +121,43 @@ func (k *keeper) late(planned Settings, now time.Time) *Lateness {
 		}
 	}
 	for _, from := range sources {
-		if k.ages.managed[from] == 0 {
+		if p.ages.managed[from] == 0 {
 			continue
 		}
-		sweep, look := k.sweepTimes[from], &k.lookTime
-		every := max(planned.Interval, look.lasted(), k.readTime.lasted())
-		if k.ages.bySweep[from] {
+		sweep, look := p.sweepTimes[from], &p.deltaTime
+		every := max(planned.Interval, look.lasted(), p.readTime.lasted())
+		if p.ages.bySweep[from] {
 			every, look = max(every, sweep.lasted()), sweep
 		}
-		note(k.ages.looked[from], every, look, &k.lookTime, &k.readTime)
-		note(k.ages.swept[from], max(planned.FullSweep, sweep.lasted()), sweep)
+		note(p.ages.looked[from], every, look, &p.deltaTime, &p.readTime)
+		note(p.ages.swept[from], max(planned.FullSweep, sweep.lasted()), sweep)
 	}
 	switch {
 	case late.Since.IsZero():
 		return nil
-	case k.err != nil:
-		late.Cause, late.Error = Failing, textOf(k.err)
+	case p.err != nil:
+		late.Cause, late.Error = Failing, textOf(p.err)
 	}
 	return late
 }
 
 // age is how long ago the read-back was complete; 0 while the hub is not followed.
-func (k *keeper) age() time.Duration {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.session == nil {
+func (p *poller) age() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session == nil {
 		return 0
 	}
 	var age time.Duration
 	for _, from := range sources {
-		if k.ages.managed[from] > 0 {
-			age = max(age, k.clock.Since(k.ages.looked[from]))
+		if p.ages.managed[from] > 0 {
+			age = max(age, p.clock.Since(p.ages.looked[from]))
 		}
 	}
 	return age
 }
 
-// textOf is an error of one or more questions, each text once.
+// textOf is an error of one or more queries, each text once.
 func textOf(err error) string {
 	var texts []string
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
@@ -203,10 +203,10 @@ func (o *oddRows) text() string {
 }
 
 // unreadable is told of the rows that cannot be used.
-func (k *keeper) unreadable(ctx context.Context) func(hub.Unreadable) {
+func (p *poller) unreadable(ctx context.Context) func(hub.Unreadable) {
 	return func(row hub.Unreadable) {
-		managed := row.ID != (hub.ID{}) && k.book.lookUnreadable(row.ID, k.clock.Now())
-		if k.odd.isNew(row.Name) {
+		managed := row.ID != (hub.ID{}) && p.fingerprints.compareUnreadable(row.ID, p.clock.Now())
+		if p.odd.isNew(row.Name) {
 			log.FromContext(ctx).Info("the hub's index shows a twin in a way that cannot be used; the others are read all the same",
 				"twin", row.Name, "why", row.Why, "managed", managed)
 		}

@@ -12,72 +12,72 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-// ask looks for what moved: at all twins where that takes no more queries than to
+// ask finds out what moved: by a full sweep where that takes no more queries than to
 // ask what was written. asked is false where a sweep beside it is to tell.
-func (k *keeper) ask(ctx context.Context, session Session, settings Settings, from hub.Source) (asked bool, err error) {
-	managed := k.book.count(from)
-	k.manages(from, managed)
+func (p *poller) ask(ctx context.Context, session Session, settings Settings, from hub.Source) (asked bool, err error) {
+	managed := p.fingerprints.count(from)
+	p.manages(from, managed)
 	if managed == 0 {
 		return true, nil
 	}
-	mark := k.marks[from]
-	still, err := k.busy(from)
+	mark := p.watermarks[from]
+	still, err := p.busy(from)
 	if err != nil {
 		return false, err
 	}
 	few := managed <= max(1, mark.pages)*hub.PageRows
 	if mark.usable() && !mark.resting() && (still || !few) {
-		if due := k.clock.Since(k.sweptAt[from]) >= settings.FullSweep; due && !still {
-			k.startSweep(ctx, session, from, k.batches(from), true)
+		if due := p.clock.Since(p.sweptAt[from]) >= settings.FullSweep; due && !still {
+			p.startSweep(ctx, session, from, p.batches(from), true)
 		}
-		if err := k.delta(ctx, session, from, pagesOf(managed)); !errors.Is(err, errCostly) {
+		if err := p.delta(ctx, session, from, pagesOf(managed)); !errors.Is(err, errCostly) {
 			return true, err
 		}
-		still = k.sweeping[from] != nil
+		still = p.sweeping[from] != nil
 	}
 	if still {
 		return false, nil
 	}
-	batches := k.batches(from)
+	batches := p.batches(from)
 	if len(batches) <= max(1, mark.pages) {
-		return true, k.finish(k.sweep(ctx, session, from, batches, false, &k.lookTime))
+		return true, p.finish(p.sweep(ctx, session, from, batches, false, &p.deltaTime))
 	}
-	k.sweepTells(from)
-	k.startSweep(ctx, session, from, batches, false)
+	p.sweepTells(from)
+	p.startSweep(ctx, session, from, batches, false)
 	return false, nil
 }
 
 // pagesOf is how many pages list so many twins, at least.
 func pagesOf(twins int) int { return (twins + hub.PageRows - 1) / hub.PageRows }
 
-func (k *keeper) batches(from hub.Source) [][]string {
-	return hub.Batches(devicesOf(k.book.beginSweep(from, k.clock.Now())), "")
+func (p *poller) batches(from hub.Source) [][]string {
+	return hub.Batches(devicesOf(p.fingerprints.beginSweep(from, p.clock.Now())), "")
 }
 
-// errCostly ends a delta that takes more pages than a look at all managed twins.
-var errCostly = errors.New("a look at all is cheaper")
+// errCostly ends a delta that takes more pages than a full sweep.
+var errCostly = errors.New("a full sweep is cheaper")
 
 // delta asks what was written since it was asked last, with at most so many pages.
-func (k *keeper) delta(ctx context.Context, session Session, from hub.Source, most int) error {
-	mark := k.marks[from]
-	start, newest := k.clock.Now(), mark.newest
+func (p *poller) delta(ctx context.Context, session Session, from hub.Source, most int) error {
+	mark := p.watermarks[from]
+	start, newest := p.clock.Now(), mark.newest
 	var late time.Duration
 	pages := 0
-	err := k.question(ctx, session, func(ctx context.Context, page func(func())) error {
-		return session.Look(dispatch.Urgent(ctx), hub.Look{From: from, Since: mark.since(), Unreadable: k.unreadable(ctx)}, func(rows []hub.Sighting) error {
+	err := p.query(ctx, session, func(ctx context.Context, page func(func())) error {
+		return session.FindRows(dispatch.Urgent(ctx), hub.RowSelection{From: from, Since: mark.since(), Unreadable: p.unreadable(ctx)}, func(rows []hub.IndexRow) error {
 			if pages++; pages > most {
 				return errCostly
 			}
 			page(func() {
-				late = max(late, k.book.look(rows, false, mark.newest, k.clock.Now()))
+				late = max(late, p.fingerprints.compare(rows, false, mark.newest, p.clock.Now()))
 				newest = newestOf(rows, newest)
 			})
 			return nil
 		})
-	}, &k.lookTime)
+	}, &p.deltaTime)
 	switch {
 	case errors.Is(err, errCostly):
-		mark.gaveUp(newest, k.clock.Now())
+		mark.gaveUp(newest, p.clock.Now())
 		return err
 	case hub.ReasonOf(err) == hub.ReasonRefused:
 		mark.silent = maxSilent
@@ -85,11 +85,11 @@ func (k *keeper) delta(ctx context.Context, session Session, from hub.Source, mo
 	if err != nil {
 		return err
 	}
-	mark.delta(newest, start, k.clock.Now(), late, pages)
+	mark.delta(newest, start, p.clock.Now(), late, pages)
 	return nil
 }
 
-func newestOf(page []hub.Sighting, newest time.Time) time.Time {
+func newestOf(page []hub.IndexRow, newest time.Time) time.Time {
 	for _, s := range page {
 		if s.Written.After(newest) {
 			newest = s.Written
@@ -101,28 +101,28 @@ func newestOf(page []hub.Sighting, newest time.Time) time.Time {
 // read reads the twins that moved, as long as there is room for their documents. A batch whose answer cannot be used is
 // left to direct reads if the hub still counts its twins: an outage must not have each twin read on its own. of is brought
 // on.
-func (k *keeper) read(ctx context.Context, session Session, from hub.Source, of *duration) error {
-	wanted := k.book.wantedOf(from)
+func (p *poller) read(ctx context.Context, session Session, from hub.Source, of *duration) error {
+	wanted := p.fingerprints.wantedOf(from)
 	var errs []error
 	row := 0
 	answers := sync.OnceValue(func() bool {
-		_, err := k.count(ctx, session, from, of)
+		_, err := p.count(ctx, session, from, of)
 		return err == nil
 	})
 	for _, batch := range hub.Batches(devicesOf(wanted), "") {
-		if !k.book.hasRoom(k.clock.Now()) {
-			k.more = true
+		if !p.fingerprints.hasRoom(p.clock.Now()) {
+			p.more = true
 			break
 		}
-		err := k.question(ctx, session, func(ctx context.Context, page func(func())) error {
+		err := p.query(ctx, session, func(ctx context.Context, page func(func())) error {
 			return session.FindTwins(dispatch.Urgent(ctx), from, batch, func(twin *hub.Twin) {
-				page(func() { k.book.offer(twin, k.clock.Now()) })
-			}, k.unreadable(ctx))
+				page(func() { p.fingerprints.offer(twin, p.clock.Now()) })
+			}, p.unreadable(ctx))
 		}, of)
 		asked := upTo(wanted, batch[len(batch)-1]) // what is wanted is sorted, and cut into batches in that order
 		wanted = wanted[len(asked):]
 		if err == nil {
-			k.book.absent(asked, missing)
+			p.fingerprints.absent(asked, missing)
 			row = 0
 			continue
 		}
@@ -130,7 +130,7 @@ func (k *keeper) read(ctx context.Context, session Session, from hub.Source, of 
 		if !spoilt(err) || !answers() {
 			break
 		}
-		k.book.absent(asked, unreadable)
+		p.fingerprints.absent(asked, unreadable)
 		if row++; row == maxSpoilt {
 			break
 		}
@@ -138,7 +138,7 @@ func (k *keeper) read(ctx context.Context, session Session, from hub.Source, of 
 	return errors.Join(errs...)
 }
 
-// spoilt tells whether a hub answered, but with what cannot be used: another question may fare better.
+// spoilt tells whether a hub answered, but with what cannot be used: another query may fare better.
 func spoilt(err error) bool { return hub.ReasonOf(err) == hub.ReasonUnexpectedAnswer }
 
 // upTo are the first of sorted ids, up to those of a device.
@@ -156,19 +156,19 @@ func devicesOf(ids []hub.ID) []string {
 }
 
 const (
-	// answerTime is how long a hub may take for a page of an answer before the question is given up, however often its
+	// answerTime is how long a hub may take for a page of an answer before the query is given up, however often its
 	// requests are tried by then.
 	answerTime = 5 * time.Minute
-	// answerTurns is the same for a small share of a hub's rate, as how many queries it allows meanwhile.
-	answerTurns = 10
+	// answerQueries is the same for a small share of a hub's rate, as how many queries it allows meanwhile.
+	answerQueries = 10
 )
 
-// question asks a hub something and gives up when it does not go on. do has to report each page, with what is done with
+// query asks a hub something and gives up when it does not go on. do has to report each page, with what is done with
 // it; of are brought on by it. The time is the machine's own, since what is waited for is the network.
-func (k *keeper) question(ctx context.Context, session Session, do func(ctx context.Context, page func(func())) error, of ...*duration) error {
+func (p *poller) query(ctx context.Context, session Session, do func(ctx context.Context, page func(func())) error, of ...*duration) error {
 	patience := answerTime
 	if rate := session.Dispatcher().Rate(dispatch.Queries).PerSecond; rate > 0 {
-		patience = max(patience, time.Duration(answerTurns/rate*float64(time.Second)))
+		patience = max(patience, time.Duration(answerQueries/rate*float64(time.Second)))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -177,7 +177,7 @@ func (k *keeper) question(ctx context.Context, session Session, do func(ctx cont
 	return do(ctx, func(handle func()) {
 		timer.Stop()
 		handle()
-		k.progress(of...)
+		p.progress(of...)
 		timer.Reset(patience)
 	})
 }

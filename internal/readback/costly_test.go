@@ -39,22 +39,22 @@ func TestADeltaThatCostsMoreThanASweepIsGivenUp(t *testing.T) {
 		cost := cycle()
 		f.Expect(cost).To(BeNumerically("<=", 3+2*(sweep+2)), "a delta up to its bound, a sweep, and what it and one before wants read")
 		f.Eventually(func() int { return f.documents("device-0042") }, patience, poll).Should(BeNumerically(">=", i+1))
-		if keeper.marks[hub.Devices].rest > 0 {
+		if keeper.watermarks[hub.Devices].rest > 0 {
 			deltas++
 		}
 	}
-	f.Expect(keeper.marks[hub.Devices].strikes).To(BeNumerically("<", 10), "it is tried ever more seldom")
+	f.Expect(keeper.watermarks[hub.Devices].strikes).To(BeNumerically("<", 10), "it is tried ever more seldom")
 	f.Expect(keeper.state().Late).To(BeNil())
 
 	before := f.queries()
 	for range maxRest + 1 {
 		cycle()
 	}
-	f.Expect(keeper.marks[hub.Devices].strikes).To(BeNumerically(">", 0), "the writes are still within the overlap")
+	f.Expect(keeper.watermarks[hub.Devices].strikes).To(BeNumerically(">", 0), "the writes are still within the overlap")
 	f.Expect(f.queries() - before).To(BeNumerically(">", 0))
 }
 
-// TestModulesAreLookedAtBesideDevices, however long a look at all devices takes, and also when the module that wrote
+// TestModulesAreLookedAtBesideDevices, however long a full sweep devices takes, and also when the module that wrote
 // last was deleted.
 func TestModulesAreLookedAtBesideDevices(t *testing.T) {
 	t.Parallel()

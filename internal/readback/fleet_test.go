@@ -68,7 +68,7 @@ func newFleetBy(t *testing.T, by clock.WithDelayedExecution, options hubemulator
 	})
 	f.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { pool.Forget("hub") })
-	f.group = NewGroup(by, Told{Moved: func(name types.NamespacedName) { go f.deal(name.Name) }, Failing: func(types.NamespacedName) {
+	f.group = NewGroup(by, Callbacks{Moved: func(name types.NamespacedName) { go f.deal(name.Name) }, Failing: func(types.NamespacedName) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.failing++
@@ -177,8 +177,8 @@ func (f *fleet) total(of map[string]int) int {
 }
 
 // keeper returns one over what is known that does nothing by itself.
-func (f *fleet) keeper(settings Settings) *keeper {
-	k := newKeeper(f.group.clock, f.group.hubs[f.key].book, 0, func() {})
+func (f *fleet) keeper(settings Settings) *poller {
+	k := newPoller(f.group.clock, f.group.hubs[f.key].fingerprints, 0, func() {})
 	k.serve(f.session, settings)
 	return k
 }

@@ -14,8 +14,8 @@ import (
 
 // Group follows the twins of all hubs. It is safe for concurrent use.
 type Group struct {
-	clock clock.Clock
-	told  Told
+	clock     clock.Clock
+	callbacks Callbacks
 	// soonest is the shortest time that counts as late.
 	soonest time.Duration
 
@@ -28,12 +28,12 @@ type Group struct {
 
 // followed is a hub, by the HubConnection that leads to it.
 type followed struct {
-	keeper *keeper
-	book   *book
-	host   string
-	served bool               // by a HubConnection, and not only known by its twins
-	stop   context.CancelFunc // nil until it runs
-	late   bool               // as it was told of last
+	poller       *poller
+	fingerprints *fingerprints
+	host         string
+	served       bool               // by a HubConnection, and not only known by its twins
+	stop         context.CancelFunc // nil until it runs
+	late         bool               // as it was told of last
 }
 
 // place is where the twin of an object is.
@@ -42,9 +42,9 @@ type place struct {
 	id  hub.ID
 }
 
-// Told is who is told what a group finds out. Its functions are called without any lock held and must not block for
+// Callbacks is who is told what a group finds out. Its functions are called without any lock held and must not block for
 // long.
-type Told struct {
+type Callbacks struct {
 	// Moved is called for each object that there is something new about.
 	Moved func(object types.NamespacedName)
 	// Failing is called for a HubConnection whose hub did not answer, again when the reason is another one.
@@ -54,9 +54,9 @@ type Told struct {
 }
 
 // NewGroup returns a group that follows nothing yet.
-func NewGroup(c clock.Clock, told Told) *Group {
+func NewGroup(c clock.Clock, told Callbacks) *Group {
 	return &Group{
-		clock: c, told: told, soonest: lateSoonest,
+		clock: c, callbacks: told, soonest: lateSoonest,
 		hubs: map[types.NamespacedName]*followed{}, names: map[types.NamespacedName]place{},
 	}
 }
@@ -84,15 +84,15 @@ func (g *Group) launch(key types.NamespacedName, f *followed) {
 	}
 	ctx, stop := context.WithCancel(log.IntoContext(g.ctx, log.FromContext(g.ctx).WithName("readback").WithValues("hubConnection", key.String())))
 	f.stop = stop
-	g.wait.Go(func() { f.keeper.run(ctx) })
+	g.wait.Go(func() { f.poller.run(ctx) })
 }
 
 // at has to be called with the lock held.
 func (g *Group) at(key types.NamespacedName) *followed {
 	f := g.hubs[key]
 	if f == nil {
-		b := newBook(g.told.Moved, g.clock.Now())
-		f = &followed{book: b, keeper: newKeeper(g.clock, b, g.soonest, func() { g.told.Failing(key) })}
+		b := newFingerprints(g.callbacks.Moved, g.clock.Now())
+		f = &followed{fingerprints: b, poller: newPoller(g.clock, b, g.soonest, func() { g.callbacks.Failing(key) })}
 		g.hubs[key] = f
 	}
 	return f
@@ -107,11 +107,11 @@ func (g *Group) Serve(key types.NamespacedName, session Session, settings Settin
 	f.served = true
 	if session != nil && f.host != session.Host() {
 		if f.host != "" {
-			f.book.reset()
+			f.fingerprints.reset()
 		}
 		f.host = session.Host()
 	}
-	f.keeper.serve(session, settings)
+	f.poller.serve(session, settings)
 	g.launch(key, f)
 }
 
@@ -139,7 +139,7 @@ func (g *Group) Track(name, key types.NamespacedName, id hub.ID) (displaced type
 func (g *Group) Join(name, key types.NamespacedName, id hub.ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if b := g.at(key).book; b.tracked(id) && !b.tracks(id, name) {
+	if b := g.at(key).fingerprints; b.tracked(id) && !b.tracks(id, name) {
 		g.untrack(name)
 		return
 	}
@@ -152,7 +152,7 @@ func (g *Group) track(name types.NamespacedName, now place) (displaced types.Nam
 		g.untrack(name)
 	}
 	g.names[name] = now
-	if before := g.at(now.hub).book.track(now.id, name); before != name {
+	if before := g.at(now.hub).fingerprints.track(now.id, name); before != name {
 		delete(g.names, before)
 		return before
 	}
@@ -177,7 +177,7 @@ func (g *Group) untrack(name types.NamespacedName) {
 	if f == nil {
 		return
 	}
-	if left := f.book.untrack(before.id, name); !left && !f.served {
+	if left := f.fingerprints.untrack(before.id, name); !left && !f.served {
 		delete(g.hubs, before.hub)
 	}
 }
@@ -191,7 +191,7 @@ func (g *Group) Of(name types.NamespacedName) *Known {
 	if !ok || g.hubs[at.hub] == nil {
 		return nil
 	}
-	return &Known{book: g.hubs[at.hub].book, id: at.id, clock: g.clock}
+	return &Known{fingerprints: g.hubs[at.hub].fingerprints, id: at.id, clock: g.clock}
 }
 
 // State says what the read-back of a hub comes to.
@@ -202,5 +202,5 @@ func (g *Group) State(key types.NamespacedName) State {
 	if f == nil {
 		return State{}
 	}
-	return f.keeper.state()
+	return f.poller.state()
 }

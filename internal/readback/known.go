@@ -8,9 +8,9 @@ import (
 
 // Known is what is known of one twin. Nil knows nothing.
 type Known struct {
-	book  *book
-	id    hub.ID
-	clock clock.PassiveClock
+	fingerprints *fingerprints
+	id           hub.ID
+	clock        clock.PassiveClock
 }
 
 // Evidence is what there is about a twin without asking the hub.
@@ -29,21 +29,21 @@ func (k *Known) Evidence() Evidence {
 	if k == nil {
 		return Evidence{Doubt: true}
 	}
-	twin, known, doubt := k.book.evidence(k.id, k.clock.Now())
+	twin, known, doubt := k.fingerprints.evidence(k.id, k.clock.Now())
 	return Evidence{Twin: twin, Known: known, Doubt: doubt}
 }
 
 // Want asks for a document of a twin that nothing is known of. The object is woken when it is there.
 func (k *Known) Want() {
 	if k != nil {
-		k.book.want(k.id)
+		k.fingerprints.want(k.id)
 	}
 }
 
 // Reread asks for a document of a twin although it has not moved. The object is woken when it is there.
 func (k *Known) Reread() {
 	if k != nil {
-		k.book.reread(k.id)
+		k.fingerprints.reread(k.id)
 	}
 }
 
@@ -51,13 +51,13 @@ func (k *Known) Reread() {
 // that the hub itself told, rather than its index.
 func (k *Known) Dealt(twin *hub.Twin, direct bool) {
 	if k != nil {
-		k.book.dealt(twin, direct, k.clock.Now())
+		k.fingerprints.dealt(twin, direct, k.clock.Now())
 	}
 }
 
 // Gone notes that the hub itself said it has no such twin.
 func (k *Known) Gone() {
 	if k != nil {
-		k.book.gone(k.id, k.clock.Now())
+		k.fingerprints.gone(k.id, k.clock.Now())
 	}
 }

@@ -7,18 +7,18 @@ import (
 )
 
 // wantedOf lists the twins of a source that are to be read.
-func (b *book) wantedOf(from hub.Source) []hub.ID {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.list(from, func(e *entry) bool { return e.wanted && e.doubted == 0 })
+func (f *fingerprints) wantedOf(from hub.Source) []hub.ID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.list(from, func(e *entry) bool { return e.wanted && e.doubted == 0 })
 }
 
 // count is how many twins of a source are known.
-func (b *book) count(from hub.Source) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (f *fingerprints) count(from hub.Source) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	n := 0
-	for id, e := range b.twins {
+	for id, e := range f.twins {
 		if e.known.version != 0 && sourceOf(id) == from {
 			n++
 		}
@@ -34,9 +34,9 @@ func sourceOf(id hub.ID) hub.Source {
 }
 
 // list has to be called with the lock held.
-func (b *book) list(from hub.Source, which func(*entry) bool) []hub.ID {
+func (f *fingerprints) list(from hub.Source, which func(*entry) bool) []hub.ID {
 	var ids []hub.ID
-	for id, e := range b.twins {
+	for id, e := range f.twins {
 		if sourceOf(id) == from && which(e) {
 			ids = append(ids, id)
 		}

@@ -78,11 +78,11 @@ func (s spoiling) answer(batch []string) error {
 	return nil
 }
 
-func (s spoiling) Look(ctx context.Context, look hub.Look, seen func([]hub.Sighting) error) error {
+func (s spoiling) FindRows(ctx context.Context, look hub.RowSelection, seen func([]hub.IndexRow) error) error {
 	if err := s.answer(look.Batch); err != nil {
 		return err
 	}
-	return s.Session.Look(ctx, look, seen)
+	return s.Session.FindRows(ctx, look, seen)
 }
 
 func (s spoiling) FindTwins(ctx context.Context, from hub.Source, batch []string, found func(*hub.Twin), unreadable func(hub.Unreadable)) error {
@@ -101,14 +101,14 @@ func TestABatchThatCannotBeReadHarmsNoOther(t *testing.T) {
 	f.look(devices(large)...)
 	keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
 	bad := spoiling{f.session, "device-0001"}
-	moved := make([]hub.Sighting, large)
+	moved := make([]hub.IndexRow, large)
 	for i, device := range devices(large) {
-		moved[i] = hub.Sighting{ID: hub.ID{Device: device}, Version: 99}
+		moved[i] = hub.IndexRow{ID: hub.ID{Device: device}, Version: 99}
 	}
-	keeper.book.look(moved, false, time.Time{}, time.Now())
+	keeper.fingerprints.compare(moved, false, time.Time{}, time.Now())
 	f.report("device-0001", 1)
 	f.report("device-0201", 1)
-	f.Expect(keeper.read(t.Context(), bad, hub.Devices, &keeper.lookTime)).NotTo(Succeed())
+	f.Expect(keeper.read(t.Context(), bad, hub.Devices, &keeper.deltaTime)).NotTo(Succeed())
 	f.Eventually(func() int { return f.total(f.read) }, patience, poll).Should(Equal(hub.PageRows))
 	f.Expect(f.reads("device-0001")).To(Equal(1))
 	f.Eventually(func() int { return f.documents("device-0201") }, patience, poll).Should(Equal(1))
@@ -143,11 +143,11 @@ func TestAPageInFrontOfTheHubHasNoTwinReadDirectly(t *testing.T) {
 	f.manage(devices(large)...)
 	keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
 	for _, device := range devices(large) {
-		keeper.book.want(hub.ID{Device: device})
+		keeper.fingerprints.want(hub.ID{Device: device})
 	}
-	f.Expect(keeper.read(t.Context(), pageless{f.session}, hub.Devices, &keeper.lookTime)).NotTo(Succeed())
-	f.Expect(keeper.book.wantedOf(hub.Devices)).To(HaveLen(large), "none is given up")
-	f.Expect(keeper.read(t.Context(), f.session, hub.Devices, &keeper.lookTime)).To(Succeed())
+	f.Expect(keeper.read(t.Context(), pageless{f.session}, hub.Devices, &keeper.deltaTime)).NotTo(Succeed())
+	f.Expect(keeper.fingerprints.wantedOf(hub.Devices)).To(HaveLen(large), "none is given up")
+	f.Expect(keeper.read(t.Context(), f.session, hub.Devices, &keeper.deltaTime)).To(Succeed())
 	f.Eventually(func() int { return f.total(f.handed) }, patience, poll).Should(Equal(large))
 	f.Expect(f.total(f.read)).To(BeZero())
 }

@@ -7,17 +7,17 @@ import (
 
 // Settings say how often a hub is asked.
 type Settings struct {
-	// Interval between two questions what moved.
+	// Interval between two queries for what moved.
 	Interval time.Duration
-	// FullSweep is the interval between two looks at all twins.
+	// FullSweep is the interval between two full sweeps.
 	FullSweep time.Duration
 }
 
-// sweepShare is what a look at all twins beside the others takes of the rate of queries:
+// sweepShare is what a full sweep beside the others takes of the rate of queries:
 // the rest is left for what moved and for TwinQueries.
 const sweepShare = 0.5
 
-// pagePause is how long such a look rests after each page, at a rate of queries a second.
+// pagePause is how long such a sweep rests after each page, at a rate of queries a second.
 func pagePause(rate float64) time.Duration {
 	return time.Duration(float64(time.Second) / (rate * sweepShare))
 }
@@ -25,7 +25,7 @@ func pagePause(rate float64) time.Duration {
 const (
 	// longestInterval and longestSweep bound what the day's messages stretch an
 	// interval to, unless it is declared longer: whatever happens to a twin is seen
-	// within an hour, or within a day where only a look at all shows it.
+	// within an hour, or within a day where only a full sweep shows it.
 	longestInterval = time.Hour
 	longestSweep    = 24 * time.Hour
 )
@@ -65,12 +65,12 @@ type State struct {
 // The reasons of State.Stretched. They do not move with the numbers.
 const (
 	forMessages = "today's messages would not last until 00:00 UTC otherwise"
-	forLooks    = "a look for what moved takes that long"
-	forSweeps   = "a look at all twins takes that long"
+	forLooks    = "a query for what moved takes that long"
+	forSweeps   = "a full sweep takes that long"
 )
 
 // stateOf is what declared settings come to with intervals so many times as long, when
-// looks take as long as they do.
+// queries take as long as they do.
 func stateOf(declared Settings, times int, look, sweep time.Duration) State {
 	planned := declared.stretched(times)
 	state := State{Interval: lengthened(planned.Interval, look), FullSweep: lengthened(planned.FullSweep, sweep)}
@@ -125,8 +125,8 @@ func rounded(d time.Duration) time.Duration {
 }
 
 // paced are the settings as they can be afforded now.
-func (k *keeper) paced() Settings {
-	session, settings := k.current()
+func (p *poller) paced() Settings {
+	session, settings := p.current()
 	if session == nil {
 		return settings
 	}
@@ -134,26 +134,26 @@ func (k *keeper) paced() Settings {
 }
 
 // state says what the read-back comes to.
-func (k *keeper) state() State {
-	session, settings := k.current()
+func (p *poller) state() State {
+	session, settings := p.current()
 	if session == nil {
 		return State{}
 	}
-	times, now := session.Dispatcher().Stretch(), k.clock.Now()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	look, sweep := k.lookTime.told(now), time.Duration(0)
+	times, now := session.Dispatcher().Stretch(), p.clock.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	look, sweep := p.deltaTime.known(now), time.Duration(0)
 	for _, from := range sources {
-		sweep = max(sweep, k.sweepTimes[from].told(now))
-		if k.ages.bySweep[from] {
-			look = max(look, k.sweepTimes[from].told(now))
+		sweep = max(sweep, p.sweepTimes[from].known(now))
+		if p.ages.bySweep[from] {
+			look = max(look, p.sweepTimes[from].known(now))
 		}
 	}
 	state := stateOf(settings, times, look, sweep)
-	if k.err != nil {
-		state.Failing = textOf(k.err)
+	if p.err != nil {
+		state.Failing = textOf(p.err)
 	}
-	state.Unreadable, state.Late = k.odd.text(), k.late(settings.stretched(times), now)
+	state.Unreadable, state.Late = p.odd.text(), p.late(settings.stretched(times), now)
 	return state
 }
 
@@ -185,8 +185,8 @@ func (d *duration) rests(now time.Time) time.Duration {
 	return now.Sub(d.began)
 }
 
-// told is how long it takes; at least as long as it is going on already.
-func (d *duration) told(now time.Time) time.Duration {
+// known is how long it takes; at least as long as it is going on already.
+func (d *duration) known(now time.Time) time.Duration {
 	if d.began.IsZero() {
 		return d.longest
 	}
@@ -194,15 +194,15 @@ func (d *duration) told(now time.Time) time.Duration {
 }
 
 // timed does something and notes how long it took, unless it failed.
-func (k *keeper) timed(d *duration, do func() error) error {
-	began := k.clock.Now()
-	k.mu.Lock()
+func (p *poller) timed(d *duration, do func() error) error {
+	began := p.clock.Now()
+	p.mu.Lock()
 	d.began = began
-	k.mu.Unlock()
+	p.mu.Unlock()
 	err := do()
-	now := k.clock.Now()
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	now := p.clock.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	d.began = time.Time{}
 	if err == nil {
 		d.note(now.Sub(began), now)

@@ -186,10 +186,10 @@ func TestASweepLeavesRoomForWhatMoved(t *testing.T) {
 		}
 		return atMost
 	}
-	keeper := func() *keeper {
+	keeper := func() *poller {
 		f.group.mu.Lock()
 		defer f.group.mu.Unlock()
-		return f.group.hubs[f.key].keeper
+		return f.group.hubs[f.key].poller
 	}()
 	sweeping := func() bool {
 		keeper.mu.Lock()

@@ -41,7 +41,7 @@ func TestWhatMovedIsReadAndNothingElse(t *testing.T) {
 func TestWhatIsManagedIsCountedByItsSource(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	b := newBook(func(types.NamespacedName) {}, time.Now())
+	b := newFingerprints(func(types.NamespacedName) {}, time.Now())
 	for _, id := range []hub.ID{{Device: "a"}, {Device: "b"}, {Device: "c"}, {Device: "a", Module: "m"}} {
 		b.track(id, types.NamespacedName{Name: id.String()})
 		if id.Device != "c" {
@@ -111,7 +111,7 @@ func TestAFewOnALargeHubAreAskedForById(t *testing.T) {
 	f.manage(devices(150)...)
 	f.look(devices(150)...)
 	before := f.queries()
-	keeper.book.beginSweep(hub.Devices, time.Now())
+	keeper.fingerprints.beginSweep(hub.Devices, time.Now())
 	f.Expect(keeper.sweep(t.Context(), f.session, "devices", [][]string{devices(150)[:100], devices(150)[100:]}, false).err).To(Succeed())
 	f.Expect(f.queries()-before).To(Equal(int64(3)), "one to count all, two by their ids")
 }
@@ -221,7 +221,7 @@ func TestPagesThatChangeWhileTheyAreRead(t *testing.T) {
 	// The first question counts the twins; the second page is held back.
 	f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultDelay, Delay: time.Millisecond, Count: 2})
 	held := f.fault(hubemulator.Fault{Operation: "query", Action: hubemulator.FaultHold})
-	keeper.book.beginSweep(hub.Devices, time.Now())
+	keeper.fingerprints.beginSweep(hub.Devices, time.Now())
 	swept := make(chan error, 1)
 	go func() { swept <- keeper.sweep(t.Context(), f.session, "devices", batches, false).err }()
 	f.Eventually(func() int { return f.hits(held) }, patience, poll).Should(Equal(1))

@@ -13,7 +13,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-// TestARestoredHubIsReadAgain, all of it, in two looks at all twins: what was written since is gone, and every row
+// TestARestoredHubIsReadAgain, all of it, in two full sweeps: what was written since is gone, and every row
 // looks late. More twins are read directly than one look may ask for in vain.
 func TestARestoredHubIsReadAgain(t *testing.T) {
 	t.Parallel()
@@ -45,7 +45,7 @@ func TestARestoredHubIsReadAgain(t *testing.T) {
 // awaitSweeps waits until all twins were looked at n more times.
 func (f *fleet) awaitSweeps(n uint32) {
 	f.Helper()
-	book := f.group.hubs[f.key].book
+	book := f.group.hubs[f.key].fingerprints
 	sweeps := func() uint32 {
 		book.mu.Lock()
 		defer book.mu.Unlock()
@@ -71,11 +71,11 @@ func TestDevicesThatAreGoneAfterARestoreAreFound(t *testing.T) {
 }
 
 // wakes is a book that tells who was woken.
-func wakes(t *testing.T, n int) (b *book, woken func() []string, now time.Time) {
+func wakes(t *testing.T, n int) (b *fingerprints, woken func() []string, now time.Time) {
 	t.Helper()
 	now = time.Now()
 	var names []string
-	b = newBook(func(name types.NamespacedName) { names = append(names, name.Name) }, now)
+	b = newFingerprints(func(name types.NamespacedName) { names = append(names, name.Name) }, now)
 	for i := range n {
 		id := hub.ID{Device: fmt.Sprint(i)}
 		b.track(id, types.NamespacedName{Name: id.Device})
@@ -87,10 +87,10 @@ func wakes(t *testing.T, n int) (b *book, woken func() []string, now time.Time) 
 	}, now
 }
 
-func rowsOf(n int, version int64) []hub.Sighting {
-	page := make([]hub.Sighting, n)
+func rowsOf(n int, version int64) []hub.IndexRow {
+	page := make([]hub.IndexRow, n)
 	for i := range page {
-		page[i] = hub.Sighting{ID: hub.ID{Device: fmt.Sprint(i)}, ETag: "e8", DeviceETag: "d", Version: version}
+		page[i] = hub.IndexRow{ID: hub.ID{Device: fmt.Sprint(i)}, ETag: "e8", DeviceETag: "d", Version: version}
 	}
 	return page
 }
@@ -105,7 +105,7 @@ func TestAnIndexThatWentBackInTimeIsRefutedByFewReads(t *testing.T) {
 			g := NewWithT(t)
 			b, woken, now := wakes(t, many)
 			now = now.Add(maxLate)
-			b.look(rowsOf(many, 8), true, time.Time{}, now)
+			b.compare(rowsOf(many, 8), true, time.Time{}, now)
 			read := 0
 			for names := woken(); len(names) > 0; names = woken() {
 				for _, name := range names {
@@ -123,11 +123,11 @@ func TestAnIndexThatWentBackInTimeIsRefutedByFewReads(t *testing.T) {
 				return
 			}
 			g.Expect(read).To(Equal(maxRefuted))
-			b.look(rowsOf(many, 8), true, time.Time{}, now.Add(maxLate-1))
+			b.compare(rowsOf(many, 8), true, time.Time{}, now.Add(maxLate-1))
 			g.Expect(woken()).To(BeEmpty(), "within the bound")
-			b.look(rowsOf(many, 8), true, time.Time{}, now.Add(maxLate))
+			b.compare(rowsOf(many, 8), true, time.Time{}, now.Add(maxLate))
 			g.Expect(woken()).To(HaveLen(maxRefuted), "others, or the same: doubt does not end for good")
-			b.look([]hub.Sighting{{ID: hub.ID{Device: "0"}, ETag: "e9", DeviceETag: "d", Version: 9}}, true, time.Time{}, now.Add(maxLate))
+			b.compare([]hub.IndexRow{{ID: hub.ID{Device: "0"}, ETag: "e9", DeviceETag: "d", Version: 9}}, true, time.Time{}, now.Add(maxLate))
 			_, _, doubt := b.evidence(hub.ID{Device: "0"}, now)
 			g.Expect(doubt).To(BeFalse(), "the index withdrew it")
 		})

@@ -8,8 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// watchEvery is how often it is looked whether a read-back is late. What is late is told by the group's clock; this is
-// only when it is looked, and costs a few comparisons for each hub.
+// watchEvery is how often it is checked whether a read-back is late. What is late is told by the group's clock; this is
+// only when it is checked, and costs a few comparisons for each hub.
 const watchEvery = time.Second
 
 // watch tells of read-backs that become late, and that are late no more, until ctx ends. It waits for none of them.
@@ -23,7 +23,7 @@ func (g *Group) watch(ctx context.Context) {
 			return
 		}
 		for _, key := range g.turned() {
-			g.told.Late(key)
+			g.callbacks.Late(key)
 		}
 	}
 }
@@ -33,7 +33,7 @@ func (g *Group) turned() (keys []types.NamespacedName) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for key, f := range g.hubs {
-		if late := f.keeper.state().Late != nil; late != f.late {
+		if late := f.poller.state().Late != nil; late != f.late {
 			f.late = late
 			keys = append(keys, key)
 		}
@@ -53,7 +53,7 @@ func (g *Group) Collect(metrics chan<- prometheus.Metric) {
 	g.mu.Lock()
 	for _, f := range g.hubs {
 		if f.host != "" {
-			oldest[f.host] = max(oldest[f.host], f.keeper.age())
+			oldest[f.host] = max(oldest[f.host], f.poller.age())
 		}
 	}
 	g.mu.Unlock()

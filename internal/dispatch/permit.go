@@ -2,8 +2,8 @@ package dispatch
 
 import "time"
 
-// Grant is a turn at the hub: a place in flight, and operations that are paid for.
-type Grant struct {
+// Permit is leave to use the hub: a place in flight, and operations that are paid for.
+type Permit struct {
 	Request
 	dispatcher *Dispatcher
 	guest      bool // of a share that did not rule the hub
@@ -15,12 +15,12 @@ type Grant struct {
 	over bool
 }
 
-// pick hands a grant to its owner.
-func (g *Grant) pick() { g.dispatcher.drop(g) }
+// pick hands a permit to its owner.
+func (g *Permit) pick() { g.dispatcher.drop(g) }
 
 // Done gives back the place and what was not used. Only the first call counts, and
-// that of a nil grant does nothing.
-func (g *Grant) Done() {
+// that of a nil permit does nothing.
+func (g *Permit) Done() {
 	if g == nil {
 		return
 	}
@@ -28,7 +28,7 @@ func (g *Grant) Done() {
 }
 
 // Has tells whether one more operation of a class is paid for.
-func (g *Grant) Has(class Class) bool {
+func (g *Permit) Has(class Class) bool {
 	if g == nil {
 		return false
 	}
@@ -37,8 +37,8 @@ func (g *Grant) Has(class Class) bool {
 	return g.left[class] > 0
 }
 
-// use takes an operation off a grant.
-func (g *Grant) use(class Class) bool {
+// use takes an operation off a permit.
+func (g *Permit) use(class Class) bool {
 	g.dispatcher.mu.Lock()
 	defer g.dispatcher.mu.Unlock()
 	if g.over || g.left[class] == 0 {

@@ -85,7 +85,7 @@ func TestAMassDeletionLeavesNothingBehind(t *testing.T) {
 		for i := range left.Items {
 			ready := meta.FindStatusCondition(left.Items[i].Status.Conditions, v1alpha1.ConditionReady)
 			if ready.Reason == v1alpha1.ReasonDeleting && ready.ObservedGeneration == left.Items[i].Generation {
-				w.Expect(ready.Message).To(ContainSubstring("it waits for its turn"))
+				w.Expect(ready.Message).To(ContainSubstring("it waits for a permit"))
 				told++
 			}
 		}
@@ -150,7 +150,7 @@ func TestAHubThatHangsDoesNotSlowAnother(t *testing.T) {
 }
 
 // TestAnEditOvertakesABacklog: a rollout leaves a person's change of what is there
-// already its turn.
+// already its permit.
 func TestAnEditOvertakesABacklog(t *testing.T) {
 	t.Parallel()
 	devices := numbered("c", 60)
@@ -208,7 +208,7 @@ func TestAHubIsNotAskedMoreThanItAllows(t *testing.T) {
 }
 
 // TestWhatDriftsWhileItsHubIsBusyIsRestored: the index tells of it once, and the object
-// has to wait for its turn.
+// has to wait for a permit.
 func TestWhatDriftsWhileItsHubIsBusyIsRestored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(w *world) { w.options.Workers = 4 }) // one of them for each hub

@@ -16,7 +16,7 @@ func TestTheMarkFollowsTheHub(t *testing.T) {
 	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	ours := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) // whatever our clock says
 	at := func(seconds int) time.Time { return ours.Add(time.Duration(seconds) * time.Second) }
-	m := &mark{}
+	m := &watermark{}
 	g.Expect(m.usable()).To(BeFalse())
 	m.swept(start, at(0), at(5))
 	g.Expect(m.since()).To(Equal(start.Add(-5*time.Second-minOverlap)), "what was written while the sweep was read is not missed")
@@ -49,24 +49,24 @@ func TestTheMarkFollowsTheHub(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	b := newBook(nil, time.Now())
+	b := newFingerprints(nil, time.Now())
 	now := moment(time.Hour)
-	known := hub.Sighting{ETag: "e5", DeviceETag: "d", Version: 9, ConnectionState: "Connected"}
+	known := hub.IndexRow{ETag: "e5", DeviceETag: "d", Version: 9, ConnectionState: "Connected"}
 	for name, tt := range map[string]struct {
-		row  func(*hub.Sighting)
+		row  func(*hub.IndexRow)
 		want verdict
 	}{
-		"the same":                        {func(*hub.Sighting) {}, nothing},
-		"newer":                           {func(s *hub.Sighting) { s.Version, s.ETag = 10, "e6" }, moved},
-		"late":                            {func(s *hub.Sighting) { s.Version, s.ETag = 8, "e4" }, nothing},
-		"late, or made again":             {func(s *hub.Sighting) { s.Version, s.DeviceETag = 8, "" }, doubtful},
-		"older, of another device":        {func(s *hub.Sighting) { s.Version, s.DeviceETag = 2, "other" }, doubtful},
-		"newer, of another device":        {func(s *hub.Sighting) { s.Version, s.DeviceETag = 12, "other" }, moved},
-		"as old, of another device":       {func(s *hub.Sighting) { s.DeviceETag = "other" }, doubtful},
-		"as old, with another etag":       {func(s *hub.Sighting) { s.ETag = "e4" }, doubtful},
-		"disconnected":                    {func(s *hub.Sighting) { s.ConnectionState = "Disconnected" }, moved},
-		"the same, without a device etag": {func(s *hub.Sighting) { s.DeviceETag = "" }, nothing},
-		"a row that was refuted":          {func(s *hub.Sighting) { s.Version, s.DeviceETag = 20, "ghost" }, nothing},
+		"the same":                        {func(*hub.IndexRow) {}, nothing},
+		"newer":                           {func(s *hub.IndexRow) { s.Version, s.ETag = 10, "e6" }, moved},
+		"late":                            {func(s *hub.IndexRow) { s.Version, s.ETag = 8, "e4" }, nothing},
+		"late, or made again":             {func(s *hub.IndexRow) { s.Version, s.DeviceETag = 8, "" }, doubtful},
+		"older, of another device":        {func(s *hub.IndexRow) { s.Version, s.DeviceETag = 2, "other" }, doubtful},
+		"newer, of another device":        {func(s *hub.IndexRow) { s.Version, s.DeviceETag = 12, "other" }, moved},
+		"as old, of another device":       {func(s *hub.IndexRow) { s.DeviceETag = "other" }, doubtful},
+		"as old, with another etag":       {func(s *hub.IndexRow) { s.ETag = "e4" }, doubtful},
+		"disconnected":                    {func(s *hub.IndexRow) { s.ConnectionState = "Disconnected" }, moved},
+		"the same, without a device etag": {func(s *hub.IndexRow) { s.DeviceETag = "" }, nothing},
+		"a row that was refuted":          {func(s *hub.IndexRow) { s.Version, s.DeviceETag = 20, "ghost" }, nothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,15 +105,15 @@ func TestARowThatIsShownTwiceIsOneDocument(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	woken := 0
-	b := newBook(nil, time.Now())
+	b := newFingerprints(nil, time.Now())
 	b.wake = func(_ types.NamespacedName) { woken++ }
 	id := hub.ID{Device: "d"}
 	now := time.Now()
 	b.track(id, types.NamespacedName{Name: "t"})
 	b.dealt(&hub.Twin{ID: id, ETag: "e1", DeviceETag: "d", Version: 2}, true, now)
-	row := hub.Sighting{ID: id, ETag: "e1", DeviceETag: "d", Version: 3}
-	b.look([]hub.Sighting{row, row}, true, time.Time{}, now)
-	b.look([]hub.Sighting{row}, true, time.Time{}, now)
+	row := hub.IndexRow{ID: id, ETag: "e1", DeviceETag: "d", Version: 3}
+	b.compare([]hub.IndexRow{row, row}, true, time.Time{}, now)
+	b.compare([]hub.IndexRow{row}, true, time.Time{}, now)
 	g.Expect(b.wantedOf(hub.Devices)).To(Equal([]hub.ID{id}))
 	for range 2 {
 		b.offer(&hub.Twin{ID: id, ETag: "e1", DeviceETag: "d", Version: 3}, now)
@@ -128,7 +128,7 @@ func TestARowThatIsShownTwiceIsOneDocument(t *testing.T) {
 	b.dealt(&hub.Twin{ID: id, ETag: "e2", DeviceETag: "d", Version: 4}, true, now)
 	late, _, _ := b.evidence(id, now)
 	g.Expect(late).To(BeNil(), "a direct read was faster")
-	g.Expect(b.inHand).To(BeZero())
+	g.Expect(b.pendingCount).To(BeZero())
 }
 
 // TestADocumentThatIsReadAgain is handed over once, whether the twin has moved or not;
@@ -137,7 +137,7 @@ func TestADocumentThatIsReadAgain(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	woken := 0
-	b := newBook(func(types.NamespacedName) { woken++ }, time.Now())
+	b := newFingerprints(func(types.NamespacedName) { woken++ }, time.Now())
 	now := time.Now()
 	id := hub.ID{Device: "d1"}
 	at := func(version int64, etag string) *hub.Twin {
@@ -170,7 +170,7 @@ func TestATwinThatIsNewDuringASweepIsNotMissing(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	var woken []string
-	b := newBook(func(name types.NamespacedName) { woken = append(woken, name.Name) }, time.Now())
+	b := newFingerprints(func(name types.NamespacedName) { woken = append(woken, name.Name) }, time.Now())
 	for _, device := range []string{"old", "new"} {
 		b.track(hub.ID{Device: device}, types.NamespacedName{Name: device})
 	}

@@ -14,15 +14,15 @@ func TestAWaitEndsByTheClockOrWithTheContext(t *testing.T) {
 	t.Parallel()
 	y := newYardByItself(t, Limits{QueriesPerMinute: 2}, 0)
 	ctx, cancel := context.WithCancel(t.Context())
-	y.Expect(y.Turn(ctx, Queries)).To(Succeed())
+	y.Expect(y.Wait(ctx, Queries)).To(Succeed())
 	for _, class := range []Class{Reads, Updates, Registry} {
-		y.Expect(y.Turn(ctx, class)).To(Succeed(), "classes do not share")
+		y.Expect(y.Wait(ctx, class)).To(Succeed(), "classes do not share")
 	}
 	y.Expect(y.Idle()).To(BeFalse())
 
 	waited := make(chan error, 1)
 	wait := func() {
-		go func() { waited <- y.Turn(ctx, Queries) }()
+		go func() { waited <- y.Wait(ctx, Queries) }()
 		y.Eventually(y.now.HasWaiters).Should(BeTrue())
 	}
 	wait()
@@ -37,7 +37,7 @@ func TestAWaitEndsByTheClockOrWithTheContext(t *testing.T) {
 	y.after(30 * time.Second)
 	y.Expect(y.Idle()).To(BeTrue(), "who gave up waiting gives the token back")
 
-	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
+	y.Expect(y.Wait(t.Context(), Queries)).To(Succeed())
 	y.leave(Queries, &waiter{share: y.Share}) // its turn came just as its context ended
 	y.Expect(y.Idle()).To(BeTrue())
 }
@@ -45,22 +45,22 @@ func TestAWaitEndsByTheClockOrWithTheContext(t *testing.T) {
 func TestAWaitThatWouldBeInVainIsNotBegun(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{ReadsPerSecond: 0.01}, 0)
-	y.Expect(y.Turn(t.Context(), Reads)).To(Succeed())
+	y.Expect(y.Wait(t.Context(), Reads)).To(Succeed())
 	ctx, cancel := context.WithDeadline(t.Context(), noon.Add(99*time.Second))
 	defer cancel()
-	y.Expect(y.Turn(ctx, Reads)).To(Equal(&NoRoomError{Class: Reads, RetryAfter: 100 * time.Second}))
+	y.Expect(y.Wait(ctx, Reads)).To(Equal(&NoRoomError{Class: Reads, RetryAfter: 100 * time.Second}))
 }
 
-// TestWhoHoldsAWorkerComesBeforeTheParked, and a grant pays for its own hub only.
+// TestWhoHoldsAWorkerComesBeforeTheParked, and a permit pays for its own hub only.
 func TestWhoHoldsAWorkerComesBeforeTheParked(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{ReadsPerSecond: oneAtOnce}, 0)
-	granted := y.mustAsk("a", Look)
-	y.Expect(y.ask("b", 100, Look)).To(BeNil())
+	granted := y.mustAsk("a", ReadNeed)
+	y.Expect(y.ask("b", 100, ReadNeed)).To(BeNil())
 	ctx := With(t.Context(), granted)
-	y.Expect(y.Turn(ctx, Reads)).To(Succeed(), "it is paid for")
+	y.Expect(y.Wait(ctx, Reads)).To(Succeed(), "it is paid for")
 	waited := make(chan error, 1)
-	go func() { waited <- y.Turn(ctx, Reads) }()
+	go func() { waited <- y.Wait(ctx, Reads) }()
 	y.Eventually(func() int {
 		y.mu.Lock()
 		defer y.mu.Unlock()
@@ -72,10 +72,10 @@ func TestWhoHoldsAWorkerComesBeforeTheParked(t *testing.T) {
 	y.after(nextOne)
 	y.Expect(y.woken).To(Receive(Equal("b 100")))
 	other := newYard(t, Limits{}, 0)
-	stranger := other.mustAsk("x", Look)
+	stranger := other.mustAsk("x", ReadNeed)
 	granted.Done()
 	y.Forget("b")
-	y.Expect(y.Turn(With(t.Context(), stranger), Reads)).To(Succeed())
+	y.Expect(y.Wait(With(t.Context(), stranger), Reads)).To(Succeed())
 	y.Expect(stranger.Has(Reads)).To(BeTrue())
 }
 
@@ -83,7 +83,7 @@ func TestWhoHoldsAWorkerComesBeforeTheParked(t *testing.T) {
 func TestUrgentCallersTakeTurnsWithTheOthers(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{QueriesPerMinute: 2}, 0)
-	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
+	y.Expect(y.Wait(t.Context(), Queries)).To(Succeed())
 	went := make(chan string, 10)
 	call := func(ctx context.Context, name string) {
 		waiting := func() int {
@@ -93,7 +93,7 @@ func TestUrgentCallersTakeTurnsWithTheOthers(t *testing.T) {
 		}
 		before := waiting()
 		go func() {
-			y.Turn(ctx, Queries)
+			y.Wait(ctx, Queries)
 			went <- name
 		}()
 		y.Eventually(waiting).Should(Equal(before + 1))
@@ -119,9 +119,9 @@ func TestUrgentCallersTakeTurnsWithTheOthers(t *testing.T) {
 func TestCallersAreTurnedAwayFromAHubThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{QueriesPerMinute: 2, RegistryPerMinute: 1e4}, 0)
-	y.Expect(y.Turn(t.Context(), Queries)).To(Succeed())
+	y.Expect(y.Wait(t.Context(), Queries)).To(Succeed())
 	waited := make(chan error, 1)
-	go func() { waited <- y.Turn(t.Context(), Queries) }()
+	go func() { waited <- y.Wait(t.Context(), Queries) }()
 	y.Eventually(y.now.HasWaiters).Should(BeTrue())
 	last := errors.New("no answer came in time")
 	for range breakAfter {
@@ -130,55 +130,55 @@ func TestCallersAreTurnedAwayFromAHubThatDoesNotAnswer(t *testing.T) {
 	}
 	broken := &BrokenError{Last: last, RetryAfter: minBreak}
 	y.Eventually(waited).Should(Receive(Equal(broken)))
-	y.Expect(y.Turn(t.Context(), Registry)).To(Equal(broken))
+	y.Expect(y.Wait(t.Context(), Registry)).To(Equal(broken))
 	y.Expect(y.Broken()).To(BeTrue())
 
 	y.after(minBreak)
 	y.Expect(y.Broken()).To(BeFalse())
-	y.Expect(y.Turn(t.Context(), Registry)).To(Succeed(), "one tries")
-	y.Expect(y.Turn(t.Context(), Registry)).To(Equal(broken), "and no other meanwhile")
+	y.Expect(y.Wait(t.Context(), Registry)).To(Succeed(), "one tries")
+	y.Expect(y.Wait(t.Context(), Registry)).To(Equal(broken), "and no other meanwhile")
 	y.CalledOff()
-	y.Expect(y.Turn(t.Context(), Registry)).To(Succeed(), "nothing was heard of the first")
+	y.Expect(y.Wait(t.Context(), Registry)).To(Succeed(), "nothing was heard of the first")
 	y.Answered(Answer{Class: Registry})
-	y.Expect(y.Turn(t.Context(), Registry)).To(Equal(&BrokenError{RetryAfter: 2 * minBreak}))
+	y.Expect(y.Wait(t.Context(), Registry)).To(Equal(&BrokenError{RetryAfter: 2 * minBreak}))
 
 	y.after(2 * minBreak)
-	granted := y.mustAsk("a", Look)
-	y.Expect(y.Turn(With(t.Context(), granted), Registry)).To(Succeed(), "a caller that tries may make more than one request")
+	granted := y.mustAsk("a", ReadNeed)
+	y.Expect(y.Wait(With(t.Context(), granted), Registry)).To(Succeed(), "a caller that tries may make more than one request")
 	y.CalledOff()
-	y.Expect(y.Turn(t.Context(), Registry)).NotTo(Succeed(), "a grant tries until it is given back")
+	y.Expect(y.Wait(t.Context(), Registry)).NotTo(Succeed(), "a grant tries until it is given back")
 	granted.Done()
 	ctx, cancel := context.WithCancel(t.Context())
 	y.spend(Reads)
-	go func() { waited <- y.Turn(ctx, Reads) }()
+	go func() { waited <- y.Wait(ctx, Reads) }()
 	y.Eventually(y.Broken).Should(BeTrue(), "it tries")
 	cancel()
 	y.Eventually(waited).Should(Receive(MatchError(context.Canceled)))
-	y.Expect(y.Turn(t.Context(), Registry)).To(Succeed())
+	y.Expect(y.Wait(t.Context(), Registry)).To(Succeed())
 	y.Answered(Answer{Class: Registry, Status: 200})
-	y.Expect(y.Turn(t.Context(), Registry)).To(Succeed())
+	y.Expect(y.Wait(t.Context(), Registry)).To(Succeed())
 }
 
-// TestQuestionsHavePlacesOfTheirOwn, so that no visit waits for an answer of many pages.
+// TestQuestionsHavePlacesOfTheirOwn, so that no reconcile waits for an answer of many pages.
 func TestQuestionsHavePlacesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{}, 0)
 	ask := func(key string) bool {
-		_, ok := y.Admit(Request{Key: key, Kind: Questions, Wake: func(int) { y.woken <- key }})
+		_, ok := y.Admit(Request{Key: key, Kind: Evaluations, Wake: func(int) { y.woken <- key }})
 		return ok
 	}
-	for i := range questionsInFlight {
+	for i := range evaluationsInFlight {
 		y.Expect(ask(fmt.Sprint(i))).To(BeTrue())
 	}
 	y.Expect(ask("more")).To(BeFalse())
 	y.Expect(y.Backlog()).To(Equal(Backlog{Parked: 1}))
-	y.mustAsk("visit", LookAndWrite).Done()
+	y.mustAsk("visit", WriteNeed).Done()
 	y.Expect(y.woken).To(BeEmpty())
 	y.Forget("more")
 	y.Expect(y.Backlog()).To(Equal(Backlog{}))
 	small := newYard(t, Limits{}, 1)
-	_, ok := small.Admit(Request{Key: "a", Kind: Questions})
+	_, ok := small.Admit(Request{Key: "a", Kind: Evaluations})
 	small.Expect(ok).To(BeTrue())
-	_, ok = small.Admit(Request{Key: "b", Kind: Questions})
+	_, ok = small.Admit(Request{Key: "b", Kind: Evaluations})
 	small.Expect(ok).To(BeFalse(), "the bound of all holds for them too")
 }

@@ -51,7 +51,7 @@ type callers struct {
 
 func (c *callers) len() int { return len(c.urgent) + len(c.others) }
 
-func (c *callers) line(urgent bool) *[]*waiter {
+func (c *callers) queue(urgent bool) *[]*waiter {
 	if urgent {
 		return &c.urgent
 	}
@@ -60,15 +60,15 @@ func (c *callers) line(urgent bool) *[]*waiter {
 
 // ahead is how many of those who wait go on before one that joins them.
 func (c *callers) ahead(urgent bool) int {
-	own, other := len(*c.line(urgent)), len(*c.line(!urgent))
+	own, other := len(*c.queue(urgent)), len(*c.queue(!urgent))
 	return own + min(other, own+1)
 }
 
-// next takes the one that goes on: by turns one that is urgent and one that is not, so
+// next takes the one that goes on: alternately one that is urgent and one that is not, so
 // that neither waits for all of the others.
 func (c *callers) next() *waiter {
 	c.wasUrgent = len(c.urgent) > 0 && (len(c.others) == 0 || !c.wasUrgent)
-	from := c.line(c.wasUrgent)
+	from := c.queue(c.wasUrgent)
 	w := (*from)[0]
 	*from = (*from)[1:]
 	return w
@@ -76,7 +76,7 @@ func (c *callers) next() *waiter {
 
 // leave takes one off; false when it went on meanwhile.
 func (c *callers) leave(w *waiter) bool {
-	from := c.line(w.urgent)
+	from := c.queue(w.urgent)
 	i := slices.Index(*from, w)
 	if i >= 0 {
 		*from = slices.Delete(*from, i, i+1)
@@ -84,11 +84,11 @@ func (c *callers) leave(w *waiter) bool {
 	return i >= 0
 }
 
-// Turn returns once one operation of a class may be made: at once when the context
-// carries a grant that pays for it. When the context would end before, it says so with
+// Wait returns once one operation of a class may be made: at once when the context
+// carries a permit that pays for it. When the context would end before, it says so with
 // a NoRoomError instead of waiting in vain, and with a BrokenError when a circuit
 // breaker lets no request through.
-func (s *Share) Turn(ctx context.Context, class Class) error {
+func (s *Share) Wait(ctx context.Context, class Class) error {
 	own := grantOf(ctx)
 	if own != nil && own.dispatcher == s.at.Load() && own.use(class) {
 		return nil
@@ -104,7 +104,7 @@ func (s *Share) Turn(ctx context.Context, class Class) error {
 			short = &NoRoomError{Class: class, RetryAfter: wait}
 			return
 		}
-		line := s.waiting[class].line(w.urgent)
+		line := s.waiting[class].queue(w.urgent)
 		*line = append(*line, w)
 		d.join(class, s)
 		s.begun(d, w)
@@ -135,7 +135,7 @@ func (d *Dispatcher) expected(s *Share, class Class, urgent bool, now time.Time)
 	return max(d.buckets[class].wait(all, now), s.wait(d, need, now))
 }
 
-// join has a share take turns with the others while it has callers that wait.
+// join has a share alternate with the others while it has callers that wait.
 func (d *Dispatcher) join(class Class, s *Share) {
 	if s.waiting[class].len() > 0 && !slices.Contains(d.rings[class], s) {
 		d.rings[class] = append(d.rings[class], s)
@@ -160,7 +160,7 @@ func (d *Dispatcher) serve(now time.Time) {
 	}
 }
 
-// serveOne lets one go on, of the share whose turn it is.
+// serveOne lets one go on, of the share that is next.
 func (d *Dispatcher) serveOne(class Class, now time.Time) bool {
 	if len(d.rings[class]) == 0 || !d.buckets[class].has(1, now) {
 		return false
@@ -211,7 +211,7 @@ func (s *Share) Broken() (broken bool) {
 	return broken
 }
 
-// leave gives up a place in the line, or the operation if it was given meanwhile.
+// leave gives up a place in the queue, or the operation if it was given meanwhile.
 func (s *Share) leave(class Class, w *waiter) {
 	s.locked(func(d *Dispatcher, _ time.Time) {
 		s.ended(d, w)

@@ -17,7 +17,7 @@ import (
 // TestDocumentsThatNoObjectTakes make room for others: their objects read the hub itself when they come.
 func TestDocumentsThatNoObjectTakes(t *testing.T) {
 	t.Parallel()
-	const stuck, all = maxInHand, maxInHand + 200
+	const stuck, all = maxPending, maxPending + 200
 	now := clocktesting.NewFakeClock(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
 	f := newFleetBy(t, now, hubemulator.Options{Devices: devices(all)},
 		dispatch.Limits{QueriesPerMinute: 1e9, ReadsPerSecond: 1e6, UpdatesPerSecond: 1e6}, Settings{Interval: time.Second, FullSweep: time.Hour})
@@ -38,7 +38,7 @@ func TestDocumentsThatNoObjectTakes(t *testing.T) {
 		passed += time.Second
 		return f.documents(last)
 	}, patience, poll).Should(Equal(1), "an object that is in step")
-	f.Expect(passed).To(BeNumerically("<", 200*handPatience))
+	f.Expect(passed).To(BeNumerically("<", 200*pendingPatience))
 	f.Expect(f.known(devices(all)[0]).Evidence().Doubt).To(BeTrue(), "an object that comes late reads the hub itself")
 }
 
@@ -54,10 +54,10 @@ func TestAnObjectThatReadsTheHubNeedsNoDocument(t *testing.T) {
 			g := NewWithT(t)
 			b, _, now := wakes(t, 1)
 			id := hub.ID{Device: "0"}
-			b.look(rowsOf(1, 10), true, time.Time{}, now)
+			b.compare(rowsOf(1, 10), true, time.Time{}, now)
 			b.offer(&hub.Twin{ID: id, ETag: "e9", DeviceETag: "d", Version: 10}, now)
 			b.dealt(&hub.Twin{ID: id, ETag: "e9", DeviceETag: "d", Version: tt.read}, true, now)
-			g.Expect(b.inHand).To(Equal(tt.left))
+			g.Expect(b.pendingCount).To(Equal(tt.left))
 		})
 	}
 }
@@ -67,7 +67,7 @@ func TestNothingIsLeftOfHubsAndTwinsThatWent(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	now := clocktesting.NewFakeClock(time.Now())
-	group := NewGroup(now, Told{})
+	group := NewGroup(now, Callbacks{})
 	steps := map[string]func(key, name types.NamespacedName){
 		"hub first":  func(key, name types.NamespacedName) { group.ForgetHub(key); group.Untrack(name) },
 		"twin first": func(key, name types.NamespacedName) { group.Untrack(name); group.ForgetHub(key) },
