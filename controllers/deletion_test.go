@@ -104,9 +104,9 @@ func TestDeletionNeverHangs(t *testing.T) {
 			w.delete(secret)
 			w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubNotReady) // the session is gone too
 		}, false, `{"a":1}`, "LeftBehind the hub was not cleaned up"},
-		"the HubConnection is gone": {func(w *world, conn *v1alpha1.HubConnection, _ *v1alpha1.DeviceTwin) {
+		"the HubConnection is gone": {func(w *world, conn *v1alpha1.HubConnection, obj *v1alpha1.DeviceTwin) {
 			w.delete(conn)
-			w.awaitGone(conn)
+			w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubNotFound) // the session is gone too
 		}, true, `{"a":1}`, "LeftBehind the hub was not cleaned up"},
 		"the hub is read-only": {func(w *world, conn *v1alpha1.HubConnection, _ *v1alpha1.DeviceTwin) {
 			w.edit(conn, func() { conn.Spec.Mode = v1alpha1.ModeReadOnly })

@@ -100,7 +100,7 @@ func (w *SecretWatches) drop(conn types.NamespacedName) {
 func (w *SecretWatches) run(ctx context.Context, secret types.NamespacedName) {
 	one := fields.OneTermEqualSelector(metav1.ObjectNameField, secret.Name).String()
 	secrets := w.client.CoreV1().Secrets(secret.Namespace)
-	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+	store, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: &cache.ListWatch{
 			ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 				opts.FieldSelector = one
@@ -127,7 +127,28 @@ func (w *SecretWatches) run(ctx context.Context, secret types.NamespacedName) {
 			DeleteFunc: func(any) { w.seen(secret, "") },
 		},
 	})
+	var first sync.WaitGroup
+	first.Go(func() {
+		// A Secret that went after it was read and before the watch began is no event.
+		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(store.ListKeys()) == 0 {
+			w.reread(secret)
+		}
+	})
 	informer.RunWithContext(ctx)
+	first.Wait()
+}
+
+// reread has the followers of a Secret read it again.
+func (w *SecretWatches) reread(secret types.NamespacedName) {
+	w.mu.Lock()
+	var conns []types.NamespacedName
+	if found, ok := w.watches[secret]; ok && found.latest != "" {
+		conns = slices.Collect(maps.Keys(found.followers))
+	}
+	w.mu.Unlock()
+	for _, conn := range conns {
+		w.changed(conn)
+	}
 }
 
 func versionOf(obj any) string {
