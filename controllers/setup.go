@@ -188,7 +188,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		claims = claim.New(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
 	)
 	queryPermits := hubqueue.New(opts.Sessions, "TwinQuery", dispatch.Questions)
-	memberships := membership.New(ctx, membership.Options{
+	memberships := membership.New(membership.Options{
 		Clock: opts.Clock, Timers: clock.RealClock{}, Reader: mgr.GetClient(), Pages: opts.ListedPages,
 		Changed: to(twinQueue, trigger.News), Disagreed: opts.Metrics.disagreed,
 		Answered: func(name types.NamespacedName) {
