@@ -65,6 +65,34 @@ func TestAnAnswerThatIsDroppedSelectsStill(t *testing.T) {
 	f.Expect(f.users).To(BeEmpty())
 }
 
+// TestNothingIsLeftOfAQueryThatWasNotSetYet: of what it asks, and of what it shows since before.
+func TestNothingIsLeftOfAQueryThatWasNotSetYet(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newSmall(hub.ID{Device: "d1"})
+	s.asked = make(chan string, 10)
+	evaluated := func(text string) Evaluation {
+		found, err := f.evaluate("a", hubKey, s, text)
+		f.Expect(err).NotTo(HaveOccurred())
+		return found
+	}
+	evaluated("true")
+	f.Expect(f.questions).To(HaveLen(1))
+	f.Drop(named("a"))
+	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.users).To(BeEmpty())
+
+	f.asks("a", hubKey, s, "true")
+	found := evaluated("false")
+	f.Expect(f.questions).To(HaveLen(2))
+	f.Set(t.Context(), named("a"), found)
+	f.Expect(f.questions).To(HaveLen(1), "it shows what it asks")
+	evaluated("true")
+	f.Forget(t.Context(), named("a"))
+	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.users).To(BeEmpty())
+}
+
 // endless is a hub with answers that are too large to list, whose scan goes on until it is
 // called off.
 type endless struct {
@@ -161,24 +189,28 @@ func TestScansEndWithTheManager(t *testing.T) {
 	f.Expect(s.asked).NotTo(Receive())
 }
 
-// TestAScanThatHangsHoldsUpNoOtherHubConnection, though both lead to one hub. One of its own
-// waits for its turn.
+// TestAScanThatHangsHoldsUpNoOtherHubConnection, though both lead to one hub. Those of its own
+// wait for their turns.
 func TestAScanThatHangsHoldsUpNoOtherHubConnection(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	stop := f.start()
 	second := types.NamespacedName{Namespace: "plant", Name: "second"}
-	hangs, goesOn, waits := newEndless(), newEndless(), newEndless()
+	hangs, goesOn, waits, waitsLonger := newEndless(), newEndless(), newEndless(), newEndless()
 	f.scans("a", hubKey, hangs)
 	f.Eventually(hangs.asked).Should(Receive())
 	f.Scan(f.asks("c", hubKey, waits, "false"), time.Minute, false)
+	f.Scan(f.asks("d", hubKey, waitsLonger, "1 = 1"), time.Minute, false)
 	f.scans("b", second, goesOn)
 	f.Eventually(goesOn.asked).Should(Receive())
 	f.Expect(waits.asked).NotTo(Receive())
 	f.Forget(t.Context(), named("a"))
 	f.Eventually(waits.asked).Should(Receive())
+	f.Expect(waitsLonger.asked).NotTo(Receive())
 	f.Forget(t.Context(), named("b"))
 	f.Forget(t.Context(), named("c"))
+	f.Eventually(waitsLonger.asked).Should(Receive())
+	f.Forget(t.Context(), named("d"))
 	f.Eventually(func() int { _, hubs := f.scanning(); return hubs }).Should(BeZero())
 	stop()
 	f.Expect(f.questions).To(BeEmpty())
