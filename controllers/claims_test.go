@@ -58,7 +58,7 @@ func TestWhoWroteKeepsItsTwin(t *testing.T) {
 	w.stop()
 	never := first.DeepCopy()
 	never.Status = v1alpha1.DeviceTwinStatus{Record: first.Status.Record}
-	w.Expect(w.client.Status().Update(w.ctx, never)).To(Succeed())
+	w.Expect(w.client.Status().Update(w.Context(), never)).To(Succeed())
 	w.edit(first, func() { first.Spec.Suspend = true })
 	w.startManager()
 	w.await(first, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
@@ -373,7 +373,7 @@ func TestTheFirstWriteTellsWhoKeepsTheTwin(t *testing.T) {
 	w.connect()
 	obj := w.twin("first", "d1", `{"a":1}`, "")
 	release := w.createHeld("updateTwin", []*v1alpha1.DeviceTwin{obj})
-	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 	w.Expect(obj.Status.ObservedGeneration).To(BeZero(), "nothing but what is written ahead")
 	w.Expect(obj.Status.Target).To(HaveSuffix("/d1"))
 	release()

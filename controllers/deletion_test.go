@@ -19,7 +19,7 @@ import (
 func (w *world) awaitGone(obj client.Object) {
 	w.Helper()
 	w.Eventually(func() bool {
-		return apierrors.IsNotFound(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj.DeepCopyObject().(client.Object)))
+		return apierrors.IsNotFound(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj.DeepCopyObject().(client.Object)))
 	}, patience, "20ms").Should(BeTrue())
 }
 
@@ -57,7 +57,7 @@ func TestTheFinalizerFollowsThePolicy(t *testing.T) {
 	obj := w.clearing(`{"plant":"Redmond43"}`, "")
 	w.edit(obj, func() { obj.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
 	w.Eventually(func() []string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		return obj.Finalizers
 	}, patience).Should(BeEmpty())
 	w.stop() // Retain needs no manager
@@ -127,7 +127,7 @@ func TestDeletionNeverHangs(t *testing.T) {
 			w.delete(obj)
 			if !tt.atOnce {
 				w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonDeleting)
-				w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+				w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 				fake.SetTime(fake.Now().Add(11 * time.Minute))
 			}
 			w.awaitGone(obj)

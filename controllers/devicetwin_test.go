@@ -82,7 +82,7 @@ func (w *world) eventsIn(namespace string) []string {
 func (w *world) events(namespace string) []eventsv1.Event {
 	w.Helper()
 	var events eventsv1.EventList
-	w.Expect(w.client.List(w.ctx, &events, client.InNamespace(namespace))).To(Succeed())
+	w.Expect(w.client.List(w.Context(), &events, client.InNamespace(namespace))).To(Succeed())
 	return events.Items
 }
 
@@ -217,7 +217,7 @@ func TestALeafLeftBehindIsSaidOnce(t *testing.T) {
 
 func (w *world) record(obj *v1alpha1.DeviceTwin) string {
 	w.Helper()
-	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 	return obj.Status.Record
 }
 
@@ -271,7 +271,7 @@ func TestDeletingATwinLeavesTheHub(t *testing.T) {
 	w.awaitReady(obj)
 	w.Expect(obj.Finalizers).To(BeEmpty())
 	w.delete(obj)
-	w.Eventually(func() error { return w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj) }, patience).ShouldNot(Succeed())
+	w.Eventually(func() error { return w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj) }, patience).ShouldNot(Succeed())
 	w.Expect(w.tags("d1")).To(Equal(`{"plant":"Redmond43"}`))
 	w.Expect(w.calls("updateTwin")).To(Equal(1))
 }
@@ -340,7 +340,7 @@ func TestEventsAreBoundedAndShowNoCredentials(t *testing.T) {
 		And(HavePrefix("DriftCorrected restored on the hub: tags.a (declared "+hidden+", held "+hidden+"), tags.b (declared \"vvv"),
 			ContainSubstring("…, held 1), tags.c.wifiPassword (declared "+hidden+", held "+hidden+"), tags.d (declared 4, held 1), and 2 more")),
 	))
-	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 	told := fmt.Sprint(w.eventReasons(), obj.Status.Conditions)
 	for _, secret := range []string{"SharedAccess", key, "hunter"} {
 		w.Expect(told).NotTo(ContainSubstring(secret))
@@ -381,7 +381,7 @@ func TestTheTargetOfATwinIsImmutable(t *testing.T) {
 		changed := obj.DeepCopy()
 		change(changed)
 		// Not an update: the manager's status may be newer.
-		w.Expect(w.client.Patch(w.ctx, changed, client.MergeFrom(obj))).To(MatchError(ContainSubstring(field)))
+		w.Expect(w.client.Patch(w.Context(), changed, client.MergeFrom(obj))).To(MatchError(ContainSubstring(field)))
 	}
 	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonHubNotFound)
 }
@@ -397,7 +397,7 @@ func TestReportedPropertiesAreMirroredWithinBounds(t *testing.T) {
 	big := strings.Repeat("x", 4000)
 	w.report("d1", fmt.Sprintf(`{"connectivity":"cellular","a":%q,"b":%q}`, big, big))
 	w.Eventually(func() string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		return obj.Status.Connectivity
 	}, patience).Should(Equal("cellular"))
 	w.Expect(obj.Status.ReportedTruncated).To(ContainSubstring("1 of 3 top-level keys are left out"))

@@ -56,7 +56,7 @@ func TestNothingIsWrittenForAnObjectThatChanged(t *testing.T) {
 func (w *world) patchUnread(device string, tags map[string]any) {
 	w.Helper()
 	etag, _ := w.held(device)["etag"].(string)
-	_, err := w.registry().PatchTwin(w.ctx, hub.ID{Device: device}, etag, hub.Patch{Tags: tags})
+	_, err := w.registry().PatchTwin(w.Context(), hub.ID{Device: device}, etag, hub.Patch{Tags: tags})
 	w.Expect(err).NotTo(HaveOccurred())
 }
 
@@ -118,7 +118,7 @@ func TestARefusedRegistrationLeavesNothingToWaitFor(t *testing.T) {
 			obj.Spec.DeletionPolicy = v1alpha1.DeletionDelete
 			w.create(obj)
 			w.Eventually(func() bool {
-				w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+				w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 				return w.calls("getDevice") > 2 && obj.Status.Registration != nil && obj.Status.Registration.Refused
 			}, patience).Should(BeTrue())
 			before := w.writesOf(obj)
@@ -151,7 +151,7 @@ func TestKeylessDevicesAreRecognizedByKeys(t *testing.T) {
 			obj.Spec.Registration, obj.Spec.DeletionPolicy, obj.Spec.Authentication = v1alpha1.RegistrationCreate, v1alpha1.DeletionDelete, &given
 			w.create(obj)
 			w.awaitHeld(1)
-			_, err = w.registry().CreateIdentity(w.ctx, hub.ID{Device: "new-1"}, theirs)
+			_, err = w.registry().CreateIdentity(w.Context(), hub.ID{Device: "new-1"}, theirs)
 			w.Expect(err).NotTo(HaveOccurred())
 			w.hub.RemoveFault(fault)
 			w.awaitReady(obj)
@@ -210,7 +210,7 @@ func TestALostSecretComesBackByItself(t *testing.T) {
 	w.delete(w.connectionSecret())
 	fake.SetTime(fake.Now().Add(time.Minute))
 	w.Eventually(func() error {
-		return w.client.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: "device-connection"}, &corev1.Secret{})
+		return w.client.Get(w.Context(), client.ObjectKey{Namespace: w.ns, Name: "device-connection"}, &corev1.Secret{})
 	}, patience).Should(Succeed())
 	w.Expect(string(w.connectionSecret().Data["connectionString"])).To(Equal(want))
 }

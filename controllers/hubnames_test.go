@@ -76,13 +76,13 @@ func TestAHubIsOneUnderEachOfItsNames(t *testing.T) {
 	before, updates := obj.DeepCopy(), w.calls("updateTwin")
 	w.exchangeName("hub", deviceName)
 	w.Eventually(func() string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(conn), conn)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(conn), conn)).To(Succeed())
 		return conn.Status.Endpoint
 	}, patience).Should(HavePrefix(serviceName))
 	w.awaitReady(conn)
 	w.visitTwin(obj)
 	w.awaitReadBacks(3)
-	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 	w.Expect(w.calls("updateTwin")).To(Equal(updates), "no PATCH")
 	w.Expect(obj.Status.Record).To(Equal(before.Status.Record))
 	w.Expect(obj.Status.Target).To(Equal(before.Status.Target))

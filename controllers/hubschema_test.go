@@ -43,7 +43,7 @@ func TestTheSchemaOfAHubsUse(t *testing.T) {
 			conn.Name, conn.GenerateName = "", "hub-"
 			conn.Spec.Tier, conn.Spec.Budget, conn.Spec.ReadBack = v1alpha1.Tier{}, v1alpha1.Budget{}, v1alpha1.ReadBack{}
 			tt.declare(&conn.Spec)
-			err := w.client.Create(w.ctx, conn, client.DryRunAll)
+			err := w.client.Create(w.Context(), conn, client.DryRunAll)
 			if tt.refused != "" {
 				g.Expect(err).To(MatchError(ContainSubstring(tt.refused + ": ")))
 				return

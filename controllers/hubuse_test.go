@@ -16,7 +16,7 @@ func withUses() setting { return func(w *world) { w.options.UseInterval = time.S
 
 func (w *world) use(conn *v1alpha1.HubConnection) func() v1alpha1.HubUse {
 	return func() v1alpha1.HubUse {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(conn), conn)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(conn), conn)).To(Succeed())
 		return conn.Status.HubUse
 	}
 }
@@ -63,9 +63,9 @@ func TestTheDaysMessagesSurviveARestart(t *testing.T) {
 	conn := w.connect()
 	w.awaitReady(conn)
 	w.stop()
-	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(conn), conn)).To(Succeed())
+	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(conn), conn)).To(Succeed())
 	conn.Status.QuotaUsedPercent, conn.Status.QuotaDay = 110, time.Now().UTC().Format(time.DateOnly)
-	w.Expect(w.client.Status().Update(w.ctx, conn)).To(Succeed())
+	w.Expect(w.client.Status().Update(w.Context(), conn)).To(Succeed())
 	w.startManager()
 	w.Eventually(func() string {
 		w.use(conn)()
@@ -93,7 +93,7 @@ func TestTheDaysMessagesSurviveARestart(t *testing.T) {
 	w.Expect(meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionQuotaPressure)).To(BeFalse())
 	w.report("d1", `{"connectivity":"cellular"}`)
 	w.Eventually(func() string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		return obj.Status.Connectivity
 	}, patience).Should(Equal("cellular"), "the next look does not wait until the stretched one was due")
 }

@@ -20,13 +20,13 @@ import (
 // Git.
 func (w *world) prune(obj client.Object, what string) {
 	w.Helper()
-	w.Expect(w.client.Patch(w.ctx, obj, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"`+what+`":null}}`)))).To(Succeed())
+	w.Expect(w.client.Patch(w.Context(), obj, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"`+what+`":null}}`)))).To(Succeed())
 }
 
 func (w *world) finalizers(obj *v1alpha1.DeviceTwin) func() []string {
 	return func() []string {
 		w.Helper()
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		return obj.Finalizers
 	}
 }
@@ -177,12 +177,12 @@ func TestARecordThatIsGoneIsToldOnce(t *testing.T) {
 		return n
 	}
 	w.Eventually(told, patience).Should(Equal(1))
-	w.Eventually(func() error { return w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj) }).Should(Succeed())
+	w.Eventually(func() error { return w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj) }).Should(Succeed())
 	version := obj.ResourceVersion
 	reads := w.calls("getTwin")
 	w.Eventually(func() int { return w.calls("getTwin") - reads }, patience).Should(BeNumerically(">", 3))
 	w.Expect(told()).To(Equal(1))
-	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 	w.Expect(obj.ResourceVersion).To(Equal(version), "visits that find nothing new write nothing")
 	w.visitTwin(obj)
 	w.awaitCondition(obj, v1alpha1.ConditionRecordLost, "")
@@ -211,10 +211,10 @@ func TestWhatATenantCanWriteAuthorizesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withPolicy("iothubowner"))
 	w.connect()
-	_, err := w.registry().CreateIdentity(w.ctx, hub.ID{Device: "theirs"}, hub.Credentials{Type: hub.AuthCertificateAuthority})
+	_, err := w.registry().CreateIdentity(w.Context(), hub.ID{Device: "theirs"}, hub.Credentials{Type: hub.AuthCertificateAuthority})
 	w.Expect(err).NotTo(HaveOccurred())
 	keys := hub.Credentials{Type: hub.AuthSAS, PrimaryKey: "cHJpbWFyeS1rZXktb2YtdGhlaXJz", SecondaryKey: "c2Vjb25kYXJ5LWtleS1vZi10aGVpcnM="}
-	_, err = w.registry().CreateIdentity(w.ctx, hub.ID{Device: "leaked"}, keys)
+	_, err = w.registry().CreateIdentity(w.Context(), hub.ID{Device: "leaked"}, keys)
 	w.Expect(err).NotTo(HaveOccurred())
 
 	forged := w.twin("forged", "theirs", `{"a":1}`, "")

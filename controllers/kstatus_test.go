@@ -21,7 +21,7 @@ func (w *world) objects() []kstatus.Object {
 	w.Helper()
 	var out []kstatus.Object
 	for _, list := range []client.ObjectList{&v1alpha1.HubConnectionList{}, &v1alpha1.DeviceTwinList{}, &v1alpha1.TwinQueryList{}} {
-		w.Expect(w.client.List(w.ctx, list, client.InNamespace(w.ns))).To(Succeed())
+		w.Expect(w.client.List(w.Context(), list, client.InNamespace(w.ns))).To(Succeed())
 		w.Expect(meta.EachListItem(list, func(item runtime.Object) error {
 			out = append(out, item.(kstatus.Object))
 			return nil
@@ -48,7 +48,7 @@ func (w *world) checkNoCredentials() {
 		keys = append(keys, secretPart.FindStringSubmatch(w.credential(policy))[1])
 	}
 	var events eventsv1.EventList
-	w.Expect(w.client.List(w.ctx, &events, client.InNamespace(w.ns))).To(Succeed())
+	w.Expect(w.client.List(w.Context(), &events, client.InNamespace(w.ns))).To(Succeed())
 	for _, written := range []any{w.objects(), events.Items} {
 		text, err := json.Marshal(written)
 		w.Expect(err).NotTo(HaveOccurred())

@@ -194,7 +194,7 @@ func TestALookAtALargeAnswerIsGentle(t *testing.T) {
 	t.Parallel()
 	c := newCrowded(t, 250)
 	var hubConnection v1alpha1.HubConnection
-	c.Expect(c.client.Get(c.ctx, client.ObjectKey{Namespace: c.ns, Name: "hub"}, &hubConnection)).To(Succeed())
+	c.Expect(c.client.Get(c.Context(), client.ObjectKey{Namespace: c.ns, Name: "hub"}, &hubConnection)).To(Succeed())
 	c.edit(&hubConnection, func() { hubConnection.Spec.Tier = v1alpha1.Tier{SKU: v1alpha1.SKUS1, Units: 1} })
 	c.awaitReady(&hubConnection)
 	long := numbered("x-"+strings.Repeat("l", 122), 30) // too many for one query
@@ -241,8 +241,8 @@ func TestARestartKeepsTheMembersOfALargeAnswer(t *testing.T) {
 	c.startManager()
 	c.Eventually(func() int { return c.calls("query") - before }, patience, "20ms").Should(BeNumerically(">=", 5), "two pages and one more, count, look")
 	c.Consistently(func() []string {
-		c.Expect(c.client.Get(c.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
-		c.Expect(c.client.Get(c.ctx, client.ObjectKeyFromObject(query), query)).To(Succeed())
+		c.Expect(c.client.Get(c.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		c.Expect(c.client.Get(c.Context(), client.ObjectKeyFromObject(query), query)).To(Succeed())
 		return []string{obj.ResourceVersion, query.ResourceVersion}
 	}, "2s", "50ms").Should(Equal(versions))
 }

@@ -29,7 +29,7 @@ func (w *world) service() *iotservice.Client {
 // configure has the hub write desired properties by a configuration, to all devices.
 func (w *world) configure(id string, content map[string]any) {
 	w.Helper()
-	_, err := w.service().CreateConfiguration(w.ctx, &iotservice.Configuration{
+	_, err := w.service().CreateConfiguration(w.Context(), &iotservice.Configuration{
 		ID: id, Content: &iotservice.ConfigurationContent{DeviceContent: content}, TargetCondition: "*", Priority: 10,
 		Metrics: &iotservice.ConfigurationMetrics{Queries: map[string]string{}},
 	})
@@ -46,7 +46,7 @@ func TestAConfigurationThatFightsUsIsNamed(t *testing.T) {
 	w.awaitReady(obj)
 	w.configure("chillers-2026", map[string]any{"properties.desired.chiller": map[string]any{"temperature": 66}})
 	w.Eventually(func() string {
-		_, err := w.hub.EvaluateConfigurations(w.ctx)
+		_, err := w.hub.EvaluateConfigurations(w.Context())
 		w.Expect(err).NotTo(HaveOccurred())
 		if contended := w.condition(obj, v1alpha1.ConditionContended); contended != nil {
 			return contended.Message
@@ -82,7 +82,7 @@ func TestTheTwinOfAnEdgeAgent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.connect()
-	_, err := w.service().CreateDevice(w.ctx, &iotservice.Device{
+	_, err := w.service().CreateDevice(w.Context(), &iotservice.Device{
 		DeviceID: "edge-1", Status: "enabled", Capabilities: map[string]any{"iotEdge": true},
 	})
 	w.Expect(err).NotTo(HaveOccurred())
@@ -96,7 +96,7 @@ func TestTheTwinOfAnEdgeAgent(t *testing.T) {
 	w.awaitReady(obj)
 	w.patchAsAnother(agent, hub.Patch{Desired: map[string]any{"modules": map[string]any{"sensor": map[string]any{"settings": map[string]any{"image": "sensor:evil"}}}}})
 	w.Eventually(func() any {
-		held, err := w.otherSession().GetTwin(w.ctx, agent)
+		held, err := w.otherSession().GetTwin(w.Context(), agent)
 		w.Expect(err).NotTo(HaveOccurred())
 		return held.Desired["modules"]
 	}, patience, "50ms").Should(And(HaveKey("theirs"), HaveKeyWithValue("sensor", HaveKeyWithValue("settings", HaveKeyWithValue("image", "sensor:1.0")))))

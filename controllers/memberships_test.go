@@ -23,14 +23,14 @@ func seldom(query *v1alpha1.TwinQuery) *v1alpha1.TwinQuery {
 func (w *world) awaitDevices(query *v1alpha1.TwinQuery, devices ...string) {
 	w.Helper()
 	w.Eventually(func() []string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(query), query)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(query), query)).To(Succeed())
 		return query.Status.Devices
 	}, patience, "20ms").Should(Equal(devices))
 }
 
 func (w *world) memberships(obj *v1alpha1.DeviceTwin) func() []string {
 	return func() []string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		return obj.Status.Memberships
 	}
 }

@@ -31,7 +31,7 @@ func TestReportedCredentialsAreHidden(t *testing.T) {
 		`"selfTest":{"pass":true},"wifi":{"pwd":"hunter2","ssid":"plant"}}`
 	w.report("d1", reported)
 	mirrored := func() string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		if obj.Status.Reported == nil {
 			return ""
 		}
@@ -85,7 +85,7 @@ func TestColumns(t *testing.T) {
 	w.Eventually(w.memberships(obj), patience, "20ms").Should(Equal([]string{"redmond43", "redmond43-cellular"}))
 	w.Expect(obj.Status.Queries).To(Equal("redmond43,redmond43-cellular"))
 	w.Expect(obj.Status.Connectivity).To(Equal("cellular"))
-	cmd := exec.CommandContext(w.ctx, w.env.Kubectl(), "--kubeconfig", w.env.KubeconfigFile(w.T), "get", "devicetwin", "-n", w.ns, "t1", "--no-headers")
+	cmd := exec.CommandContext(w.Context(), w.env.Kubectl(), "--kubeconfig", w.env.KubeconfigFile(w.T), "get", "devicetwin", "-n", w.ns, "t1", "--no-headers")
 	printed, err := cmd.CombinedOutput()
 	w.Expect(err).NotTo(HaveOccurred(), string(printed))
 	columns := strings.Fields(string(printed))

@@ -243,7 +243,7 @@ func (w *world) replace(objects ...*v1alpha1.DeviceTwin) {
 
 func (w *world) kubectlReplace(manifest []byte) (string, error) {
 	w.Helper()
-	cmd := exec.CommandContext(w.ctx, w.env.Kubectl(), "--kubeconfig", w.env.KubeconfigFile(w.T), "replace", "-f", "-")
+	cmd := exec.CommandContext(w.Context(), w.env.Kubectl(), "--kubeconfig", w.env.KubeconfigFile(w.T), "replace", "-f", "-")
 	cmd.Stdin = bytes.NewReader(manifest)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

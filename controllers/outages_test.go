@@ -120,7 +120,7 @@ func (a *afflicted) mend() {
 func (a *afflicted) versions() (out []string) {
 	a.Helper()
 	for _, obj := range a.fleet {
-		a.Expect(a.client.Get(a.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		a.Expect(a.client.Get(a.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		out = append(out, obj.ResourceVersion)
 	}
 	return out

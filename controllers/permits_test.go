@@ -42,7 +42,7 @@ func (w *world) crowd(conn string, devices []string) {
 // ready counts the DeviceTwins of a HubConnection that are.
 func (w *world) ready(conn string) int {
 	var twins v1alpha1.DeviceTwinList
-	w.Expect(w.client.List(w.ctx, &twins, client.InNamespace(w.ns))).To(Succeed())
+	w.Expect(w.client.List(w.Context(), &twins, client.InNamespace(w.ns))).To(Succeed())
 	n := 0
 	for i := range twins.Items {
 		obj := &twins.Items[i]
@@ -77,11 +77,11 @@ func TestAMassDeletionLeavesNothingBehind(t *testing.T) {
 		conn.Spec.Tier, conn.Spec.Budget.RatePercent = v1alpha1.Tier{SKU: v1alpha1.SKUS1, Units: 1}, 20
 	})
 	w.awaitReady(conn)
-	w.Expect(w.client.DeleteAllOf(w.ctx, &v1alpha1.DeviceTwin{}, client.InNamespace(w.ns))).To(Succeed())
+	w.Expect(w.client.DeleteAllOf(w.Context(), &v1alpha1.DeviceTwin{}, client.InNamespace(w.ns))).To(Succeed())
 	told := 0
 	w.Eventually(func() int {
 		var left v1alpha1.DeviceTwinList
-		w.Expect(w.client.List(w.ctx, &left, client.InNamespace(w.ns))).To(Succeed())
+		w.Expect(w.client.List(w.Context(), &left, client.InNamespace(w.ns))).To(Succeed())
 		for i := range left.Items {
 			ready := meta.FindStatusCondition(left.Items[i].Status.Conditions, v1alpha1.ConditionReady)
 			if ready.Reason == v1alpha1.ReasonDeleting && ready.ObservedGeneration == left.Items[i].Generation {
@@ -261,7 +261,7 @@ func TestQueriesOfAHubThatHangsDoNotSlowAnother(t *testing.T) {
 	w.edit(query, func() { query.Spec.Where = "deviceId != 'd1'" })
 	w.Expect(query.Generation).To(BeNumerically(">", before))
 	w.Eventually(func() []string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(query), query)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(query), query)).To(Succeed())
 		return query.Status.Devices
 	}, patience).Should(BeEmpty())
 	w.Expect(held()).To(Equal(2))

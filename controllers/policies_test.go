@@ -19,7 +19,7 @@ import (
 // condition is one of an object's conditions as it is now, nil if it is absent.
 func (w *world) condition(obj kstatus.Object, kind string) *metav1.Condition {
 	w.Helper()
-	w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 	return meta.FindStatusCondition(*obj.GetConditions(), kind)
 }
 
@@ -49,7 +49,7 @@ func (w *world) reconcileNow(obj client.Object, handled func() string) {
 		obj.SetAnnotations(annotations)
 	})
 	w.Eventually(func() string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		return handled()
 	}, patience, "20ms").Should(Equal(asked))
 }
@@ -374,7 +374,7 @@ func TestModuleTwins(t *testing.T) {
 	for _, change := range []string{"", "m2"} {
 		changed := obj.DeepCopy()
 		changed.Spec.ModuleID = change
-		w.Expect(w.client.Update(w.ctx, changed)).To(MatchError(ContainSubstring("moduleId is immutable")))
+		w.Expect(w.client.Update(w.Context(), changed)).To(MatchError(ContainSubstring("moduleId is immutable")))
 	}
 	missing := w.twin("t2", "d1", "", "")
 	missing.Spec.ModuleID = "absent"

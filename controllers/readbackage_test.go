@@ -27,7 +27,7 @@ func TestALateReadBackIsTold(t *testing.T) {
 	w.awaitReady(obj)
 	w.awaitReadBacks(3)
 	late := func() *metav1.Condition {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(conn), conn)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(conn), conn)).To(Succeed())
 		return meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionReadBackLate)
 	}
 	w.Expect(late()).To(BeNil())

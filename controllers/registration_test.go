@@ -27,7 +27,7 @@ func (w *world) registering(device string) *v1alpha1.DeviceTwin {
 func (w *world) connectionSecret() *corev1.Secret {
 	w.Helper()
 	var secret corev1.Secret
-	w.Expect(w.client.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: "device-connection"}, &secret)).To(Succeed())
+	w.Expect(w.client.Get(w.Context(), client.ObjectKey{Namespace: w.ns, Name: "device-connection"}, &secret)).To(Succeed())
 	return &secret
 }
 
@@ -229,6 +229,6 @@ func TestRegistrationFieldsGoTogether(t *testing.T) {
 	} {
 		obj := w.twin("t1", "d1", "", "")
 		change(obj)
-		w.Expect(w.client.Create(w.ctx, obj)).To(MatchError(ContainSubstring(message)))
+		w.Expect(w.client.Create(w.Context(), obj)).To(MatchError(ContainSubstring(message)))
 	}
 }

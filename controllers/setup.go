@@ -138,8 +138,8 @@ func (o Options) controller() controller.Options {
 	}
 }
 
-// Setup adds the controllers of all kinds to a manager. ctx ends the watches that
-// it keeps beside the manager's own.
+// Setup adds the controllers of all kinds to a manager. ctx bounds the setup, and nothing
+// that the manager runs.
 func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 	opts = opts.withDefaults()
 	made, err := newReconcilers(ctx, mgr, opts)
@@ -157,7 +157,7 @@ type reconcilers struct {
 }
 
 func (r reconcilers) add(mgr ctrl.Manager, opts Options) error {
-	for _, runnable := range []manager.Runnable{r.twins.readBack, r.queries.memberships} {
+	for _, runnable := range []manager.Runnable{r.twins.readBack, r.queries.memberships, r.connections.secrets} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T: %w", runnable, err)
 		}
@@ -188,7 +188,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		claims = claim.New(mgr.GetClient(), hubs, to(twinQueue, trigger.Drift))
 	)
 	queryPermits := hubqueue.New(opts.Sessions, "TwinQuery", dispatch.Evaluations)
-	memberships := membership.New(ctx, membership.Options{
+	memberships := membership.New(membership.Options{
 		Clock: opts.Clock, Timers: clock.RealClock{}, Reader: mgr.GetClient(), Pages: opts.ListedPages,
 		Changed: to(twinQueue, trigger.News), Disagreed: opts.Metrics.disagreed,
 		Answered: func(name types.NamespacedName) {
@@ -210,7 +210,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	}
 	connections := &hubConnectionReconciler{
 		client: mgr.GetClient(), secretReader: mgr.GetAPIReader(), report: report, connections: hubs,
-		sessions: opts.Sessions, secrets: credentials.NewSecretWatches(ctx, kube, to(hubQueue, trigger.Edit)), suffixes: opts.AllowedHostSuffixes,
+		sessions: opts.Sessions, secrets: credentials.NewSecretWatches(kube, to(hubQueue, trigger.Edit)), suffixes: opts.AllowedHostSuffixes,
 		guards:     guards,
 		readBack:   readBack,
 		identities: credentials.NewIdentities(kube, opts.Entra),

@@ -87,7 +87,7 @@ func TestShardsKeepTheirOwn(t *testing.T) {
 		a.create(asked)
 		a.awaitReady(asked)
 		a.Eventually(func() []string {
-			a.Expect(a.client.Get(a.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+			a.Expect(a.client.Get(a.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 			return obj.Status.Memberships
 		}, patience).Should(ConsistOf("query-" + name))
 	}
@@ -100,7 +100,7 @@ func TestShardsKeepTheirOwn(t *testing.T) {
 			}
 		}
 	}
-	a.Expect(a.client.Get(a.ctx, client.ObjectKeyFromObject(unowned), unowned)).To(Succeed())
+	a.Expect(a.client.Get(a.Context(), client.ObjectKeyFromObject(unowned), unowned)).To(Succeed())
 	a.Expect(unowned.Status.Conditions).To(BeEmpty())
 	a.delete(unowned)
 }

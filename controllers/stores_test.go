@@ -128,10 +128,10 @@ func (w *world) recreate(conn *v1alpha1.HubConnection) {
 func (w *world) clear() {
 	w.Helper()
 	for _, list := range []client.Object{&v1alpha1.TwinQuery{}, &v1alpha1.DeviceTwin{}} {
-		w.Expect(w.client.DeleteAllOf(w.ctx, list, client.InNamespace(w.ns))).To(Succeed())
+		w.Expect(w.client.DeleteAllOf(w.Context(), list, client.InNamespace(w.ns))).To(Succeed())
 	}
 	w.Eventually(func() (left []string) { // the hub is cleaned up through it
-		w.Expect(w.client.DeleteAllOf(w.ctx, &v1alpha1.DeviceTwin{}, client.InNamespace(w.ns))).To(Succeed())
+		w.Expect(w.client.DeleteAllOf(w.Context(), &v1alpha1.DeviceTwin{}, client.InNamespace(w.ns))).To(Succeed())
 		for _, obj := range w.objects() {
 			if _, isConnection := obj.(*v1alpha1.HubConnection); !isConnection {
 				left = append(left, obj.GetName())
@@ -139,6 +139,6 @@ func (w *world) clear() {
 		}
 		return left
 	}, patience, "100ms").Should(BeEmpty())
-	w.Expect(w.client.DeleteAllOf(w.ctx, &v1alpha1.HubConnection{}, client.InNamespace(w.ns))).To(Succeed())
-	w.Expect(w.client.DeleteAllOf(w.ctx, &corev1.Secret{}, client.InNamespace(w.ns))).To(Succeed())
+	w.Expect(w.client.DeleteAllOf(w.Context(), &v1alpha1.HubConnection{}, client.InNamespace(w.ns))).To(Succeed())
+	w.Expect(w.client.DeleteAllOf(w.Context(), &corev1.Secret{}, client.InNamespace(w.ns))).To(Succeed())
 }

@@ -91,7 +91,6 @@ func grantManagers(env *testenv.Env) error {
 type world struct {
 	*testing.T
 	WithT
-	ctx     context.Context
 	client  client.Client
 	hub     *hubemulator.Server
 	ns      string
@@ -110,6 +109,9 @@ type world struct {
 	// uninstalled tells that the kinds are gone, and the objects with them.
 	uninstalled bool
 }
+
+// Context does not end, unlike the test's own, before the checks at the test's end.
+func (w *world) Context() context.Context { return context.WithoutCancel(w.T.Context()) }
 
 type setting func(*world)
 
@@ -132,8 +134,7 @@ func withEnv(env *testenv.Env) setting { return func(w *world) { w.env = env } }
 // newWorld starts a hub with one device d1, and a manager.
 func newWorld(t *testing.T, settings ...setting) *world {
 	t.Helper()
-	// Not the test's own context, which ends before the checks at its end.
-	w := &world{T: t, WithT: *NewWithT(t), ctx: context.Background(), env: suite.env}
+	w := &world{T: t, WithT: *NewWithT(t), env: suite.env}
 	w.hubOptions.Devices = []string{"d1"}
 	for _, set := range settings {
 		set(w)
@@ -157,7 +158,7 @@ func newWorld(t *testing.T, settings ...setting) *world {
 		// A later test's hub may get the port of this one's: managers of shards look at the
 		// HubConnections of all namespaces.
 		for _, namespace := range append([]string{w.ns}, w.also...) {
-			w.Expect(w.client.DeleteAllOf(w.ctx, &v1alpha1.HubConnection{}, client.InNamespace(namespace))).To(Succeed())
+			w.Expect(w.client.DeleteAllOf(w.Context(), &v1alpha1.HubConnection{}, client.InNamespace(namespace))).To(Succeed())
 		}
 	})
 	return w
@@ -301,16 +302,16 @@ func (w *world) query(name, where string) *v1alpha1.TwinQuery {
 
 func (w *world) create(obj client.Object) {
 	w.Helper()
-	w.Expect(w.client.Create(w.ctx, obj)).To(Succeed())
+	w.Expect(w.client.Create(w.Context(), obj)).To(Succeed())
 }
 
 // edit changes an object as a person would, again if another client wrote in between.
 func (w *world) edit(obj client.Object, change func()) {
 	w.Helper()
 	w.Eventually(func() error {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		change()
-		err := w.client.Update(w.ctx, obj)
+		err := w.client.Update(w.Context(), obj)
 		if err != nil && !apierrors.IsConflict(err) {
 			w.Fatalf("editing %T: %v", obj, err)
 		}
@@ -323,9 +324,9 @@ func (w *world) edit(obj client.Object, change func()) {
 func (w *world) setStatus(obj *v1alpha1.DeviceTwin, change func()) {
 	w.Helper()
 	w.Eventually(func() error {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		change()
-		err := w.client.Status().Update(w.ctx, obj)
+		err := w.client.Status().Update(w.Context(), obj)
 		if err != nil && !apierrors.IsConflict(err) {
 			w.Fatalf("changing the status of %s: %v", obj.Name, err)
 		}
@@ -335,7 +336,7 @@ func (w *world) setStatus(obj *v1alpha1.DeviceTwin, change func()) {
 
 func (w *world) delete(obj client.Object) {
 	w.Helper()
-	w.Expect(w.client.Delete(w.ctx, obj)).To(Succeed())
+	w.Expect(w.client.Delete(w.Context(), obj)).To(Succeed())
 }
 
 // await waits until an object's Ready condition has a status and reason, and
@@ -344,7 +345,7 @@ func (w *world) await(obj kstatus.Object, status metav1.ConditionStatus, reason 
 	w.Helper()
 	var found metav1.Condition
 	w.Eventually(func() string {
-		w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		ready := kstatus.Current(obj, v1alpha1.ConditionReady)
 		if ready == nil {
 			return "no condition yet"
@@ -410,9 +411,9 @@ func (w *world) patchAsAnother(id hub.ID, patch hub.Patch) {
 	w.Helper()
 	session := w.otherSession()
 	w.Eventually(func() error {
-		twin, err := session.GetTwin(w.ctx, id)
+		twin, err := session.GetTwin(w.Context(), id)
 		w.Expect(err).NotTo(HaveOccurred())
-		_, err = session.PatchTwin(w.ctx, id, twin.ETag, patch)
+		_, err = session.PatchTwin(w.Context(), id, twin.ETag, patch)
 		return err
 	}, patience).Should(Succeed())
 }

@@ -64,7 +64,7 @@ func (i *intruders) wrongKey() string {
 
 // wake has each of them looked at four times a second, until it is stopped.
 func (i *intruders) wake() (stop func()) {
-	ctx, cancel := context.WithCancel(i.ctx)
+	ctx, cancel := context.WithCancel(i.Context())
 	var all sync.WaitGroup
 	for _, conn := range i.conns {
 		all.Go(func() {
@@ -153,7 +153,7 @@ func TestATenantIsNotSlowedDownByAnother(t *testing.T) {
 			i.Expect(attacked).To(BeNumerically("<", 4*alone+5*time.Second))
 			i.awaitReadBacks(1)
 			stop()
-			i.Expect(i.client.Get(i.ctx, client.ObjectKeyFromObject(conn), conn)).To(Succeed())
+			i.Expect(i.client.Get(i.Context(), client.ObjectKeyFromObject(conn), conn)).To(Succeed())
 			i.Expect(meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady)).To(BeTrue())
 			i.Expect(conn.Status.EffectiveInterval.Duration).To(BeElementOf(time.Duration(0), 4*time.Second))
 			i.Expect(meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionReady).LastTransitionTime.Time).
@@ -210,7 +210,7 @@ func TestTwinQueriesOfNamespacesTakeTurns(t *testing.T) {
 	w.awaitReady(conn)
 	answered := func() int {
 		var all v1alpha1.TwinQueryList
-		w.Expect(w.client.List(w.ctx, &all, client.InNamespace(tenant))).To(Succeed())
+		w.Expect(w.client.List(w.Context(), &all, client.InNamespace(tenant))).To(Succeed())
 		n := 0
 		for i := range all.Items {
 			if all.Items[i].Status.ObservedAt != nil {

@@ -22,7 +22,7 @@ func (w *world) terminate(namespace string, objects ...client.Object) {
 	w.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	w.Eventually(func() corev1.NamespacePhase {
 		var found corev1.Namespace
-		w.Expect(w.client.Get(w.ctx, client.ObjectKey{Name: namespace}, &found)).To(Succeed())
+		w.Expect(w.client.Get(w.Context(), client.ObjectKey{Name: namespace}, &found)).To(Succeed())
 		return found.Status.Phase
 	}, patience).Should(Equal(corev1.NamespaceTerminating))
 	for _, obj := range objects {

@@ -121,7 +121,7 @@ func TestAHostileHostGetsNoToken(t *testing.T) {
 	} {
 		before := conn.DeepCopy()
 		spoil()
-		w.Expect(w.client.Update(w.ctx, conn)).To(MatchError(ContainSubstring(name)))
+		w.Expect(w.client.Update(w.Context(), conn)).To(MatchError(ContainSubstring(name)))
 		conn = before
 	}
 }

@@ -42,26 +42,27 @@ type connection struct {
 	accepted  chan paho.Client // the transport's client, once the hub accepted it
 	updates   chan []byte      // desired updates as they arrive
 
-	// ctx ends with Run's context, or with the connection: then its cause says
+	// cancel ends the context of all that is done with the connection, and says
 	// why it was lost.
-	ctx    context.Context
 	cancel context.CancelCauseFunc
 
 	mu  sync.Mutex
 	net net.Conn
 }
 
-func newConnection(ctx context.Context, d *Device) *connection {
-	c := &connection{target: d.target, accepted: make(chan paho.Client, 1), updates: make(chan []byte)}
-	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	c.transport = mqtt.New(mqtt.WithClientOptionsConfig(c.configure))
+// newConnection returns a connection, and a context for all that is done with
+// it: that ends with ctx, or with the connection.
+func newConnection(ctx context.Context, d *Device) (context.Context, *connection) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	c := &connection{target: d.target, accepted: make(chan paho.Client, 1), updates: make(chan []byte), cancel: cancel}
+	c.transport = mqtt.New(mqtt.WithClientOptionsConfig(func(o *paho.ClientOptions) { c.configure(ctx, o) }))
 	c.transport.SetLogger(transportLogger{d.opts.Logger})
-	return c
+	return ctx, c
 }
 
 // configure bends the library's MQTT options to one connection: no reconnect
 // of its own, no waiting inside the message router, our roots and our address.
-func (c *connection) configure(o *paho.ClientOptions) {
+func (c *connection) configure(ctx context.Context, o *paho.ClientOptions) {
 	o.SetOrderMatters(false)
 	o.SetAutoReconnect(false)
 	o.SetConnectRetry(false)
@@ -69,7 +70,7 @@ func (c *connection) configure(o *paho.ClientOptions) {
 	o.TLSConfig = c.target.tlsConfig(o.TLSConfig)
 	o.Servers = nil
 	o.AddBroker("tls://" + c.target.address)
-	o.SetCustomOpenConnectionFn(c.dial)
+	o.SetCustomOpenConnectionFn(func(_ *url.URL, o paho.ClientOptions) (net.Conn, error) { return c.dial(ctx, o) })
 	connected := o.OnConnect
 	o.SetOnConnectHandler(func(client paho.Client) {
 		if connected != nil {
@@ -88,18 +89,18 @@ func (c *connection) configure(o *paho.ClientOptions) {
 
 // dial opens the network connection in place of the library, so that the end of
 // Run also interrupts dialling and the wait for the hub's answer to CONNECT.
-func (c *connection) dial(_ *url.URL, o paho.ClientOptions) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, o.ConnectTimeout)
+func (c *connection) dial(ctx context.Context, o paho.ClientOptions) (net.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, o.ConnectTimeout)
 	defer cancel()
 	dialer := tls.Dialer{Config: o.TLSConfig}
-	conn, err := dialer.DialContext(ctx, "tcp", c.target.address)
+	conn, err := dialer.DialContext(bounded, "tcp", c.target.address)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	c.net = conn
 	c.mu.Unlock()
-	if c.ctx.Err() != nil {
+	if ctx.Err() != nil {
 		c.closeNetwork()
 	}
 	return conn, nil
@@ -116,11 +117,11 @@ func (c *connection) closeNetwork() {
 // open waits for the hub to accept the device. The library's Connect must not
 // be given a context that can end: it would return early and leave a live
 // client behind, which evicts its successors.
-func (c *connection) open() error {
-	stopInterrupt := context.AfterFunc(c.ctx, c.closeNetwork)
-	err := c.transport.Connect(context.WithoutCancel(c.ctx), c.target.creds)
+func (c *connection) open(ctx context.Context) error {
+	stopInterrupt := context.AfterFunc(ctx, c.closeNetwork)
+	err := c.transport.Connect(context.WithoutCancel(ctx), c.target.creds)
 	if !stopInterrupt() && err == nil {
-		err = context.Cause(c.ctx)
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		c.closeNetwork()
@@ -140,27 +141,27 @@ func (c *connection) leave() error {
 // subscribe asks for desired updates; they arrive on c.updates. It goes past
 // the transport, which takes a refused subscription for a granted one. After a
 // failure the connection is of no further use.
-func (c *connection) subscribe() error {
-	ctx, cancel := context.WithTimeout(c.ctx, requestTimeout)
-	defer cancel()
+func (c *connection) subscribe(ctx context.Context) error {
 	if err := c.subscribeDesired(ctx); err != nil {
-		return fmt.Errorf("subscribe to desired properties: %w", c.because(err))
+		return fmt.Errorf("subscribe to desired properties: %w", because(ctx, err))
 	}
 	return nil
 }
 
 func (c *connection) subscribeDesired(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	var client paho.Client
 	select {
 	case client = <-c.accepted:
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-bounded.Done():
+		return bounded.Err()
 	}
-	token := client.Subscribe(desiredFilter, mqtt.DefaultQoS, c.takeUpdate)
+	token := client.Subscribe(desiredFilter, mqtt.DefaultQoS, func(_ paho.Client, m paho.Message) { c.takeUpdate(ctx, m) })
 	select {
 	case <-token.Done():
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-bounded.Done():
+		return bounded.Err()
 	}
 	if err := token.Error(); err != nil {
 		return err
@@ -172,38 +173,38 @@ func (c *connection) subscribeDesired(ctx context.Context) error {
 }
 
 // takeUpdate runs in a goroutine per update, so updates may overtake each other.
-func (c *connection) takeUpdate(_ paho.Client, m paho.Message) {
+func (c *connection) takeUpdate(ctx context.Context, m paho.Message) {
 	select {
 	case c.updates <- m.Payload():
-	case <-c.ctx.Done():
+	case <-ctx.Done():
 	}
 }
 
-func (c *connection) readTwin() (desired, reported section, err error) {
-	ctx, cancel := context.WithTimeout(c.ctx, requestTimeout)
+func (c *connection) readTwin(ctx context.Context) (desired, reported section, err error) {
+	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	document, err := c.transport.RetrieveTwinProperties(ctx)
+	document, err := c.transport.RetrieveTwinProperties(bounded)
 	if err != nil {
-		return section{}, section{}, fmt.Errorf("read the twin: %w", c.because(err))
+		return section{}, section{}, fmt.Errorf("read the twin: %w", because(ctx, err))
 	}
 	return parseTwin(document)
 }
 
 // report sends a merge patch of the reported properties and returns their new
 // $version, 0 when the hub did not tell.
-func (c *connection) report(patch []byte) (int64, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, requestTimeout)
+func (c *connection) report(ctx context.Context, patch []byte) (int64, error) {
+	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	version, err := c.transport.UpdateTwinProperties(ctx, patch)
+	version, err := c.transport.UpdateTwinProperties(bounded, patch)
 	if err != nil {
-		return 0, c.because(err)
+		return 0, because(ctx, err)
 	}
 	return int64(version), nil
 }
 
 // because prefers the reason the connection ended over "context canceled".
-func (c *connection) because(err error) error {
-	if cause := context.Cause(c.ctx); cause != nil {
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err

@@ -25,15 +25,15 @@ type session struct {
 // connectOnce plays the device for the length of one connection and says why
 // it ended.
 func (d *Device) connectOnce(ctx context.Context) error {
-	conn := newConnection(ctx, d)
+	ctx, conn := newConnection(ctx, d)
 	defer conn.cancel(nil)
-	if err := conn.open(); err != nil {
+	if err := conn.open(ctx); err != nil {
 		return err
 	}
 	creds := d.target.creds
 	d.emit(Event{Kind: EventConnected, HostName: creds.HostName, DeviceID: creds.DeviceID})
 	s := &session{dev: d, conn: conn, waiting: map[int64]section{}}
-	err := s.play()
+	err := s.play(ctx)
 	if leaveErr := conn.leave(); leaveErr != nil {
 		d.opts.Logger.Warn("cannot leave the hub cleanly", "error", leaveErr)
 	}
@@ -41,13 +41,13 @@ func (d *Device) connectOnce(ctx context.Context) error {
 	return err
 }
 
-func (s *session) play() error {
-	if err := s.conn.subscribe(); err != nil {
+func (s *session) play(ctx context.Context) error {
+	if err := s.conn.subscribe(ctx); err != nil {
 		return err
 	}
 	defer s.stopTimer()
 	// The subscription comes first, so that no change is lost between the two.
-	desired, reported, err := s.conn.readTwin()
+	desired, reported, err := s.conn.readTwin(ctx)
 	if err != nil {
 		return err
 	}
@@ -55,28 +55,28 @@ func (s *session) play() error {
 	if err := s.takeDesired(desired); err != nil {
 		return err
 	}
-	if err := s.reportConnectivity(); err != nil {
+	if err := s.reportConnectivity(ctx); err != nil {
 		return err
 	}
 	for {
-		if err := s.acknowledge(); err != nil {
+		if err := s.acknowledge(ctx); err != nil {
 			return err
 		}
-		if err := s.next(); err != nil {
+		if err := s.next(ctx); err != nil {
 			return err
 		}
 	}
 }
 
 // next waits for something to happen and takes it in.
-func (s *session) next() error {
+func (s *session) next(ctx context.Context) error {
 	var gap <-chan time.Time
 	if s.timer != nil {
 		gap = s.timer.C()
 	}
 	select {
-	case <-s.conn.ctx.Done():
-		return context.Cause(s.conn.ctx)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	case payload := <-s.conn.updates:
 		update, err := parseSection(payload)
 		if err != nil {
@@ -85,14 +85,14 @@ func (s *session) next() error {
 		s.waiting[update.version] = update
 		return s.applyWaiting()
 	case <-gap:
-		return s.reread()
+		return s.reread(ctx)
 	}
 }
 
 // reread fetches the whole twin because an update did not arrive.
-func (s *session) reread() error {
+func (s *session) reread(ctx context.Context) error {
 	s.stopTimer()
-	desired, reported, err := s.conn.readTwin()
+	desired, reported, err := s.conn.readTwin(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,24 +156,24 @@ func (s *session) takeDesired(next section) error {
 
 // reportConnectivity reports to the hub how the device is connected, unless the hub
 // knows: every report counts against the device's and the hub's limits.
-func (s *session) reportConnectivity() error {
+func (s *session) reportConnectivity(ctx context.Context) error {
 	want := s.dev.opts.Connectivity
 	if want == "" || s.dev.state.reported.properties[connectivityProperty] == want {
 		return nil
 	}
-	_, err := s.report(map[string]any{connectivityProperty: want})
+	_, err := s.report(ctx, map[string]any{connectivityProperty: want})
 	return err
 }
 
 // acknowledge repeats the desired properties in the reported ones, where they
 // differ.
-func (s *session) acknowledge() error {
+func (s *session) acknowledge(ctx context.Context) error {
 	patch, err := s.dev.state.acknowledgement()
 	if err != nil {
 		return fmt.Errorf("acknowledge desired properties: %w", err)
 	}
 	if len(patch) > 0 {
-		if accepted, err := s.report(patch); err != nil || !accepted {
+		if accepted, err := s.report(ctx, patch); err != nil || !accepted {
 			return err
 		}
 	}
@@ -184,14 +184,14 @@ func (s *session) acknowledge() error {
 // report sends a report and tells whether the hub accepted it. It fails only
 // when the connection is lost: a report that the hub refuses is not repeated
 // until something changes.
-func (s *session) report(patch map[string]any) (accepted bool, err error) {
+func (s *session) report(ctx context.Context, patch map[string]any) (accepted bool, err error) {
 	payload, err := compact(patch)
 	if err != nil {
 		return false, err
 	}
-	version, err := s.conn.report(payload)
+	version, err := s.conn.report(ctx, payload)
 	if err != nil {
-		if s.conn.ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return false, err
 		}
 		s.dev.opts.Logger.Error("the hub did not accept a report", "properties", string(payload), "error", err)

@@ -34,7 +34,16 @@ type DeviceMessage struct {
 // On a hub of a tier the throttle of such messages may make the call wait for a
 // few seconds of the hub's clock, or refuse it.
 func (s *Server) SendToDevice(deviceID string, m DeviceMessage) error {
-	return s.send(s.running, deviceID, m)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-s.stopping:
+		case <-ctx.Done():
+		}
+	}()
+	return s.send(ctx, deviceID, m)
 }
 
 // send is SendToDevice for those who may give up before the hub stops.

@@ -49,10 +49,10 @@ type Server struct {
 	admin     *http.Server
 	mqtt      mqttServer
 
-	running context.Context    // ends when the hub stops
-	cancel  context.CancelFunc // starts the stop, and drops requests that are held
-	serving sync.WaitGroup
-	stopErr error // set before serving is done
+	stopping <-chan struct{}    // closed when the hub stops
+	cancel   context.CancelFunc // starts the stop, and drops requests that are held
+	serving  sync.WaitGroup
+	stopErr  error // set before serving is done
 }
 
 // mqttServer is the devices' side of the hub.
@@ -94,7 +94,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		cancel()
 		return nil, errors.Join(err, bound.close())
 	}
-	server.running, server.cancel = running, cancel
+	server.stopping, server.cancel = running.Done(), cancel
 	server.serve(running)
 	return server, nil
 }

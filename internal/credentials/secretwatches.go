@@ -14,16 +14,18 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 )
 
 // SecretWatches follow exactly the Secrets that HubConnections name, one watch
 // for each, so that a changed credential is picked up at once and no other Secret
 // of the cluster ever enters the manager's memory.
 type SecretWatches struct {
-	ctx    context.Context // ends the watches
 	client kubernetes.Interface
 	// changed is told of HubConnections whose Secret changed.
 	changed func(types.NamespacedName)
+	// due are the Secrets whose watch is to begin.
+	due workqueue.TypedInterface[types.NamespacedName]
 
 	mu       sync.Mutex
 	watches  map[types.NamespacedName]*secretWatch         // by Secret
@@ -31,21 +33,39 @@ type SecretWatches struct {
 }
 
 type secretWatch struct {
-	stop      context.CancelFunc
+	stop      context.CancelFunc // nil until it runs
 	followers map[types.NamespacedName]struct{}
 	// latest is the resourceVersion that every follower was told of or has read;
 	// empty while there is no such Secret.
 	latest string
 }
 
-// NewSecretWatches returns watches of none. ctx ends them; changed must not block.
-func NewSecretWatches(ctx context.Context, client kubernetes.Interface, changed func(types.NamespacedName)) *SecretWatches {
+// NewSecretWatches returns watches of none. changed must not block.
+func NewSecretWatches(client kubernetes.Interface, changed func(types.NamespacedName)) *SecretWatches {
 	return &SecretWatches{
-		ctx:      ctx,
 		client:   client,
 		changed:  changed,
+		due:      workqueue.NewTyped[types.NamespacedName](),
 		watches:  map[types.NamespacedName]*secretWatch{},
 		followed: map[types.NamespacedName]types.NamespacedName{},
+	}
+}
+
+// Start implements manager.Runnable: it watches until ctx ends, and returns when the watches
+// have ended.
+func (w *SecretWatches) Start(ctx context.Context) error {
+	context.AfterFunc(ctx, w.due.ShutDown)
+	var watches sync.WaitGroup
+	for {
+		secret, over := w.due.Get()
+		if over {
+			watches.Wait()
+			return nil
+		}
+		watches.Go(func() {
+			defer w.due.Done(secret) // until then no other watch of it begins
+			w.watch(ctx, secret)
+		})
 	}
 }
 
@@ -70,9 +90,8 @@ func (w *SecretWatches) add(conn, secret types.NamespacedName, read string) bool
 		found.followers[conn] = struct{}{}
 		return found.latest != read
 	}
-	ctx, stop := context.WithCancel(w.ctx)
-	w.watches[secret] = &secretWatch{stop: stop, followers: map[types.NamespacedName]struct{}{conn: {}}, latest: read}
-	go w.run(ctx, secret)
+	w.watches[secret] = &secretWatch{followers: map[types.NamespacedName]struct{}{conn: {}}, latest: read}
+	w.due.Add(secret)
 	return false
 }
 
@@ -91,9 +110,27 @@ func (w *SecretWatches) drop(conn types.NamespacedName) {
 	delete(w.followed, conn)
 	found := w.watches[secret]
 	delete(found.followers, conn)
-	if len(found.followers) == 0 {
+	if len(found.followers) > 0 {
+		return
+	}
+	delete(w.watches, secret)
+	if found.stop != nil {
 		found.stop()
-		delete(w.watches, secret)
+	}
+}
+
+// watch follows a Secret until ctx ends or no HubConnection needs it.
+func (w *SecretWatches) watch(ctx context.Context, secret types.NamespacedName) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	w.mu.Lock()
+	found := w.watches[secret]
+	if found != nil {
+		found.stop = stop
+	}
+	w.mu.Unlock()
+	if found != nil {
+		w.run(ctx, secret)
 	}
 }
 

@@ -144,12 +144,17 @@ func (s *session) FindIDs(ctx context.Context, selection Selection, seen func(pa
 	})
 }
 
+// idFinder is a Session, or what else FindIDs can be asked of.
+type idFinder interface {
+	FindIDs(ctx context.Context, selection Selection, seen func(page []ID) error) error
+}
+
 // errEnough ends a query whose further pages are not wanted.
 var errEnough = errors.New("enough pages")
 
 // IDs returns the ids of the twins that satisfy a condition, each once, sorted. When the answer has more than so many
 // pages, what it returns is not all; zero is for as many as there are.
-func IDs(ctx context.Context, s Index, selection Selection, most int) (ids []ID, all bool, err error) {
+func IDs(ctx context.Context, s idFinder, selection Selection, most int) (ids []ID, all bool, err error) {
 	seen := map[ID]struct{}{}
 	pages := 0
 	err = s.FindIDs(ctx, selection, func(page []ID) error {

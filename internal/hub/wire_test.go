@@ -243,7 +243,7 @@ func TestAnAnswerMustComeInTimeAndWhole(t *testing.T) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://h/", nil)
 	g.Expect(err).NotTo(HaveOccurred())
 	stuck := whole(20 * time.Millisecond)(roundTripper(func(req *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(untilDone{req.Context()})}, nil
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(untilDone{req})}, nil
 	}))
 	_, err = stuck.RoundTrip(req) //nolint:bodyclose // there is none
 	g.Expect(err).To(MatchError(context.DeadlineExceeded))
@@ -252,10 +252,11 @@ func TestAnAnswerMustComeInTimeAndWhole(t *testing.T) {
 	g.Expect(detail).To(ContainSubstring("in time"))
 }
 
-// untilDone is a body that never ends by itself.
-type untilDone struct{ context.Context }
+// untilDone is the body of an answer that never ends by itself.
+type untilDone struct{ request *http.Request }
 
 func (b untilDone) Read([]byte) (int, error) {
-	<-b.Done()
-	return 0, b.Err()
+	ctx := b.request.Context()
+	<-ctx.Done()
+	return 0, ctx.Err()
 }

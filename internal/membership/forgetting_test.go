@@ -6,123 +6,212 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
-	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/sessions"
 )
 
-// TestAnAnswerGoesWithItsLastUser, and the scan for it.
+// TestAnAnswerGoesWithItsLastUser: with its last TwinQuery that asks it.
 func TestAnAnswerGoesWithItsLastUser(t *testing.T) {
 	t.Parallel()
-	g := NewWithT(t)
-	var left []key
-	a := newCache(clock.RealClock{}, 10, func(types.NamespacedName) {}, func(q key) { left = append(left, q) })
-	asked := func(name string, q key) {
-		_, _, err := a.answer(q, types.NamespacedName{Name: name}, time.Minute, func(bool) (Result, error) { return Result{Count: 1}, nil })
-		g.Expect(err).NotTo(HaveOccurred())
+	f := newFixture(t)
+	s := newSmall(hub.ID{Device: "d1"})
+	s.asked = make(chan string, 1)
+	asked := func(name, text string) {
+		t.Helper()
+		f.asks(name, hubKey, s, text)
+		f.Expect(s.asked).To(Receive(Equal(text)))
 	}
-	one, another := key{text: "one"}, key{text: "another"}
-	asked("a", one)
-	asked("a", one)
-	asked("b", one)
-	asked("a", another)
-	g.Expect(left).To(BeEmpty(), "b asks it still")
-	asked("b", another)
-	g.Expect(left).To(Equal([]key{one}))
-	a.forget(types.NamespacedName{Name: "a"})
-	a.forget(types.NamespacedName{Name: "a"})
-	g.Expect(a.known).To(HaveLen(1))
-	a.forget(types.NamespacedName{Name: "b"})
-	g.Expect(left).To(Equal([]key{one, another}))
-	g.Expect(a.known).To(BeEmpty())
-	g.Expect(a.asks).To(BeEmpty())
+	shared := func(name, text string) {
+		t.Helper()
+		f.asks(name, hubKey, s, text)
+		f.Expect(s.asked).NotTo(Receive())
+	}
+	asked("a", "true")
+	shared("a", "true")
+	shared("b", "true")
+	asked("a", "false")
+	shared("c", "true")
+	f.Forget(t.Context(), named("c"))
+	shared("b", "false")
+	asked("c", "true")
+	f.Forget(t.Context(), named("c"))
+	f.Forget(t.Context(), named("a"))
+	f.Forget(t.Context(), named("a"))
+	f.Expect(f.questions).To(HaveLen(1))
+	shared("b", "false")
+	f.Forget(t.Context(), named("b"))
+	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.users).To(BeEmpty())
 }
 
-// large is an evaluation whose answer is too large to list.
-func large(t *testing.T, q key, session hub.Session) Evaluation {
-	t.Helper()
-	condition, err := query.ParseCondition(q.text)
-	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	return Evaluation{
-		Query:  Query{Hub: hubaccess.Hub{Key: q.hub, Session: session}, From: q.from, Condition: condition},
-		Result: Result{Large: true, Count: 1}, question: q,
-	}
+// TestAnAnswerThatIsDroppedSelectsStill, and is asked for again.
+func TestAnAnswerThatIsDroppedSelectsStill(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newSmall(hub.ID{Device: "d1"})
+	s.asked = make(chan string, 1)
+	f.asks("a", hubKey, s, "true")
+	f.Expect(s.asked).To(Receive())
+	f.Drop(named("a"))
+	f.Expect(f.of()).To(Equal([]string{"a"}))
+	f.asks("a", hubKey, s, "true")
+	f.Expect(s.asked).To(Receive())
+	f.Forget(t.Context(), named("a"))
+	f.Drop(named("a"))
+	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.users).To(BeEmpty())
 }
 
-// endless is a hub whose answer to a query goes on until its caller is called off.
+// TestNothingIsLeftOfAQueryThatWasNotSetYet: of what it asks, and of what it shows since before.
+func TestNothingIsLeftOfAQueryThatWasNotSetYet(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := newSmall(hub.ID{Device: "d1"})
+	s.asked = make(chan string, 10)
+	evaluated := func(text string) Evaluation {
+		found, err := f.evaluate("a", hubKey, s, text)
+		f.Expect(err).NotTo(HaveOccurred())
+		return found
+	}
+	evaluated("true")
+	f.Expect(f.questions).To(HaveLen(1))
+	f.Drop(named("a"))
+	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.users).To(BeEmpty())
+
+	f.asks("a", hubKey, s, "true")
+	found := evaluated("false")
+	f.Expect(f.questions).To(HaveLen(2))
+	f.Set(t.Context(), named("a"), found)
+	f.Expect(f.questions).To(HaveLen(1), "it shows what it asks")
+	evaluated("true")
+	f.Forget(t.Context(), named("a"))
+	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.users).To(BeEmpty())
+}
+
+// endless is a hub with answers that are too large to list, whose scan goes on until it is
+// called off.
 type endless struct {
 	sessions.Session
 	asked, ended chan struct{}
 }
 
-func (e endless) FindIDs(ctx context.Context, _ hub.Selection, _ func([]hub.ID) error) error {
+func newEndless() endless {
+	return endless{sessions.To("h", dispatch.New(dispatch.Options{}).Share(dispatch.S1())), make(chan struct{}, 1), make(chan struct{}, 1)}
+}
+
+func (endless) Count(context.Context, hub.Source, string) (int64, error) { return 100_000, nil }
+
+func (e endless) FindIDs(ctx context.Context, selection hub.Selection, seen func([]hub.ID) error) error {
+	for len(selection.Batch) == 0 {
+		if err := seen(nil); err != nil {
+			return err
+		}
+	}
 	e.asked <- struct{}{}
 	<-ctx.Done()
 	e.ended <- struct{}{}
 	return ctx.Err()
 }
 
-// oneTwin is a cache with one DeviceTwin.
-type oneTwin struct{ client.Reader }
-
-func (oneTwin) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
-	if twins, ok := list.(*v1alpha1.DeviceTwinList); ok {
-		obj := v1alpha1.DeviceTwin{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "t1"}}
-		obj.Spec.HubRef.Name, obj.Spec.DeviceID = "hub", "d1"
-		twins.Items = []v1alpha1.DeviceTwin{obj}
-	}
-	return nil
+// scans has a TwinQuery ask through a HubConnection, and its answer scanned.
+func (f *fixture) scans(name string, conn types.NamespacedName, s endless) {
+	f.Helper()
+	found := f.asks(name, conn, s, "true")
+	f.Expect(found.Large).To(BeTrue())
+	f.Scan(found, time.Minute, false)
 }
 
-// TestAScanEndsWithWhatItIsFor: its last TwinQuery, or its HubConnection.
+// scanning are the questions of which there is a scan, and at how many HubConnections.
+func (f *fixture) scanning() (questions, hubs int) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, q := range f.questions {
+		if q.scan != nil {
+			questions++
+		}
+	}
+	return questions, len(f.turns)
+}
+
+// TestAScanEndsWithWhatItIsFor: its last TwinQuery, or its HubConnection, whether it goes on
+// or waits.
 func TestAScanEndsWithWhatItIsFor(t *testing.T) {
 	t.Parallel()
-	q := key{hub: types.NamespacedName{Namespace: "plant", Name: "hub"}, from: hub.Devices, text: "true"}
-	for name, end := range map[string]func(*scanner){
-		"TwinQuery":     func(l *scanner) { l.forget(q) },
-		"HubConnection": func(l *scanner) { l.forgetHub(q.hub) },
+	for name, end := range map[string]func(*fixture){
+		"TwinQuery":      func(f *fixture) { f.Forget(f.Context(), named("a")) },
+		"TwinQuery void": func(f *fixture) { f.Drop(named("a")) },
+		"HubConnection":  func(f *fixture) { f.ForgetHub(hubKey) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := NewWithT(t)
-			l := newScanner(t.Context(), clock.RealClock{}, clock.RealClock{}, oneTwin{}, func(context.Context, key, []string, time.Time) {})
-			s := endless{sessions.To("h", dispatch.New(dispatch.Options{}).Share(dispatch.S1())), make(chan struct{}, 1), make(chan struct{}, 1)}
-			l.scan(large(t, q, s), time.Minute, true)
-			g.Eventually(s.asked).Should(Receive())
-			end(l)
-			g.Eventually(s.ended).Should(Receive())
-			l.wait.Wait()
-			g.Expect(l.known).To(BeEmpty())
-			g.Expect(l.hubs).To(BeEmpty())
-		})
+		for started, start := range map[string]bool{" going on": true, " waiting": false} {
+			t.Run(name+started, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t)
+				s := newEndless()
+				stop := func() {}
+				if start {
+					stop = f.start()
+				}
+				f.scans("a", hubKey, s)
+				if start {
+					f.Eventually(s.asked).Should(Receive())
+				}
+				end(f)
+				if start {
+					f.Eventually(s.ended).Should(Receive())
+				} else {
+					stop = f.start()
+				}
+				f.Eventually(func() int { _, hubs := f.scanning(); return hubs }).Should(BeZero())
+				questions, _ := f.scanning()
+				f.Expect(questions).To(BeZero())
+				stop()
+				f.Expect(s.asked).NotTo(Receive())
+			})
+		}
 	}
 }
 
-// TestAScanThatHangsHoldsUpNoOtherHubConnection, though both lead to one hub.
+// TestScansEndWithTheManager, and then none begins.
+func TestScansEndWithTheManager(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	stop, s := f.start(), newEndless()
+	f.scans("a", hubKey, s)
+	f.Eventually(s.asked).Should(Receive())
+	stop()
+	f.Expect(s.ended).To(Receive())
+	f.scans("b", types.NamespacedName{Namespace: "plant", Name: "second"}, s)
+	f.Expect(s.asked).NotTo(Receive())
+}
+
+// TestAScanThatHangsHoldsUpNoOtherHubConnection, though both lead to one hub. Those of its own
+// wait for their turns.
 func TestAScanThatHangsHoldsUpNoOtherHubConnection(t *testing.T) {
 	t.Parallel()
-	g := NewWithT(t)
-	l := newScanner(t.Context(), clock.RealClock{}, clock.RealClock{}, oneTwin{}, func(context.Context, key, []string, time.Time) {})
-	start := func(name string) (key, endless) {
-		q := key{hub: types.NamespacedName{Namespace: "plant", Name: name}, from: hub.Devices, text: "true"}
-		s := endless{sessions.To("h", dispatch.New(dispatch.Options{}).Share(dispatch.S1())), make(chan struct{}, 1), make(chan struct{}, 1)}
-		l.scan(large(t, q, s), time.Minute, true)
-		return q, s
-	}
-	first, hangs := start("first")
-	g.Eventually(hangs.asked).Should(Receive())
-	second, goesOn := start("second")
-	g.Eventually(goesOn.asked).Should(Receive())
-	l.forget(first)
-	l.forget(second)
-	l.wait.Wait()
-	g.Expect(l.hubs).To(BeEmpty())
+	f := newFixture(t)
+	stop := f.start()
+	second := types.NamespacedName{Namespace: "plant", Name: "second"}
+	hangs, goesOn, waits, waitsLonger := newEndless(), newEndless(), newEndless(), newEndless()
+	f.scans("a", hubKey, hangs)
+	f.Eventually(hangs.asked).Should(Receive())
+	f.Scan(f.asks("c", hubKey, waits, "false"), time.Minute, false)
+	f.Scan(f.asks("d", hubKey, waitsLonger, "1 = 1"), time.Minute, false)
+	f.scans("b", second, goesOn)
+	f.Eventually(goesOn.asked).Should(Receive())
+	f.Expect(waits.asked).NotTo(Receive())
+	f.Forget(t.Context(), named("a"))
+	f.Eventually(waits.asked).Should(Receive())
+	f.Expect(waitsLonger.asked).NotTo(Receive())
+	f.Forget(t.Context(), named("b"))
+	f.Forget(t.Context(), named("c"))
+	f.Eventually(waitsLonger.asked).Should(Receive())
+	f.Forget(t.Context(), named("d"))
+	f.Eventually(func() int { _, hubs := f.scanning(); return hubs }).Should(BeZero())
+	stop()
+	f.Expect(f.questions).To(BeEmpty())
 }

@@ -3,6 +3,8 @@ package membership
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
@@ -12,29 +14,33 @@ import (
 const lateAfter = 3
 
 // progress notes that the scan that has its turn at a HubConnection gets on.
-func (s *scanner) progress(asked Evaluation) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if through := s.hubs[asked.question.hub]; through != nil {
-		through.moved = s.clock.Now()
+func (m *Memberships) progress(conn types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if at := m.turns[conn]; at != nil {
+		at.moved = m.opts.Clock.Now()
 	}
 }
 
-// late tells whether what is known of a question's members is not renewed, and why. A scan
-// that only takes long, as a gentle one does on a large fleet, is not late.
-func (s *scanner) late(asked Evaluation, interval time.Duration) (why outcome.Outcome, late bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	one := s.known[asked.question]
-	if one == nil {
+// Late tells whether the members of a large answer are not renewed, and why. A scan that only
+// takes long, as a gentle one does on a large fleet, is not late.
+func (m *Memberships) Late(found Evaluation, interval time.Duration) (why outcome.Outcome, late bool) {
+	if !found.Large {
 		return outcome.Outcome{}, false
 	}
-	through, longest := s.hubs[asked.question.hub], lateAfter*interval
+	of := found.key()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	q := m.questions[of]
+	if q == nil || q.scan == nil {
+		return outcome.Outcome{}, false
+	}
+	one, at, longest := q.scan, m.turns[q.hub], lateAfter*interval
 	switch {
-	case one.failed != nil && s.clock.Since(one.failing) >= longest:
+	case one.failed != nil && m.opts.Clock.Since(one.failing) >= longest:
 		return outcome.Outcome{Reason: v1alpha1.ReasonMembershipsFailing, Message: "for three intervals the hub did not tell which DeviceTwins " +
 			"are members, and status.memberships of those whose membership changed may be old: " + one.failed.Error()}, true
-	case one.running && through != nil && s.clock.Since(through.moved) >= max(longest, lateAfter*pause(asked.Hub.Session)):
+	case one.running && at != nil && m.opts.Clock.Since(at.moved) >= max(longest, lateAfter*pause(found.Hub.Session)):
 		return outcome.Outcome{Reason: v1alpha1.ReasonMembershipsBlocked, Message: "for three intervals the hub has not answered which DeviceTwins " +
 			"are members, and status.memberships of those whose membership changed may be old. The question is given up after some minutes " +
 			"and asked again; if this lasts, check the network between here and the hub"}, true

@@ -2,17 +2,16 @@ package membership
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
-	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
-	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
 
@@ -24,9 +23,22 @@ type Query struct {
 	Condition *query.Condition
 }
 
-// key identifies the question, whichever TwinQuery asks it.
+// key identifies the question, whichever TwinQuery asks it; zero for one that cannot be asked.
 func (q Query) key() key {
+	if q.Condition == nil {
+		return key{}
+	}
 	return key{hub: q.Hub.Key, from: q.From, text: q.Condition.String()}
+}
+
+// Result is what a hub answered to a query.
+type Result struct {
+	// Count of the twins that it selects.
+	Count int64
+	// Large tells that they are too many to list.
+	Large bool
+	// Devices are all of them, or modules as device/module, sorted; none when large.
+	Devices []string
 }
 
 // Evaluation is what a hub answered to a query.
@@ -35,15 +47,21 @@ type Evaluation struct {
 	Result
 	// At is when the hub was asked; zero for never.
 	At time.Time
-
-	question key
 }
 
 // Memberships of all DeviceTwins in all TwinQueries. It is safe for concurrent use.
 type Memberships struct {
-	cache   *cache
-	members *members
-	scanner *scanner
+	opts Options
+	// due are the HubConnections at which a scan waits for its turn.
+	due workqueue.TypedInterface[types.NamespacedName]
+
+	// mu guards all that follows and what it leads to, but for the answer of a question that
+	// is running, which only the Evaluate that runs it reads and writes. It is held for no
+	// request, no look into the cache, and no function of Options that tells something.
+	mu        sync.RWMutex
+	questions map[key]*question
+	users     map[types.NamespacedName]user
+	turns     map[types.NamespacedName]*turns // by HubConnection
 }
 
 // Options of New.
@@ -63,80 +81,64 @@ type Options struct {
 	Disagreed func()
 }
 
-// New returns memberships of which none is known. ctx ends the scans.
-func New(ctx context.Context, opts Options) *Memberships {
-	members := newMembers(opts.Clock, opts.Reader, opts.Changed, opts.Disagreed)
-	scanner := newScanner(ctx, opts.Timers, opts.Clock, opts.Reader, members.listManaged)
+// New returns memberships of which none is known.
+func New(opts Options) *Memberships {
 	return &Memberships{
-		members: members, scanner: scanner,
-		cache: newCache(opts.Clock, opts.Pages, opts.Answered, scanner.forget),
+		opts: opts, due: workqueue.NewTyped[types.NamespacedName](),
+		questions: map[key]*question{}, users: map[types.NamespacedName]user{}, turns: map[types.NamespacedName]*turns{},
 	}
-}
-
-// Start implements manager.Runnable: it returns when ctx and the scans have ended.
-func (m *Memberships) Start(ctx context.Context) error { return m.scanner.Start(ctx) }
-
-// Permit lets a query ask its hub. It may be nil where none is needed.
-type Permit func() (*dispatch.Permit, error)
-
-// Evaluate returns what the hub of a TwinQuery answers: an answer that is not older than so,
-// or a new one. It does not wait while another TwinQuery asks the same, but returns an error
-// of class outcome.Unseen, and Options.Answered is called later. Permits are asked for only
-// when the hub is.
-func (m *Memberships) Evaluate(ctx context.Context, name types.NamespacedName, q Query, notOlder time.Duration, permit Permit) (Evaluation, error) {
-	question := q.key()
-	said, asked, err := m.cache.answer(question, name, notOlder, func(large bool) (Result, error) {
-		grant, err := permit()
-		if err != nil {
-			return Result{}, err
-		}
-		defer grant.Done()
-		return m.cache.ask(dispatch.With(ctx, grant), q.Hub.Session, question, large)
-	})
-	return Evaluation{Query: q, Result: said, At: asked, question: question}, err
 }
 
 // Set takes over what a TwinQuery asks, and what its hub answered. Without a condition it
 // selects no twin.
 func (m *Memberships) Set(ctx context.Context, name types.NamespacedName, found Evaluation) {
-	m.members.set(ctx, name, found)
-}
-
-// Scan finds out which DeviceTwins belong to an answer that is too large to list, if that is
-// due after an interval, wanted now, or was never done.
-func (m *Memberships) Scan(found Evaluation, interval time.Duration, wanted bool) {
-	if found.Large {
-		m.scanner.scan(found, interval, wanted || !m.members.listed(found.question))
+	of := found.key()
+	m.mu.Lock()
+	before := m.users[name]
+	now := user{asks: before.asks, answered: true}
+	if found.Condition != nil {
+		now.shows = m.question(of, found.Condition)
 	}
-}
-
-// Late tells whether the members of a large answer are not renewed, and why.
-func (m *Memberships) Late(found Evaluation, interval time.Duration) (why outcome.Outcome, late bool) {
-	if !found.Large {
-		return outcome.Outcome{}, false
+	var left, joined, changed, namespaces []string
+	if before.shows != now.shows {
+		left, joined = before.shows.members(), now.shows.members()
 	}
-	return m.scanner.late(found, interval)
-}
-
-// Observe holds a twin that was read against every query of a namespace and HubConnection.
-func (m *Memberships) Observe(namespace string, conn types.NamespacedName, twin *hub.Twin) error {
-	return m.members.judge(namespace, conn, twin)
-}
-
-// Of names the queries that select a DeviceTwin's twin, as many as a status holds, sorted. A
-// query that was not answered yet keeps the place that it has in the status.
-func (m *Memberships) Of(ctx context.Context, obj *v1alpha1.DeviceTwin, conn types.NamespacedName) ([]string, error) {
-	return m.members.of(ctx, obj, conn)
+	m.put(name, now)
+	if now.shows != nil && !found.Large {
+		changed, namespaces = now.shows.list(found.Devices, found.At)
+	}
+	m.mu.Unlock()
+	m.wake(ctx, now.shows, changed, namespaces...)
+	m.wake(ctx, before.shows, left, name.Namespace)
+	m.wake(ctx, now.shows, joined, name.Namespace)
 }
 
 // Drop drops what a hub answered to a TwinQuery that asks nothing for now.
-func (m *Memberships) Drop(name types.NamespacedName) { m.cache.forget(name) }
+func (m *Memberships) Drop(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	one := m.users[name]
+	one.asks = nil
+	m.put(name, one)
+}
 
 // Forget drops a TwinQuery that is gone.
 func (m *Memberships) Forget(ctx context.Context, name types.NamespacedName) {
-	m.cache.forget(name)
-	m.members.forget(ctx, name)
+	m.mu.Lock()
+	shown := m.users[name].shows
+	left := shown.members()
+	m.put(name, user{})
+	m.mu.Unlock()
+	m.wake(ctx, shown, left, name.Namespace)
 }
 
 // ForgetHub ends the scans through a HubConnection that is gone.
-func (m *Memberships) ForgetHub(conn types.NamespacedName) { m.scanner.forgetHub(conn) }
+func (m *Memberships) ForgetHub(conn types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for of, one := range m.questions {
+		if of.hub == conn {
+			m.endScan(one)
+		}
+	}
+}

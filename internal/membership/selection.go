@@ -6,12 +6,10 @@ import (
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
-	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
 
 // selection is what is known of who satisfies a condition.
 type selection struct {
-	condition *query.Condition
 	// devices are those that the hub listed, or modules, as device/module; sorted.
 	devices []string
 	// listed is when the hub was asked for them, zero for never.
@@ -21,7 +19,7 @@ type selection struct {
 	// disputed are what twins were judged that the hub's answer contradicted for long, and
 	// since when.
 	disputed map[hub.ID]judgement
-	// users are how many TwinQueries of each namespace ask for it.
+	// users are how many TwinQueries of each namespace show it.
 	users map[string]int
 }
 
@@ -60,6 +58,15 @@ func (a *selection) take(devices []string, asked time.Time) []string {
 	return changed
 }
 
+// judge holds a twin that was read against the answer, and tells whether it contradicts it
+// again.
+func (a *selection) judge(id hub.ID, member bool, now time.Time) (again bool) {
+	a.judged[id] = judgement{member: member, at: now}
+	before, disputed := a.disputed[id]
+	delete(a.disputed, id)
+	return disputed && before.member == member
+}
+
 // members are all that are known to be selected.
 func (a *selection) members() []string {
 	members := slices.Clone(a.devices)
@@ -74,9 +81,6 @@ func (a *selection) members() []string {
 // has tells whether a twin is selected, by the newer evidence; without any it is as
 // it was.
 func (a *selection) has(id hub.ID, was bool) bool {
-	if a == nil {
-		return false
-	}
 	if judged, ok := a.judged[id]; ok {
 		return judged.member
 	}

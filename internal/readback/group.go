@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -18,10 +19,10 @@ type Group struct {
 	callbacks Callbacks
 	// soonest is the shortest time that counts as late.
 	soonest time.Duration
+	// due are the hubs that are to be followed from now on, by HubConnection.
+	due workqueue.TypedInterface[types.NamespacedName]
 
 	mu    sync.Mutex
-	ctx   context.Context // of Start; nil before
-	wait  sync.WaitGroup
 	hubs  map[types.NamespacedName]*followed
 	names map[types.NamespacedName]place
 }
@@ -54,37 +55,44 @@ type Callbacks struct {
 }
 
 // NewGroup returns a group that follows nothing yet.
-func NewGroup(c clock.Clock, told Callbacks) *Group {
+func NewGroup(c clock.Clock, callbacks Callbacks) *Group {
 	return &Group{
-		clock: c, callbacks: told, soonest: lateSoonest,
+		clock: c, callbacks: callbacks, soonest: lateSoonest, due: workqueue.NewTyped[types.NamespacedName](),
 		hubs: map[types.NamespacedName]*followed{}, names: map[types.NamespacedName]place{},
 	}
 }
 
 // Start implements manager.Runnable: it follows the hubs until ctx ends.
 func (g *Group) Start(ctx context.Context) error {
-	g.mu.Lock()
-	g.ctx = ctx
-	for key, f := range g.hubs {
-		g.launch(key, f)
+	context.AfterFunc(ctx, g.due.ShutDown)
+	var running sync.WaitGroup
+	running.Go(func() { g.watch(ctx) })
+	for {
+		key, over := g.due.Get()
+		if over {
+			running.Wait()
+			return nil
+		}
+		running.Go(func() {
+			defer g.due.Done(key) // until then it is followed no second time
+			g.follow(ctx, key)
+		})
 	}
-	g.mu.Unlock()
-	g.watch(ctx)
-	g.mu.Lock()
-	g.ctx = nil // nothing is launched any more
-	g.mu.Unlock()
-	g.wait.Wait()
-	return nil
 }
 
-// launch has to be called with the lock held.
-func (g *Group) launch(key types.NamespacedName, f *followed) {
-	if g.ctx == nil || g.ctx.Err() != nil || f.stop != nil || f.host == "" {
+// follow follows a hub until ctx ends or the hub is forgotten.
+func (g *Group) follow(ctx context.Context, key types.NamespacedName) {
+	ctx, stop := context.WithCancel(log.IntoContext(ctx, log.FromContext(ctx).WithName("readback").WithValues("hubConnection", key.String())))
+	defer stop()
+	g.mu.Lock()
+	f := g.hubs[key]
+	if f == nil || f.host == "" {
+		g.mu.Unlock()
 		return
 	}
-	ctx, stop := context.WithCancel(log.IntoContext(g.ctx, log.FromContext(g.ctx).WithName("readback").WithValues("hubConnection", key.String())))
 	f.stop = stop
-	g.wait.Go(func() { f.poller.run(ctx) })
+	g.mu.Unlock()
+	f.poller.run(ctx)
 }
 
 // at has to be called with the lock held.
@@ -112,7 +120,9 @@ func (g *Group) Serve(key types.NamespacedName, session Session, settings Settin
 		f.host = session.Host()
 	}
 	f.poller.serve(session, settings)
-	g.launch(key, f)
+	if f.host != "" {
+		g.due.Add(key)
+	}
 }
 
 // ForgetHub stops to follow a hub, and forgets what is known of its twins.

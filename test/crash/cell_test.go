@@ -52,7 +52,6 @@ const (
 type cell struct {
 	*testing.T
 	WithT
-	ctx     context.Context
 	client  client.Client
 	ns      string
 	hub     *hubemulator.Server
@@ -64,14 +63,17 @@ type cell struct {
 	forward time.Duration // that the managers' clocks were put
 }
 
+// Context does not end, unlike the test's own, before the checks at the test's end.
+func (c *cell) Context() context.Context { return context.WithoutCancel(c.T.Context()) }
+
 func newCell(t *testing.T, devices ...string) *cell {
 	t.Helper()
-	c := &cell{T: t, WithT: *NewWithT(t), ctx: context.Background(), gate: newGate()}
+	c := &cell{T: t, WithT: *NewWithT(t), gate: newGate()}
 	admin, err := client.New(suite.env.Config(), client.Options{Scheme: suite.scheme})
 	c.Expect(err).NotTo(HaveOccurred())
 	c.client = admin
 	c.ns = testenv.Namespace(t, admin, nil)
-	c.hub, err = hubemulator.Start(c.ctx, hubemulator.Options{Devices: devices})
+	c.hub, err = hubemulator.Start(c.Context(), hubemulator.Options{Devices: devices})
 	c.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { c.Expect(c.hub.Close()).To(Succeed()) })
 	c.frontAPIServer()
@@ -141,7 +143,7 @@ func (c *cell) startManager() {
 	c.Helper()
 	program, err := os.Executable()
 	c.Expect(err).NotTo(HaveOccurred())
-	m := &manager{process: exec.CommandContext(c.ctx, program)}
+	m := &manager{process: exec.CommandContext(c.Context(), program)}
 	m.process.Env = append(os.Environ(), managerVariable+"=1")
 	m.process.Stdout, m.process.Stderr = &m.logs, &m.logs
 	m.orders, err = m.process.StdinPipe()
@@ -196,13 +198,13 @@ func (c *cell) connect(policy string) {
 
 func (c *cell) create(obj client.Object) {
 	c.Helper()
-	c.Expect(c.client.Create(c.ctx, obj)).To(Succeed())
+	c.Expect(c.client.Create(c.Context(), obj)).To(Succeed())
 }
 
 func (c *cell) awaitReady(obj kstatus.Object) {
 	c.Helper()
 	c.Eventually(func() string {
-		c.Expect(c.client.Get(c.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+		c.Expect(c.client.Get(c.Context(), client.ObjectKeyFromObject(obj), obj)).To(Succeed())
 		if ready := kstatus.Current(obj, v1alpha1.ConditionReady); ready != nil {
 			return string(ready.Status) + " " + ready.Message
 		}
@@ -214,9 +216,9 @@ func (c *cell) awaitReady(obj kstatus.Object) {
 func (c *cell) anotherWriter(device string, tags map[string]any) {
 	c.Helper()
 	session := c.session("service")
-	twin, err := session.GetTwin(c.ctx, hub.ID{Device: device})
+	twin, err := session.GetTwin(c.Context(), hub.ID{Device: device})
 	c.Expect(err).NotTo(HaveOccurred())
-	_, err = session.PatchTwin(c.ctx, hub.ID{Device: device}, twin.ETag, hub.Patch{Tags: tags})
+	_, err = session.PatchTwin(c.Context(), hub.ID{Device: device}, twin.ETag, hub.Patch{Tags: tags})
 	c.Expect(err).NotTo(HaveOccurred())
 }
 

@@ -97,7 +97,7 @@ func (c *cell) awaitGone() {
 	c.Helper()
 	for range 2 {
 		c.putForward(flight)
-		if err := wait.PollUntilContextTimeout(c.ctx, pollInterval, patience/10, true, func(context.Context) (bool, error) {
+		if err := wait.PollUntilContextTimeout(c.Context(), pollInterval, patience/10, true, func(context.Context) (bool, error) {
 			return c.object() == nil, nil
 		}); err == nil {
 			return

@@ -91,7 +91,7 @@ func (c *cell) replace(also func(*v1alpha1.DeviceTwin)) {
 		held := c.object()
 		inGit := c.twin(func(obj *v1alpha1.DeviceTwin) { obj.Spec = held.Spec }, also)
 		inGit.ResourceVersion = held.ResourceVersion
-		return c.client.Update(c.ctx, inGit)
+		return c.client.Update(c.Context(), inGit)
 	}, patience, poll).Should(Succeed())
 }
 
@@ -101,10 +101,10 @@ func (c *cell) patch(subresource, patch string) {
 	merged := client.RawPatch(types.MergePatchType, []byte(patch))
 	obj := c.object()
 	if subresource == "" {
-		c.Expect(c.client.Patch(c.ctx, obj, merged)).To(Succeed())
+		c.Expect(c.client.Patch(c.Context(), obj, merged)).To(Succeed())
 		return
 	}
-	c.Expect(c.client.SubResource(subresource).Patch(c.ctx, obj, merged)).To(Succeed())
+	c.Expect(c.client.SubResource(subresource).Patch(c.Context(), obj, merged)).To(Succeed())
 }
 
 // deleteOnceKept deletes the object as soon as it has its finalizer again, whichever
@@ -113,7 +113,7 @@ func (c *cell) deleteOnceKept() {
 	c.Helper()
 	done := make(chan error, 1)
 	go func() {
-		done <- wait.PollUntilContextTimeout(c.ctx, pollInterval, patience, true, func(ctx context.Context) (bool, error) {
+		done <- wait.PollUntilContextTimeout(c.Context(), pollInterval, patience, true, func(ctx context.Context) (bool, error) {
 			var obj v1alpha1.DeviceTwin
 			if err := c.client.Get(ctx, client.ObjectKey{Namespace: c.ns, Name: "t1"}, &obj); err != nil {
 				return false, fmt.Errorf("waiting for the finalizer: %w", err)

@@ -193,7 +193,7 @@ func deletes(obj *v1alpha1.DeviceTwin) { obj.Spec.DeletionPolicy = v1alpha1.Dele
 func (c *cell) object() *v1alpha1.DeviceTwin {
 	c.Helper()
 	obj := &v1alpha1.DeviceTwin{}
-	err := c.client.Get(c.ctx, client.ObjectKey{Namespace: c.ns, Name: "t1"}, obj)
+	err := c.client.Get(c.Context(), client.ObjectKey{Namespace: c.ns, Name: "t1"}, obj)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -205,7 +205,7 @@ func (c *cell) object() *v1alpha1.DeviceTwin {
 // nothing that it was registered with.
 func (c *cell) checkAuthentication(obj *v1alpha1.DeviceTwin) {
 	c.Helper()
-	identity, err := c.session("iothubowner").GetIdentity(c.ctx, hub.ID{Device: obj.Spec.DeviceID})
+	identity, err := c.session("iothubowner").GetIdentity(c.Context(), hub.ID{Device: obj.Spec.DeviceID})
 	c.Expect(err).NotTo(HaveOccurred())
 	given := obj.Spec.Authentication
 	c.Expect(identity.Credentials).To(Equal(hub.Credentials{
@@ -219,20 +219,20 @@ func (c *cell) edit(change func(*v1alpha1.DeviceTwin)) {
 	c.Eventually(func() error {
 		obj := c.object()
 		change(obj)
-		return c.client.Update(c.ctx, obj)
+		return c.client.Update(c.Context(), obj)
 	}, patience, poll).Should(Succeed())
 }
 
 func (c *cell) delete() {
 	c.Helper()
-	c.Expect(c.client.Delete(c.ctx, c.object())).To(Succeed())
+	c.Expect(c.client.Delete(c.Context(), c.object())).To(Succeed())
 }
 
 // checkConnection wants the Secret of a registered device to be its own.
 func (c *cell) checkConnection(device string) {
 	c.Helper()
 	var secret corev1.Secret
-	c.Expect(c.client.Get(c.ctx, client.ObjectKey{Namespace: c.ns, Name: "device-connection"}, &secret)).To(Succeed())
+	c.Expect(c.client.Get(c.Context(), client.ObjectKey{Namespace: c.ns, Name: "device-connection"}, &secret)).To(Succeed())
 	direct, err := c.hub.DeviceConnectionString(device)
 	c.Expect(err).NotTo(HaveOccurred())
 	key := func(text string) string {

@@ -262,7 +262,7 @@ func (w *world) setReadOnly(readOnly bool) {
 	}
 	conn := &v1alpha1.HubConnection{ObjectMeta: w.meta("hub")}
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"mode":%q}}`, mode))
-	w.Expect(w.client.Patch(w.ctx, conn, patch)).To(Succeed())
+	w.Expect(w.client.Patch(w.context(), conn, patch)).To(Succeed())
 	w.readOnly = readOnly
 	for _, d := range w.devices {
 		d.reference.SetReadOnly(readOnly)

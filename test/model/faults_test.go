@@ -113,7 +113,7 @@ func (w *world) giveMoment(reached func() bool) { w.give(moment, reached) }
 
 // give waits for something that may as well not come about.
 func (w *world) give(atMost time.Duration, reached func() bool) {
-	err := wait.PollUntilContextTimeout(w.ctx, poll, atMost, true, func(context.Context) (bool, error) { return reached(), nil })
+	err := wait.PollUntilContextTimeout(w.context(), poll, atMost, true, func(context.Context) (bool, error) { return reached(), nil })
 	if err != nil && !wait.Interrupted(err) {
 		w.fail(err)
 	}

@@ -40,7 +40,7 @@ func (w *world) replaceTwin(id, etag string, leaves reference.Leaves) int {
 		"properties": map[string]any{"desired": leaves.Section("desired")},
 	})
 	w.Expect(err).NotTo(HaveOccurred())
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodPut,
+	req, err := http.NewRequestWithContext(w.context(), http.MethodPut,
 		"https://"+w.hub.HostName()+"/twins/"+id+"?api-version=2021-04-12", bytes.NewReader(body))
 	w.Expect(err).NotTo(HaveOccurred())
 	req.Header.Set("If-Match", `"`+etag+`"`)

@@ -28,7 +28,7 @@ func (w *world) create(d *device, spec *v1alpha1.DeviceTwinSpec, leaves referenc
 	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(fmt.Sprintf("%s-%d", d.id, d.made)), Spec: *spec.DeepCopy()}
 	obj.Spec.HubRef.Name, obj.Spec.DeviceID = "hub", d.id
 	obj.Spec.Tags, obj.Spec.Desired = rawSection(leaves, "tags"), rawSection(leaves, "desired")
-	w.Expect(w.client.Create(w.ctx, obj)).To(Succeed())
+	w.Expect(w.client.Create(w.context(), obj)).To(Succeed())
 	made := &declared{name: obj.Name, number: d.made, uid: string(obj.UID), spec: obj.Spec, leaves: leaves}
 	d.objects[obj.Name] = made
 	d.reference.Create(made.uid, specOf(&made.spec, leaves))
@@ -42,7 +42,7 @@ func (w *world) edit(d *device, o *declared, leaves reference.Leaves, change fun
 	patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/spec", "value": o.spec}})
 	w.Expect(err).NotTo(HaveOccurred())
 	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}
-	w.Expect(w.client.Patch(w.ctx, obj, client.RawPatch(types.JSONPatchType, patch))).To(Succeed())
+	w.Expect(w.client.Patch(w.context(), obj, client.RawPatch(types.JSONPatchType, patch))).To(Succeed())
 	d.reference.Edit(o.uid, specOf(&o.spec, leaves))
 	w.note("edit %s: %s", o.name, describe(o))
 }
@@ -62,10 +62,10 @@ func (w *world) replace(d *device, o *declared, leaves reference.Leaves) {
 	}
 	w.Eventually(func() error {
 		var held v1alpha1.DeviceTwin
-		w.Expect(w.client.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: o.name}, &held)).To(Succeed())
+		w.Expect(w.client.Get(w.context(), client.ObjectKey{Namespace: w.ns, Name: o.name}, &held)).To(Succeed())
 		fresh := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name), Spec: o.spec}
 		fresh.ResourceVersion = held.ResourceVersion
-		return w.client.Update(w.ctx, fresh)
+		return w.client.Update(w.context(), fresh)
 	}, patience, poll).Should(Succeed()) // a manager may write in between
 	if edited {
 		d.reference.Edit(o.uid, specOf(&o.spec, leaves))
@@ -76,7 +76,7 @@ func (w *world) replace(d *device, o *declared, leaves reference.Leaves) {
 // prune takes a part of its metadata from an object.
 func (w *world) prune(o *declared, part string) {
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{%q:null}}`, part))
-	w.Expect(w.client.Patch(w.ctx, &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}, patch)).To(Succeed())
+	w.Expect(w.client.Patch(w.context(), &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}, patch)).To(Succeed())
 	w.note("the %s of %s are pruned", part, o.name)
 }
 
@@ -98,12 +98,12 @@ func (w *world) awaitGone() {
 	for _, name := range w.gone {
 		namesake := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(name)}
 		namesake.Spec.HubRef.Name, namesake.Spec.DeviceID, namesake.Spec.Suspend = "hub", "unregistered", true
-		w.Expect(w.client.Create(w.ctx, namesake)).To(Succeed())
+		w.Expect(w.client.Create(w.context(), namesake)).To(Succeed())
 		w.Eventually(func() int64 {
-			w.Expect(w.client.Get(w.ctx, client.ObjectKeyFromObject(namesake), namesake)).To(Succeed())
+			w.Expect(w.client.Get(w.context(), client.ObjectKeyFromObject(namesake), namesake)).To(Succeed())
 			return namesake.Status.ObservedGeneration
 		}, patience, poll).ShouldNot(BeZero())
-		w.Expect(w.client.Delete(w.ctx, namesake)).To(Succeed())
+		w.Expect(w.client.Delete(w.context(), namesake)).To(Succeed())
 	}
 	w.Eventually(func() bool {
 		listed := w.list()
@@ -118,7 +118,7 @@ func (w *world) requestDeletion(o *declared) (kept bool) {
 	account := suite.env.Config()
 	transport, err := rest.HTTPClientFor(account)
 	w.Expect(err).NotTo(HaveOccurred())
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodDelete,
+	req, err := http.NewRequestWithContext(w.context(), http.MethodDelete,
 		strings.TrimSuffix(account.Host, "/")+"/apis/"+v1alpha1.SchemeGroupVersion.String()+"/namespaces/"+w.ns+"/devicetwins/"+o.name, nil)
 	w.Expect(err).NotTo(HaveOccurred())
 	resp, err := transport.Do(req)
@@ -133,7 +133,7 @@ func (w *world) requestDeletion(o *declared) (kept bool) {
 // record is the ownership record of an object; "" when it has none.
 func (w *world) record(o *declared) string {
 	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}
-	err := w.client.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)
+	err := w.client.Get(w.context(), client.ObjectKeyFromObject(obj), obj)
 	if apierrors.IsNotFound(err) {
 		return ""
 	}
@@ -156,7 +156,7 @@ func (w *world) patchStatus(o *declared, status map[string]any) {
 	}
 	w.Expect(err).NotTo(HaveOccurred())
 	obj := &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}
-	w.Expect(w.client.Status().Patch(w.ctx, obj, client.RawPatch(kind, patch))).To(Succeed())
+	w.Expect(w.client.Status().Patch(w.context(), obj, client.RawPatch(kind, patch))).To(Succeed())
 }
 
 func describe(o *declared) string {

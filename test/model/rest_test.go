@@ -116,7 +116,7 @@ func (w *world) visitAll() map[string]*v1alpha1.DeviceTwin {
 	for _, d := range w.devices {
 		for _, o := range d.objects {
 			if !o.leaving {
-				w.Expect(w.client.Patch(w.ctx, &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}, patch)).To(Succeed())
+				w.Expect(w.client.Patch(w.context(), &v1alpha1.DeviceTwin{ObjectMeta: w.meta(o.name)}, patch)).To(Succeed())
 			}
 		}
 	}
@@ -134,7 +134,7 @@ func (w *world) visitAll() map[string]*v1alpha1.DeviceTwin {
 
 func (w *world) list() map[string]*v1alpha1.DeviceTwin {
 	var list v1alpha1.DeviceTwinList
-	w.Expect(suite.cache.List(w.ctx, &list, client.InNamespace(w.ns))).To(Succeed())
+	w.Expect(suite.cache.List(w.context(), &list, client.InNamespace(w.ns))).To(Succeed())
 	out := map[string]*v1alpha1.DeviceTwin{}
 	for i := range list.Items {
 		out[list.Items[i].Name] = &list.Items[i]
@@ -145,7 +145,7 @@ func (w *world) list() map[string]*v1alpha1.DeviceTwin {
 // pending says what is not up to date yet; "" when all is.
 func (w *world) pending(objects map[string]*v1alpha1.DeviceTwin, nonce string) string {
 	var conn v1alpha1.HubConnection
-	w.Expect(client.IgnoreNotFound(suite.cache.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: "hub"}, &conn))).To(Succeed())
+	w.Expect(client.IgnoreNotFound(suite.cache.Get(w.context(), client.ObjectKey{Namespace: w.ns, Name: "hub"}, &conn))).To(Succeed())
 	if ready := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionReady); ready == nil || ready.ObservedGeneration != conn.Generation {
 		return "the HubConnection"
 	}

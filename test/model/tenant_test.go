@@ -65,13 +65,13 @@ func (w *world) actTenant(t *rapid.T) {
 	if len(n.objects) > 0 && rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
 		obj := n.objects[0]
 		n.objects = n.objects[1:]
-		w.Expect(w.client.Delete(w.ctx, obj)).To(Succeed())
+		w.Expect(w.client.Delete(w.context(), obj)).To(Succeed())
 		w.note("the other tenant deletes %s", obj.GetName())
 		return
 	}
 	n.made++
 	obj := w.tenantObject(t)
-	w.Expect(w.client.Create(w.ctx, obj)).To(Succeed())
+	w.Expect(w.client.Create(w.context(), obj)).To(Succeed())
 	n.objects = append(n.objects, obj)
 	w.note("the other tenant creates %T %s", obj, obj.GetName())
 }
@@ -92,10 +92,10 @@ func (w *world) connectTenant() {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: n.ns, Name: "hub"}, StringData: map[string]string{"connectionString": credential},
 	}
-	w.Expect(w.client.Create(w.ctx, secret)).To(Succeed())
+	w.Expect(w.client.Create(w.context(), secret)).To(Succeed())
 	w.awaitYounger()
-	w.Expect(w.client.Create(w.ctx, conn)).To(Succeed())
-	ctx, cancel := context.WithCancel(w.ctx)
+	w.Expect(w.client.Create(w.context(), conn)).To(Succeed())
+	ctx, cancel := context.WithCancel(w.context())
 	n.cancel = cancel
 	n.waking.Go(func() {
 		wait.UntilWithContext(ctx, func(ctx context.Context) {
@@ -113,7 +113,7 @@ func (w *world) connectTenant() {
 // whose share rules as the eldest: creation times are in whole seconds.
 func (w *world) awaitYounger() {
 	var first v1alpha1.HubConnection
-	w.Expect(w.client.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: "hub"}, &first)).To(Succeed())
+	w.Expect(w.client.Get(w.context(), client.ObjectKey{Namespace: w.ns, Name: "hub"}, &first)).To(Succeed())
 	w.Eventually(func() bool { return time.Now().Unix() > first.CreationTimestamp.Unix() }, patience, poll).Should(BeTrue())
 }
 
@@ -147,7 +147,7 @@ func (w *world) checkTenant() {
 		return
 	}
 	var conn v1alpha1.HubConnection
-	w.Expect(w.client.Get(w.ctx, client.ObjectKey{Namespace: w.tenant.ns, Name: "hub"}, &conn)).To(Succeed())
+	w.Expect(w.client.Get(w.context(), client.ObjectKey{Namespace: w.tenant.ns, Name: "hub"}, &conn)).To(Succeed())
 	if meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) || conn.Status.QuotaDay != "" || conn.Status.QuotaUsedPercent != 0 {
 		w.fail(fmt.Errorf("a HubConnection with %s says: %+v", w.tenant.kind, conn.Status))
 	}

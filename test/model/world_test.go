@@ -46,7 +46,6 @@ const (
 type world struct {
 	WithT
 	t      *rapid.T
-	ctx    context.Context
 	client client.Client
 	hub    *hubemulator.Server
 	front  *front // of the hub, where the managers reach it
@@ -120,9 +119,12 @@ func (w *writes) after(n int) []string {
 	return slices.Clone(w.made[n:])
 }
 
+// context does not end: the checks at a sequence's end need one as well.
+func (w *world) context() context.Context { return context.Background() }
+
 func newWorld(t *rapid.T) *world {
 	w := &world{
-		WithT: *NewWithT(t), t: t, ctx: context.Background(), client: suite.client, began: time.Now(),
+		WithT: *NewWithT(t), t: t, client: suite.client, began: time.Now(),
 		clock: clocktesting.NewFakePassiveClock(time.Now()),
 	}
 	var ids []string
@@ -131,7 +133,7 @@ func newWorld(t *rapid.T) *world {
 		w.devices = append(w.devices, &device{id: id, reference: reference.NewDevice(), objects: map[string]*declared{}})
 	}
 	var err error
-	w.hub, err = hubemulator.Start(w.ctx, hubemulator.Options{Devices: append(ids, tenantDevice)})
+	w.hub, err = hubemulator.Start(w.context(), hubemulator.Options{Devices: append(ids, tenantDevice)})
 	w.Expect(err).NotTo(HaveOccurred())
 	w.front = w.frontHub()
 	w.ns = w.newNamespace()
@@ -144,14 +146,14 @@ func newWorld(t *rapid.T) *world {
 
 func (w *world) newNamespace() string {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "model-"}}
-	w.Expect(w.client.Create(w.ctx, ns)).To(Succeed())
+	w.Expect(w.client.Create(w.context(), ns)).To(Succeed())
 	return ns.Name
 }
 
 func (w *world) connect() {
 	secret := &corev1.Secret{ObjectMeta: w.meta("hub"), StringData: map[string]string{"connectionString": w.front.credential(w)}}
-	w.Expect(w.client.Create(w.ctx, secret)).To(Succeed())
-	w.Expect(w.client.Create(w.ctx, w.connection(w.ns))).To(Succeed())
+	w.Expect(w.client.Create(w.context(), secret)).To(Succeed())
+	w.Expect(w.client.Create(w.context(), w.connection(w.ns))).To(Succeed())
 }
 
 // connection is a HubConnection that is not created yet, with more of a share than a
@@ -191,7 +193,7 @@ func (w *world) startManager() {
 	account := suite.env.Config()
 	account.Wrap(func(next http.RoundTripper) http.RoundTripper { return through.guard(noteWrites(next, made, w.ns)) })
 	mgr := w.newManager(account)
-	ctx, cancel := context.WithCancel(w.ctx)
+	ctx, cancel := context.WithCancel(w.context())
 	w.Expect(controllers.Setup(ctx, mgr, controllers.Options{
 		Sessions:            hub.NewPool(hub.PoolOptions{UserAgent: agent, Fence: through.fence}),
 		AllowedHostSuffixes: []string{"localhost"},

@@ -1,6 +1,7 @@
 package mqttfront
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
@@ -31,8 +32,8 @@ func (c *conn) commandSender(filter string) func(store.Command) {
 // obeyFault obeys the fault rules for what the hub sends unasked: a status
 // loses the message, and a hold delays all that comes after it on the
 // connection as well. An error ends the connection.
-func (c *conn) obeyFault(operation string) (fault.Verdict, error) {
-	verdict, err := c.server.cfg.Faults.Apply(c.ctx, operation, c.id.Device)
+func (c *conn) obeyFault(ctx context.Context, operation string) (fault.Verdict, error) {
+	verdict, err := c.server.cfg.Faults.Apply(ctx, operation, c.id.Device)
 	if err != nil {
 		return verdict, err
 	}

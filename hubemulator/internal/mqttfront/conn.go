@@ -50,11 +50,10 @@ type conn struct {
 
 	server *Server
 	serial int
-	ctx    context.Context // ends with the connection; its cause says why
-	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // the goroutines working for an accepted device
 
-	// Set when the hub accepts the device, and constant from then on.
+	// Set while the hub decides about the device, and constant from then on.
+	ended          <-chan struct{} // closed when the connection ends
 	client         *mqtt.Client
 	session        *store.Session
 	id             store.ID
@@ -77,11 +76,13 @@ type conn struct {
 	held    bool
 
 	mu       sync.Mutex
-	idle     time.Duration     // silence after which the connection is cut
-	stopped  bool              // no deadline may be moved any more
-	left     bool              // the client said DISCONNECT
-	granted  map[string]byte   // QoS by subscribed filter
-	unacked  map[uint16]func() // what to do when the device acknowledges
+	cancel   context.CancelCauseFunc // ends what works for the connection; nil before there is anything
+	cause    error                   // why the connection ended, nil before
+	idle     time.Duration           // silence after which the connection is cut
+	stopped  bool                    // no deadline may be moved any more
+	left     bool                    // the client said DISCONNECT
+	granted  map[string]byte         // QoS by subscribed filter
+	unacked  map[uint16]func()       // what to do when the device acknowledges
 	packetID uint16
 	methods  map[string]chan<- store.MethodResult // calls without a result, by request id
 	calls    int64                                // method calls so far
@@ -100,17 +101,40 @@ func newConn(s *Server, network net.Conn, state *tls.ConnectionState, serial int
 		unacked:  map[uint16]func(){},
 		methods:  map[string]chan<- store.MethodResult{},
 	}
-	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.extendRead()
 	return c
+}
+
+// begin returns a context for what works for the connection. It ends with the
+// connection, and its cause says why.
+func (c *conn) begin() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		cancel(c.cause)
+	}
+	c.cancel, c.ended = cancel, ctx.Done()
+	return ctx
+}
+
+// end ends what works for the connection. It has to be called with the lock
+// held.
+func (c *conn) end(cause error) {
+	if c.cause == nil {
+		c.cause = cause
+	}
+	if c.cancel != nil {
+		c.cancel(cause)
+	}
 }
 
 // stop cuts the connection without a word, as the hub does: MQTT 3.1.1 knows no
 // DISCONNECT from a server. It does not block.
 func (c *conn) stop(cause error) {
-	c.cancel(cause)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.end(cause)
 	c.stopped = true
 	// Both directions fail from now on, and the goroutine that reads closes.
 	_ = c.Conn.SetDeadline(time.Unix(1, 0))
@@ -129,7 +153,9 @@ func (c *conn) certificates() []*x509.Certificate {
 
 // finish runs after the last packet was read.
 func (c *conn) finish() {
-	c.cancel(nil)
+	c.mu.Lock()
+	c.end(context.Canceled)
+	c.mu.Unlock()
 	c.resumeSending()
 	_ = c.Close() // usually closed already
 	if c.session == nil {
@@ -139,7 +165,9 @@ func (c *conn) finish() {
 	left := c.left
 	c.mu.Unlock()
 	if c.hasWill && !left {
-		status, _ := c.telemetry(c.will) // there is no connection left to cut for a refusal
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()                              // no client is left that waits for a turn
+		status, _ := c.telemetry(ctx, c.will) // there is no connection left to cut for a refusal
 		c.server.cfg.Counters.Add(opTelemetry, status)
 	}
 	c.session.Close()

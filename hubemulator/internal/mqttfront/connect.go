@@ -1,6 +1,7 @@
 package mqttfront
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -107,7 +108,7 @@ func parameter(query, name string) string {
 // as far as the hub is concerned; a refusal has been answered.
 func (c *conn) accept(client *mqtt.Client, pk packets.Packet) error {
 	counted := c.server.cfg.Counters.Begin(opConnect)
-	dropAnswer, err := c.connect(client, pk)
+	dropAnswer, err := c.connect(c.begin(), client, pk)
 	var refused *refusalError
 	switch {
 	case errors.As(err, &refused):
@@ -127,13 +128,13 @@ func (c *conn) accept(client *mqtt.Client, pk packets.Packet) error {
 	return nil
 }
 
-func (c *conn) connect(client *mqtt.Client, pk packets.Packet) (dropAnswer bool, err error) {
+func (c *conn) connect(ctx context.Context, client *mqtt.Client, pk packets.Packet) (dropAnswer bool, err error) {
 	user, err := c.check(pk)
 	if err != nil {
 		return false, err
 	}
 	c.id = user.id
-	verdict, err := c.server.cfg.Faults.Apply(c.ctx, opConnect, c.id.Device)
+	verdict, err := c.server.cfg.Faults.Apply(ctx, opConnect, c.id.Device)
 	if err != nil {
 		return false, err
 	}
@@ -147,7 +148,7 @@ func (c *conn) connect(client *mqtt.Client, pk packets.Packet) (dropAnswer bool,
 	if cutsBefore(verdict) {
 		return false, errFault
 	}
-	if err := c.server.cfg.Limits.Admit(c.ctx, throttle.DeviceConnect, 1); err != nil {
+	if err := c.server.cfg.Limits.Admit(ctx, throttle.DeviceConnect, 1); err != nil {
 		if _, throttled := errors.AsType[*store.Error](err); throttled {
 			return false, &refusalError{connackUnavailable, "too many connections at once: " + err.Error()}
 		}
@@ -182,8 +183,8 @@ func (c *conn) connect(client *mqtt.Client, pk packets.Packet) (dropAnswer bool,
 	} else {
 		session.ForgetSubscriptions()
 	}
-	c.wg.Go(c.writeLoop)
-	c.wg.Go(c.requestLoop)
+	c.wg.Go(func() { c.writeLoop(ctx) })
+	c.wg.Go(func() { c.requestLoop(ctx) })
 	return cutsAfter(verdict), nil
 }
 

@@ -3,6 +3,7 @@ package mqttfront
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 
@@ -33,8 +34,8 @@ func cutsAfter(verdict fault.Verdict) bool {
 // limit applies the hub's throttles and its daily quota to what a device
 // sends. It waits while the device has to queue. A refusal is a *store.Error;
 // any other error is that of the connection, which ended.
-func (c *conn) limit(operationType string) error {
-	if err := c.server.cfg.Limits.Admit(c.ctx, operationType, 1); err != nil {
+func (c *conn) limit(ctx context.Context, operationType string) error {
+	if err := c.server.cfg.Limits.Admit(ctx, operationType, 1); err != nil {
 		return err
 	}
 	return c.server.cfg.Limits.CheckQuota()
@@ -47,7 +48,7 @@ func (c *conn) bill(operation string, payload []byte) {
 
 // answerTo works on a twin request. It returns an error when the connection
 // ended first.
-func (c *conn) answerTo(r request, verdict fault.Verdict) (answer, error) {
+func (c *conn) answerTo(ctx context.Context, r request, verdict fault.Verdict) (answer, error) {
 	if verdict.Action == fault.Status {
 		return c.failure(&store.Error{
 			Status: verdict.Status,
@@ -60,7 +61,7 @@ func (c *conn) answerTo(r request, verdict fault.Verdict) (answer, error) {
 	if r.topic.kind == topicTwinGet {
 		operationType = throttle.TwinRead
 	}
-	if err := c.limit(operationType); err != nil {
+	if err := c.limit(ctx, operationType); err != nil {
 		if _, refused := errors.AsType[*store.Error](err); refused {
 			return c.failure(err), nil
 		}

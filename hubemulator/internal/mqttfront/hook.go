@@ -126,7 +126,7 @@ func (h *hook) OnPublish(client *mqtt.Client, pk packets.Packet) (packets.Packet
 	}
 	select {
 	case c.requests <- r:
-	case <-c.ctx.Done():
+	case <-c.ended:
 		return pk, packets.ErrRejectPacket
 	}
 	if r.packetID != 0 {

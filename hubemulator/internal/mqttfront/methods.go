@@ -44,7 +44,7 @@ func (c *conn) callMethod(ctx context.Context, name string, payload []byte) (sto
 	}
 	select {
 	case c.outgoing <- m:
-	case <-c.ctx.Done():
+	case <-c.ended:
 		return store.MethodResult{}, store.ErrDeviceGone
 	case <-ctx.Done():
 		return store.MethodResult{}, context.Cause(ctx)
@@ -52,7 +52,7 @@ func (c *conn) callMethod(ctx context.Context, name string, payload []byte) (sto
 	select {
 	case r := <-result:
 		return r, nil
-	case <-c.ctx.Done():
+	case <-c.ended:
 		return store.MethodResult{}, store.ErrDeviceGone
 	case <-ctx.Done():
 		return store.MethodResult{}, context.Cause(ctx)

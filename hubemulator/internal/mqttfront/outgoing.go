@@ -1,6 +1,7 @@
 package mqttfront
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"strconv"
@@ -27,7 +28,7 @@ type message struct {
 
 // writeLoop sends what is queued, in order, and ends the connection when the
 // device's token expires.
-func (c *conn) writeLoop() {
+func (c *conn) writeLoop(ctx context.Context) {
 	var expired <-chan time.Time
 	if c.expiry != nil {
 		expired = c.expiry.C()
@@ -35,22 +36,22 @@ func (c *conn) writeLoop() {
 	for {
 		select {
 		case m := <-c.outgoing:
-			if err := c.send(m); err != nil {
+			if err := c.send(ctx, m); err != nil {
 				c.stop(err)
 				return
 			}
 		case <-expired:
 			c.stop(errTokenExpired)
 			return
-		case <-c.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (c *conn) send(m *message) error {
+func (c *conn) send(ctx context.Context, m *message) error {
 	if m.operation != "" {
-		verdict, err := c.obeyFault(m.operation)
+		verdict, err := c.obeyFault(ctx, m.operation)
 		if err != nil || verdict.Action == fault.Status {
 			return err
 		}

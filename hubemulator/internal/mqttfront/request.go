@@ -1,6 +1,7 @@
 package mqttfront
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,20 +62,20 @@ type answer struct {
 // requestLoop works on the requests of one connection, one after the other,
 // while packets go on being read: a held request must notice that its client
 // went away.
-func (c *conn) requestLoop() {
+func (c *conn) requestLoop(ctx context.Context) {
 	for {
 		select {
 		case r := <-c.requests:
-			c.handle(*r)
-		case <-c.ctx.Done():
+			c.handle(ctx, *r)
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (c *conn) handle(r request) {
+func (c *conn) handle(ctx context.Context, r request) {
 	counted := c.server.cfg.Counters.Begin(r.operation())
-	verdict, err := c.server.cfg.Faults.Apply(c.ctx, r.operation(), c.id.Device)
+	verdict, err := c.server.cfg.Faults.Apply(ctx, r.operation(), c.id.Device)
 	if err == nil && cutsBefore(verdict) {
 		err = errFault
 		c.stop(err)
@@ -84,10 +85,10 @@ func (c *conn) handle(r request) {
 		return
 	}
 	if r.topic.kind == topicTelemetry {
-		c.takeTelemetry(r, verdict, counted)
+		c.takeTelemetry(ctx, r, verdict, counted)
 		return
 	}
-	reply, err := c.answerTo(r, verdict)
+	reply, err := c.answerTo(ctx, r, verdict)
 	if err != nil {
 		counted.End(unanswered)
 		return
@@ -181,6 +182,6 @@ func (c *conn) sendAnswer(requestID string, reply answer) {
 	}
 	select {
 	case c.outgoing <- &message{topic: topic, payload: reply.body, qos: qos, truncated: reply.truncated}:
-	case <-c.ctx.Done():
+	case <-c.ended:
 	}
 }

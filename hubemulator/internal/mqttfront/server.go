@@ -135,8 +135,8 @@ func (s *Server) serveConn(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	if cause := context.Cause(c.ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		err = cause
+	if !errors.Is(c.cause, context.Canceled) {
+		err = c.cause
 	}
 	s.cfg.Logger.Debug("MQTT connection ended", "device", c.id.Device, "module", c.id.Module, "remote", c.RemoteAddr().String(), "cause", err)
 }

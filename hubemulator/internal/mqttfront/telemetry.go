@@ -1,6 +1,7 @@
 package mqttfront
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -22,13 +23,13 @@ var (
 
 // takeTelemetry counts a message of the device and acknowledges it. MQTT 3.1.1
 // knows no way to refuse one, other than to end the connection.
-func (c *conn) takeTelemetry(r request, verdict fault.Verdict, counted count.Call) {
+func (c *conn) takeTelemetry(ctx context.Context, r request, verdict fault.Verdict, counted count.Call) {
 	if verdict.Action == fault.Status {
 		counted.End(verdict.Status)
 		c.stop(errTelemetryRefused)
 		return
 	}
-	status, err := c.telemetry(r.payload)
+	status, err := c.telemetry(ctx, r.payload)
 	counted.End(status)
 	if err != nil {
 		c.stop(err)
@@ -52,11 +53,11 @@ func (c *conn) takeTelemetry(r request, verdict fault.Verdict, counted count.Cal
 // telemetry is where messages of devices end: they are billed, and show that
 // the device is alive. It returns the status to count, and why the connection
 // has to end, if it has.
-func (c *conn) telemetry(payload []byte) (status int, err error) {
+func (c *conn) telemetry(ctx context.Context, payload []byte) (status int, err error) {
 	if len(payload) > maxTelemetry {
 		return http.StatusRequestEntityTooLarge, errTelemetryTooLarge
 	}
-	if err := c.limit(throttle.DeviceSend); err != nil {
+	if err := c.limit(ctx, throttle.DeviceSend); err != nil {
 		if refusal, refused := errors.AsType[*store.Error](err); refused {
 			return refusal.Status, err
 		}

@@ -32,7 +32,7 @@ func (h *handler) patchDigitalTwin(c call) (answer, error) {
 	}
 	return answer{status: http.StatusAccepted, header: map[string]string{
 		"ETag":     quoted(twin.Etag()),
-		"Location": "https://" + c.host + "/digitaltwins/" + url.PathEscape(c.id.Device),
+		"Location": "https://" + c.request.Host + "/digitaltwins/" + url.PathEscape(c.id.Device),
 	}}, nil
 }
 
@@ -46,7 +46,7 @@ func (h *handler) invokeCommand(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	result, err := h.methods().Call(c.ctx, c.id, request)
+	result, err := h.methods().Call(c.request.Context(), c.id, request)
 	return answer{
 		status: http.StatusOK, body: result.Payload,
 		header: map[string]string{"x-ms-command-statuscode": strconv.Itoa(result.Status)},

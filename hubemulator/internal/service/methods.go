@@ -22,7 +22,7 @@ func (h *handler) invokeMethod(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	result, err := h.methods().Call(c.ctx, c.id, request)
+	result, err := h.methods().Call(c.request.Context(), c.id, request)
 	return answer{status: http.StatusOK, body: methodAnswer(result)}, err
 }
 

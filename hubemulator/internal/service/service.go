@@ -2,7 +2,6 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -110,16 +109,15 @@ func New(config Config) http.Handler {
 
 // call is one request of a known operation.
 type call struct {
-	ctx   context.Context // ends when the client goes away
-	route route
-	id    store.ID // of the device or module in the path
+	request *http.Request // its context ends when the client goes away
+	route   route
+	id      store.ID // of the device or module in the path
 	// component and command are those in the path of a digital twin's command.
 	component, command string
 	configuration      string // the id of the one in the path
 	job                string // the id of the job in the path
 	lock               string // the token of a locked message in the path
 
-	host    string // that the client calls the hub
 	header  http.Header
 	query   func(name string) string
 	body    []byte
@@ -158,14 +156,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	parameters := matched.parameters(path)
 	c := call{
-		ctx:   r.Context(),
-		route: matched, header: r.Header, query: r.URL.Query().Get,
+		request: r, route: matched, header: r.Header, query: r.URL.Query().Get,
 		id:        store.ID{Device: parameters[devicePlaceholder], Module: parameters[modulePlaceholder]},
 		component: parameters[componentPlaceholder], command: parameters[commandPlaceholder],
 		job:           parameters[jobPlaceholder],
 		lock:          parameters[lockPlaceholder],
 		configuration: parameters[configurationPlaceholder],
-		host:          r.Host,
 		counted:       h.Counters.Begin(matched.operation),
 	}
 	if !h.serve(w, r, c, path) {
