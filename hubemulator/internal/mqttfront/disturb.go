@@ -33,7 +33,7 @@ func cutsAfter(verdict fault.Verdict) bool {
 // limit applies the hub's throttles and its daily quota to what a device
 // sends. It waits while the device has to queue. A refusal is a *store.Error;
 // any other error is that of the connection, which ended.
-func (c *conn) limit(operationType string) error {
+func (c *conn) limit(operationType throttle.Type) error {
 	if err := c.server.cfg.Limits.Admit(c.ctx, operationType, 1); err != nil {
 		return err
 	}

@@ -113,8 +113,10 @@ func (c call) payloads(result answer) []int {
 		if result.status == http.StatusOK {
 			return []int{len(result.text)}
 		}
+		return nil
+	default:
+		return nil
 	}
-	return nil
 }
 
 // rejectedPayload is what is billed of a refused call by those who bill it:

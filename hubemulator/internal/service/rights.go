@@ -1,9 +1,8 @@
 package service
 
 import (
-	"strings"
-
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 // Rights are the permissions that operations take whose own are not
@@ -37,11 +36,12 @@ func (c Choices) need(r route) store.Permission {
 }
 
 func (c Choices) rightsOf(r route) Rights {
-	switch {
-	case strings.HasPrefix(r.throttle, "Job"):
+	switch r.throttle {
+	case throttle.JobRead, throttle.JobWrite:
 		return c.JobRights
-	case strings.HasPrefix(r.throttle, "Configuration"):
+	case throttle.ConfigurationRead, throttle.ConfigurationWrite:
 		return c.ConfigurationRights
+	default:
+		return UsualRights
 	}
-	return UsualRights
 }
