@@ -75,7 +75,7 @@ func (s *Server) AddFault(f Fault) (string, error) {
 	return s.faults.Add(fault.Rule{
 		Operation: f.Operation, DeviceID: f.DeviceID, Probability: f.Probability, Count: f.Count,
 		Action: fault.Action(f.Action), Delay: fault.Duration(f.Delay), Status: f.Status, ErrorCode: f.ErrorCode,
-	}, operations[:])
+	}, operations())
 }
 
 // RemoveFault ends a fault and lets go the requests it holds or delays. An

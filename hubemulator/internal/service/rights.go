@@ -1,9 +1,6 @@
 package service
 
-import (
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
-)
+import "github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 
 // Rights are the permissions that operations take whose own are not
 // established.
@@ -20,10 +17,17 @@ const (
 	AllRights
 )
 
+func jobRights(c Choices) Rights           { return c.JobRights }
+func configurationRights(c Choices) Rights { return c.ConfigurationRights }
+
 // need is what a shared access policy has to grant for an operation.
-func (c Choices) need(r route) store.Permission {
+func (c Choices) need(r *route) store.Permission {
+	rights := UsualRights
+	if r.rights != nil {
+		rights = r.rights(c)
+	}
 	registry := r.permission &^ store.ServiceConnect
-	switch c.rightsOf(r) {
+	switch rights {
 	case RegistryRights:
 		return registry
 	case ServiceRights:
@@ -33,15 +37,4 @@ func (c Choices) need(r route) store.Permission {
 	case UsualRights:
 	}
 	return r.permission
-}
-
-func (c Choices) rightsOf(r route) Rights {
-	switch r.throttle {
-	case throttle.JobRead, throttle.JobWrite:
-		return c.JobRights
-	case throttle.ConfigurationRead, throttle.ConfigurationWrite:
-		return c.ConfigurationRights
-	default:
-		return UsualRights
-	}
 }
