@@ -30,8 +30,8 @@ const (
 	// FaultTruncated applies a request, then cuts the connection in the middle
 	// of the answer.
 	FaultTruncated = string(fault.Truncated)
-	// FaultStaleRead answers getTwin, getModuleTwin, getDigitalTwin and
-	// mqttTwinGet with the twin as it was before its last write.
+	// FaultStaleRead answers a read of a twin, such as getTwin and mqttTwinGet,
+	// with the twin as it was before its last write.
 	FaultStaleRead = string(fault.StaleRead)
 	// FaultIndexStall answers queries from the index as it was when the fault
 	// was added: what is created, changed and deleted meanwhile shows only when

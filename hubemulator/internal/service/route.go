@@ -132,11 +132,16 @@ func findRoute(method string, path []string) (*route, error) {
 			return nil, known.refusal
 		}
 	}
-	if path[0] == messages || slices.ContainsFunc(routes[:], func(r route) bool {
-		collection, _, _ := strings.Cut(r.pattern, "/")
-		return collection == path[0]
-	}) {
+	if isCollection(path[0]) {
 		return nil, errNotOffered
 	}
 	return nil, errNoRoute
+}
+
+// isCollection reports whether paths of the real service API begin like this.
+func isCollection(first string) bool {
+	return first == messages || slices.ContainsFunc(routes[:], func(r route) bool {
+		collection, _, _ := strings.Cut(r.pattern, "/")
+		return collection == first
+	})
 }
