@@ -38,7 +38,7 @@ func TestEveryRouteIsComplete(t *testing.T) {
 		g.Expect(r.method).NotTo(BeEmpty(), r.name)
 		g.Expect(r.run).NotTo(BeNil(), r.name)
 		g.Expect(r.permission).NotTo(BeZero(), r.name)
-		g.Expect(r.throttle).NotTo(BeZero(), r.name)
+		g.Expect(r.throttle.String()).NotTo(BeEmpty(), "%s needs an operation type, which needs a name", r.name)
 		g.Expect(r.billing).NotTo(BeZero(), "%s needs a billing, which may be free", r.name)
 	}
 }
