@@ -62,6 +62,18 @@ func TestRoutesOfOneThrottleAgree(t *testing.T) {
 	}
 }
 
+func TestDirectMethodsTakeSharesByTheirSize(t *testing.T) {
+	t.Parallel()
+	for _, r := range routes {
+		if r.throttle != throttle.DirectMethod {
+			continue
+		}
+		g := NewWithT(t)
+		g.Expect(r.shares).NotTo(BeNil(), r.name)
+		g.Expect(r.shares(&handler{}, call{body: make([]byte, 4097)})).To(Equal(2), r.name)
+	}
+}
+
 func TestFewestPlaceholdersWin(t *testing.T) {
 	t.Parallel()
 	for id, operation := range map[string]string{"query": "queryJobs", "QUERY": "queryJobs", "j1": "getJob"} {
