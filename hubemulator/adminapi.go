@@ -15,7 +15,7 @@ func (s *Server) adminAPI(names []string) http.Handler {
 		ResetCounters: s.counters.Reset,
 		Metrics:       s.counters.Collector(),
 		Faults:        &s.faults,
-		Operations:    operations[:],
+		Operations:    operations(),
 		SendToDevice:  s.sendDocument,
 		EvaluateConfigurations: func(ctx context.Context) (any, error) {
 			return s.EvaluateConfigurations(ctx)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
 )
 
 func TestPolicyPermissions(t *testing.T) {
@@ -47,8 +49,15 @@ func TestPolicyPermissions(t *testing.T) {
 		{http.MethodPost, "/devices/e1/applyConfigurationContent", `{"modulesContent":{"$edgeAgent":{}}}`, []string{"iothubowner"}},
 		{http.MethodPut, "/devices/d1", `{}`, []string{"iothubowner", write}},
 		{http.MethodPost, "/devices/keys/regenerate", `{"policyKey":"primaryKey","devices":[]}`, []string{"iothubowner", write}},
+		{http.MethodPost, "/twins/absent/methods", `{"methodName":"x"}`, []string{"iothubowner", "service"}},
+		{http.MethodPost, "/twins/absent/modules/m1/methods", `{"methodName":"x"}`, []string{"iothubowner", "service"}},
+		{http.MethodPost, "/digitaltwins/absent/commands/x", ``, []string{"iothubowner", "service"}},
+		{http.MethodPost, "/digitaltwins/absent/components/x/commands/x", ``, []string{"iothubowner", "service"}},
+		{http.MethodDelete, "/devices/d1/commands", ``, []string{"iothubowner", "service"}},
 		{http.MethodPost, "/devices/d1/messages/events", `x`, []string{"iothubowner", "device"}},
 		{http.MethodGet, "/devices/d1/messages/deviceBound", ``, []string{"iothubowner", "device"}},
+		{http.MethodDelete, "/devices/d1/messages/deviceBound/absent", ``, []string{"iothubowner", "device"}},
+		{http.MethodPost, "/devices/d1/messages/deviceBound/absent/abandon", ``, []string{"iothubowner", "device"}},
 		{http.MethodGet, "/jobs", ``, []string{"iothubowner", read, write}},
 		{http.MethodGet, "/jobs/v2/query", ``, []string{"iothubowner", read, write}},
 		{http.MethodGet, "/jobs/v2/j1", ``, []string{"iothubowner", read, write}},
@@ -74,13 +83,30 @@ func TestPolicyPermissions(t *testing.T) {
 				for _, name := range operation.allowed {
 					allowed = allowed || name == policy
 				}
+				wanted := BeNumerically("<", 300)
+				if strings.Contains(operation.path, "/absent") {
+					wanted = BeElementOf(http.StatusNotFound, http.StatusPreconditionFailed)
+				}
 				if allowed {
-					g.Expect(answer.status).To(BeNumerically("<", 300), "%s %s", operation.method, operation.path)
+					g.Expect(answer.status).To(wanted, "%s %s", operation.method, operation.path)
 					continue
 				}
 				expectError(t, answer, http.StatusUnauthorized, "IotHubUnauthorizedAccess", "Unauthorized")
 			}
+			expectCalledAll(t, h)
 		})
+	}
+}
+
+// expectCalledAll fails for operations of the service API that a table of all of
+// them has no row for.
+func expectCalledAll(t *testing.T, h *hub) {
+	t.Helper()
+	called := h.server.Counters().Operations
+	for _, operation := range service.Operations() {
+		if _, found := called[operation.Name]; !found {
+			t.Errorf("the operation %s needs a row", operation.Name)
+		}
 	}
 }
 

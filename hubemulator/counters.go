@@ -1,55 +1,26 @@
 package hubemulator
 
 import (
+	"slices"
+
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/job"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/mqttfront"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/service"
 )
 
-// The operations that counters and faults go by, besides those of the service
-// API.
-const (
-	operationMQTTConnect  = "mqttConnect"
-	operationTwinGet      = "mqttTwinGet"
-	operationReported     = "mqttReportedPatch"
-	operationNotification = "mqttDesiredNotification"
-	operationTelemetry    = "mqttTelemetry"
-	operationMethod       = "mqttMethod"
-	operationCommand      = "mqttCommand"
-)
-
-var operations = [...]string{
-	service.GetTwin, service.UpdateTwin, service.ReplaceTwin, service.Query,
-	service.GetDevice, service.PutDevice, service.DeleteDevice, service.ListDevices,
-	service.BulkDevices, service.RenewKeys, service.GetModuleTwin, service.UpdateModuleTwin, service.ReplaceModuleTwin,
-	service.GetModule, service.PutModule, service.DeleteModule, service.ListModules,
-	service.DeviceStatistics, service.ServiceStatistics,
-	service.InvokeMethod, service.InvokeModuleMethod, service.PurgeCommands,
-	service.GetDigitalTwin, service.UpdateDigitalTwin, service.InvokeCommand, service.InvokeComponentCommand,
-	service.ListConfigurations, service.GetConfiguration, service.PutConfiguration, service.DeleteConfiguration,
-	service.TestConfigurationQueries, service.ApplyConfigurationContent,
-	service.SendEvent, service.ReceiveCommand, service.CompleteCommand, service.AbandonCommand, service.ListImportJobs,
-	service.CreateJob, service.GetJob, service.CancelJob, service.QueryJobs,
-	job.UpdateDeviceTwin, job.InvokeDeviceMethod,
-	operationMQTTConnect, operationTwinGet, operationReported, operationNotification,
-	operationTelemetry, operationMethod, operationCommand,
+// operations are what counters and faults go by.
+func operations() []fault.Operation {
+	return slices.Concat(service.Operations(), job.Operations(), mqttfront.Operations())
 }
 
 // Counters says how often each operation was called since the start or the
 // last reset.
 type Counters struct {
 	// Operations holds an entry for each operation that was called, by its
-	// name: getTwin, updateTwin, replaceTwin, query, getDevice, putDevice,
-	// deleteDevice, listDevices, bulkDevices, renewKeys, getModuleTwin, updateModuleTwin,
-	// replaceModuleTwin, getModule, putModule, deleteModule, listModules,
-	// deviceStatistics, serviceStatistics, mqttConnect, mqttTwinGet, mqttReportedPatch,
-	// mqttDesiredNotification, mqttTelemetry, mqttMethod, mqttCommand,
-	// invokeMethod, invokeModuleMethod, purgeCommands, getDigitalTwin,
-	// updateDigitalTwin, invokeCommand, invokeComponentCommand, listConfigurations,
-	// getConfiguration, putConfiguration, deleteConfiguration,
-	// testConfigurationQueries, applyConfigurationContent, createJob, getJob,
-	// cancelJob, queryJobs, listImportJobs, sendEvent, receiveCommand,
-	// completeCommand and abandonCommand of devices over HTTPS, jobUpdateTwin, jobInvokeMethod. The last two are what
-	// jobs do to each of their devices.
+	// name: getTwin and updateTwin, for instance, of the service API,
+	// mqttConnect of devices, jobUpdateTwin of what jobs do to each of their
+	// devices. AddFault lists all names when it is given an unknown one.
 	Operations map[string]OperationCounters `json:"operations"`
 	// Quota is the hub's daily quota; nil when the hub has none. It is not
 	// reset with the counters, but at 00:00 UTC.

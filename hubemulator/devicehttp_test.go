@@ -107,6 +107,7 @@ func TestCommandsOverHTTPS(t *testing.T) {
 	g.Expect(settle(http.MethodDelete, again, "")).To(Equal(http.StatusPreconditionFailed), "the lock ended")
 	g.Expect(d.call(t, http.MethodGet, bound, "").text).To(Equal("2"))
 	g.Expect(h.pendingCommands(t)()).To(Equal(pending(1)))
+	g.Expect(h.server.Counters().Operations["receiveCommand"].BilledMessages).To(Equal(int64(4)), "asking in vain is free")
 }
 
 func TestCommandOverHTTPSEndsAfterTenDeliveries(t *testing.T) {

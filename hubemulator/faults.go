@@ -30,8 +30,8 @@ const (
 	// FaultTruncated applies a request, then cuts the connection in the middle
 	// of the answer.
 	FaultTruncated = string(fault.Truncated)
-	// FaultStaleRead answers getTwin, getModuleTwin, getDigitalTwin and
-	// mqttTwinGet with the twin as it was before its last write.
+	// FaultStaleRead answers a read of a twin, such as getTwin and mqttTwinGet,
+	// with the twin as it was before its last write.
 	FaultStaleRead = string(fault.StaleRead)
 	// FaultIndexStall answers queries from the index as it was when the fault
 	// was added: what is created, changed and deleted meanwhile shows only when
@@ -75,7 +75,7 @@ func (s *Server) AddFault(f Fault) (string, error) {
 	return s.faults.Add(fault.Rule{
 		Operation: f.Operation, DeviceID: f.DeviceID, Probability: f.Probability, Count: f.Count,
 		Action: fault.Action(f.Action), Delay: fault.Duration(f.Delay), Status: f.Status, ErrorCode: f.ErrorCode,
-	}, operations[:])
+	}, operations())
 }
 
 // RemoveFault ends a fault and lets go the requests it holds or delays. An

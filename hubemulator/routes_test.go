@@ -138,4 +138,9 @@ func TestOversizeBody(t *testing.T) {
 	h := startHub(t, "d1")
 	body := `{"tags":{"a":"` + strings.Repeat("x", 1<<20) + `"}}`
 	expectError(t, h.call(t, http.MethodPatch, "/twins/d1", body), http.StatusRequestEntityTooLarge, "MessageTooLarge", "The request is too large")
+
+	room := strings.Repeat(" ", 1<<20)
+	h.ok(t, http.MethodPost, "/devices", "["+room+`{"id":"d2","importMode":"create"}]`)
+	expectError(t, h.call(t, http.MethodPost, "/devices", "["+strings.Repeat(room, 16)+"]"),
+		http.StatusRequestEntityTooLarge, "MessageTooLarge", "The request is too large")
 }

@@ -90,6 +90,9 @@ func TestThrottlesOfOperations(t *testing.T) {
 		{http.MethodPut, "/twins/d1", `{"tags":{"a":1}}`, 125},
 		{http.MethodGet, "/devices/d1", "", 250},
 		{http.MethodPut, "/devices/d1", "{}", 250},
+		{http.MethodGet, "/statistics/devices", "", 250},
+		{http.MethodGet, "/statistics/service", "", 250},
+		{http.MethodGet, "/jobs", "", 250},
 		{http.MethodGet, "/configurations", "", 50},
 		{http.MethodPut, "/configurations/c1", "refused", 50},
 		{http.MethodPost, "/configurations/testQueries", "{}", 50},
@@ -178,6 +181,8 @@ func TestBilling(t *testing.T) {
 		expect("getDevice", 0)
 		h.call(t, http.MethodGet, "/statistics/devices", "")
 		expect("deviceStatistics", 0)
+		h.call(t, http.MethodDelete, "/devices/d1/commands", "")
+		expect("purgeCommands", 0)
 		h.call(t, http.MethodGet, "/twins/absent", "")
 		expect("getTwin", 0)
 		h.call(t, http.MethodPatch, "/twins/d1", write, "If-Match", `"stale"`)

@@ -114,7 +114,7 @@ A fault disturbs the requests that match it; the oldest match wins. Its fields:
                reset       reset the connection, unapplied
                dropAnswer  apply, then cut the connection without an answer
                truncated   apply, then cut the connection amid the answer
-               staleRead   getTwin, getModuleTwin, getDigitalTwin, mqttTwinGet:
+               staleRead   reads of a twin, such as getTwin and mqttTwinGet:
                            answer as if the last write had not been
                indexStall  query: find twins as they were when the fault was
                            added, until it is deleted

@@ -22,8 +22,8 @@ type Config struct {
 	// Metrics are offered at GET /metrics, in Prometheus' format.
 	Metrics prometheus.Collector
 	Faults  *fault.Set
-	// Operations lists the names that a fault may use.
-	Operations []string
+	// Operations are those that a fault may be about.
+	Operations []fault.Operation
 	// SendToDevice takes a message for a device, as JSON.
 	SendToDevice func(ctx context.Context, deviceID string, document []byte) error
 	// EvaluateConfigurations does so now, and returns what it came to.

@@ -47,9 +47,9 @@ type rule struct {
 	index   *store.Frozen // of action IndexStall
 }
 
-// Add validates a rule, puts it in force and returns its id. operations lists
-// the names that a rule may use.
-func (s *Set) Add(r Rule, operations []string) (string, error) {
+// Add validates a rule, puts it in force and returns its id. operations are
+// those that a rule may be about.
+func (s *Set) Add(r Rule, operations []Operation) (string, error) {
 	if err := r.validate(operations); err != nil {
 		return "", err
 	}

@@ -14,7 +14,10 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 )
 
-var operations = []string{"getTwin", "updateTwin", "mqttTwinGet"}
+var operations = []fault.Operation{
+	{Name: "getTwin", ReadsTwin: true}, {Name: "updateTwin"}, {Name: "query", Queries: true},
+	{Name: "mqttTwinGet", ReadsTwin: true, OverMQTT: true},
+}
 
 func add(t *testing.T, set *fault.Set, rule fault.Rule) string {
 	t.Helper()
@@ -149,16 +152,19 @@ func TestHoldAndHang(t *testing.T) {
 func TestInvalidRules(t *testing.T) {
 	t.Parallel()
 	for text, problem := range map[string]string{
-		`{"operation":"","action":"hold"}`:                                     `operation "" is unknown; use one of`,
+		`{"operation":"","action":"hold"}`:                                     `operation "" is unknown; use one of ["getTwin" "updateTwin" "query" "mqttTwinGet"], or "*" for all`,
 		`{"operation":"getTwin","action":""}`:                                  `action "" is unknown`,
 		`{"operation":"getTwin","action":"hold","probability":1.1}`:            "probability 1.1 is not one",
 		`{"operation":"getTwin","action":"hold","probability":-0.1}`:           "probability -0.1 is not one",
 		`{"operation":"getTwin","action":"delay"}`:                             "needs a delay",
 		`{"operation":"getTwin","action":"delay","delay":"-1s"}`:               "needs a delay",
-		`{"operation":"updateTwin","action":"staleRead"}`:                      "is for reads of a twin",
-		`{"operation":"*","action":"staleRead"}`:                               "is for reads of a twin",
+		`{"operation":"updateTwin","action":"staleRead"}`:                      `is for reads of a twin; use one of the operations ["getTwin" "mqttTwinGet"]`,
+		`{"operation":"*","action":"staleRead"}`:                               `is for reads of a twin; use one of the operations ["getTwin" "mqttTwinGet"]`,
 		`{"operation":"updateTwin","action":"mqttDrop"}`:                       "needs a deviceId",
 		`{"operation":"updateTwin","action":"status"}`:                         "status 0 is no failure",
+		`{"operation":"mqttTwinGet","action":"queue"}`:                         "is for an operation of the service API",
+		`{"operation":"*","action":"queue"}`:                                   "is for an operation of the service API",
+		`{"operation":"getTwin","action":"indexStall"}`:                        `use the operation "query" and no deviceId`,
 		`{"operation":"getTwin","action":"hold","count":-1,"probability":0.5}`: "is negative",
 	} {
 		g := NewWithT(t)

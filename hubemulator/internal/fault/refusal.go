@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 // usualCodes are the codes that the hub gives most often with a status.
@@ -22,8 +23,8 @@ var usualCodes = map[int]string{
 }
 
 // Refusal words action "status" as the hub words the same failure of its own.
-// operationType is the name of the request's throttle.
-func (v Verdict) Refusal(operationType string) *store.Error {
+// operationType is the request's.
+func (v Verdict) Refusal(operationType throttle.Type) *store.Error {
 	code := v.ErrorCode
 	if code == "" {
 		code = usualCodes[v.Status]
@@ -33,7 +34,7 @@ func (v Verdict) Refusal(operationType string) *store.Error {
 	}
 	text := http.StatusText(v.Status)
 	if v.Status == http.StatusTooManyRequests {
-		text = "The request has been throttled. Wait 10 seconds and try again. Operation type: " + operationType
+		text = "The request has been throttled. Wait 10 seconds and try again. Operation type: " + operationType.String()
 	}
 	return &store.Error{Status: v.Status, Number: v.Status * 1000, Code: code, Text: text}
 }

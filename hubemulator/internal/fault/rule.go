@@ -95,19 +95,32 @@ func (a Action) waits() bool { return a == Hold || a == Hang || a == Queue || a 
 
 var actions = [...]Action{Hold, Hang, Queue, Delay, Status, Reset, DropAnswer, Truncated, StaleRead, IndexStall, MQTTDrop}
 
-// twinReads are the operations that a stale read makes sense for.
-var twinReads = [...]string{"getTwin", "getModuleTwin", "getDigitalTwin", "mqttTwinGet"}
+// Operation is one that rules may be about, and what of it they have to know.
+type Operation struct {
+	Name string
+	// ReadsTwin says that StaleRead makes sense for it.
+	ReadsTwin bool
+	// Queries says that IndexStall makes sense for it.
+	Queries bool
+	// OverMQTT says that it comes by the MQTT connection of a device.
+	OverMQTT bool
+}
 
-// query is the operation that an index stall makes sense for.
-const query = "query"
+func namesOf(operations []Operation, wanted func(Operation) bool) []string {
+	var names []string
+	for _, operation := range operations {
+		if wanted(operation) {
+			names = append(names, operation.Name)
+		}
+	}
+	return names
+}
 
-// mqttPrefix begins the names of the devices' operations.
-const mqttPrefix = "mqtt"
-
-func (r Rule) validate(operations []string) error {
+func (r Rule) validate(operations []Operation) error {
+	names := namesOf(operations, func(Operation) bool { return true })
 	switch {
-	case r.Operation != AnyOperation && !slices.Contains(operations, r.Operation):
-		return fmt.Errorf("operation %q is unknown; use one of %q, or %q for all", r.Operation, operations, AnyOperation)
+	case r.Operation != AnyOperation && !slices.Contains(names, r.Operation):
+		return fmt.Errorf("operation %q is unknown; use one of %q, or %q for all", r.Operation, names, AnyOperation)
 	case r.Count < 0:
 		return fmt.Errorf("count %d is negative; use 0 for no limit", r.Count)
 	case !(r.Probability >= 0 && r.Probability <= 1): // also catches what is not a number
@@ -115,7 +128,10 @@ func (r Rule) validate(operations []string) error {
 	case !slices.Contains(actions[:], r.Action):
 		return fmt.Errorf("action %q is unknown; use one of %q", r.Action, actions)
 	}
-	return r.validateAction()
+	if err := r.validateAction(); err != nil {
+		return err
+	}
+	return r.validateSubject(operations)
 }
 
 func (r Rule) validateAction() error {
@@ -125,19 +141,25 @@ func (r Rule) validateAction() error {
 	case r.Action == Delay && r.Delay <= 0:
 		return errors.New(`action "delay" needs a delay, for instance "250ms"`)
 	}
-	return r.validateSubject()
+	return nil
 }
 
 // validateSubject checks that the action makes sense for what the rule is about.
-func (r Rule) validateSubject() error {
+func (r Rule) validateSubject(operations []Operation) error {
+	var about Operation // of AnyOperation too: none of it holds for all
+	if i := slices.IndexFunc(operations, func(o Operation) bool { return o.Name == r.Operation }); i >= 0 {
+		about = operations[i]
+	}
 	switch {
-	case r.Action == Queue && (r.Operation == AnyOperation || strings.HasPrefix(r.Operation, mqttPrefix)):
+	case r.Action == Queue && (r.Operation == AnyOperation || about.OverMQTT):
 		return fmt.Errorf("action %q is for an operation of the service API", r.Action)
-	case r.Action == StaleRead && !slices.Contains(twinReads[:], r.Operation):
-		return fmt.Errorf("action %q is for reads of a twin; use one of the operations %q", r.Action, twinReads)
-	case r.Action == IndexStall && (r.Operation != query || r.DeviceID != ""):
-		return fmt.Errorf("action %q is for queries, which are about no single device; use the operation %q and no deviceId", r.Action, query)
-	case r.Action == MQTTDrop && r.DeviceID == "" && !strings.HasPrefix(r.Operation, mqttPrefix):
+	case r.Action == StaleRead && !about.ReadsTwin:
+		return fmt.Errorf("action %q is for reads of a twin; use one of the operations %q",
+			r.Action, namesOf(operations, func(o Operation) bool { return o.ReadsTwin }))
+	case r.Action == IndexStall && (!about.Queries || r.DeviceID != ""):
+		return fmt.Errorf("action %q is for queries, which are about no single device; use the operation %q and no deviceId",
+			r.Action, strings.Join(namesOf(operations, func(o Operation) bool { return o.Queries }), ", "))
+	case r.Action == MQTTDrop && r.DeviceID == "" && !about.OverMQTT:
 		return fmt.Errorf("action %q needs a deviceId, or an operation of a device, to know whose connection to cut", r.Action)
 	}
 	return nil

@@ -14,18 +14,23 @@ import (
 
 // What jobs do to one device, as counters and faults name it.
 const (
-	UpdateDeviceTwin   = "jobUpdateTwin"
-	InvokeDeviceMethod = "jobInvokeMethod"
+	updateDeviceTwin   = "jobUpdateTwin"
+	invokeDeviceMethod = "jobInvokeMethod"
 )
+
+// Operations returns what jobs do to one device.
+func Operations() []fault.Operation {
+	return []fault.Operation{{Name: updateDeviceTwin}, {Name: invokeDeviceMethod}}
+}
 
 // unanswered stands for the status of what was not finished.
 const unanswered = 0
 
 func (j *Job) operation() string {
 	if j.Type == DeviceMethod {
-		return InvokeDeviceMethod
+		return invokeDeviceMethod
 	}
-	return UpdateDeviceTwin
+	return updateDeviceTwin
 }
 
 // runDevice does to a device what the job is for.

@@ -19,7 +19,7 @@ func TestDevicesAtTheSameTime(t *testing.T) {
 	}
 	h := newHub(t, devices...)
 	faults := &fault.Set{}
-	held, err := faults.Add(fault.Rule{Operation: UpdateDeviceTwin, Action: fault.Hold}, []string{UpdateDeviceTwin})
+	held, err := faults.Add(fault.Rule{Operation: updateDeviceTwin, Action: fault.Hold}, Operations())
 	g.Expect(err).NotTo(HaveOccurred())
 	jobs := h.jobs(faults)
 	_, err = jobs.Create("j", []byte(update))
@@ -43,7 +43,7 @@ func TestDeviceThatComesTooLate(t *testing.T) {
 	}
 	h := newHub(t, devices...)
 	faults := &fault.Set{}
-	_, err := faults.Add(fault.Rule{Operation: UpdateDeviceTwin, Count: 100, Action: fault.Hold}, []string{UpdateDeviceTwin})
+	_, err := faults.Add(fault.Rule{Operation: updateDeviceTwin, Count: 100, Action: fault.Hold}, Operations())
 	g.Expect(err).NotTo(HaveOccurred())
 	jobs := h.jobs(faults)
 	_, err = jobs.Create("j", []byte(update))

@@ -70,7 +70,7 @@ func TestRestoredJobsGoOn(t *testing.T) {
 	g := NewWithT(t)
 	h := newHub(t, "a", "b", "c")
 	faults := &fault.Set{}
-	_, err := faults.Add(fault.Rule{Operation: UpdateDeviceTwin, DeviceID: "b", Action: fault.Hold}, []string{UpdateDeviceTwin})
+	_, err := faults.Add(fault.Rule{Operation: updateDeviceTwin, DeviceID: "b", Action: fault.Hold}, Operations())
 	g.Expect(err).NotTo(HaveOccurred())
 	before := h.jobs(faults)
 	create := func(id, body string) {

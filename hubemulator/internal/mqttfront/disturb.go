@@ -34,7 +34,7 @@ func cutsAfter(verdict fault.Verdict) bool {
 // limit applies the hub's throttles and its daily quota to what a device
 // sends. It waits while the device has to queue. A refusal is a *store.Error;
 // any other error is that of the connection, which ended.
-func (c *conn) limit(ctx context.Context, operationType string) error {
+func (c *conn) limit(ctx context.Context, operationType throttle.Type) error {
 	if err := c.server.cfg.Limits.Admit(ctx, operationType, 1); err != nil {
 		return err
 	}

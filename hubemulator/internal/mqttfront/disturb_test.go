@@ -126,7 +126,7 @@ func newF1(t *testing.T) (*hub, *throttle.Limits, *clocktesting.FakeClock) {
 
 // useUp takes all that an operation's throttle lets pass at once, which is two
 // and a half seconds' worth.
-func useUp(t *testing.T, limits *throttle.Limits, operationType string, perSecond int) {
+func useUp(t *testing.T, limits *throttle.Limits, operationType throttle.Type, perSecond int) {
 	t.Helper()
 	if err := limits.Admit(t.Context(), operationType, perSecond*5/2); err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func useUp(t *testing.T, limits *throttle.Limits, operationType string, perSecon
 }
 
 // fillUp fills the queue as well, which holds three and a half seconds' worth.
-func fillUp(t *testing.T, limits *throttle.Limits, operationType string, perSecond int) {
+func fillUp(t *testing.T, limits *throttle.Limits, operationType throttle.Type, perSecond int) {
 	t.Helper()
 	useUp(t, limits, operationType, perSecond)
 	wait := func() { _ = limits.Admit(t.Context(), operationType, 1) } // ends with the test
@@ -154,7 +154,7 @@ func fillUp(t *testing.T, limits *throttle.Limits, operationType string, perSeco
 
 func TestThrottledOverMQTT(t *testing.T) {
 	t.Parallel()
-	for operationType, tt := range map[string]struct {
+	for operationType, tt := range map[throttle.Type]struct {
 		topic, payload string
 		perSecond      int
 	}{
@@ -169,7 +169,7 @@ func TestThrottledOverMQTT(t *testing.T) {
 		h.Expect(topic).To(Equal("$iothub/twin/res/429/?$rid=1"))
 		envelope := decode(t, []byte(body))
 		h.Expect(envelope["errorCode"]).To(Equal(429003.))
-		h.Expect(envelope["message"]).To(Equal("The request has been throttled. Wait 10 seconds and try again. Operation type: " + operationType))
+		h.Expect(envelope["message"]).To(Equal("The request has been throttled. Wait 10 seconds and try again. Operation type: " + operationType.String()))
 		h.Expect(h.twinVersion()).To(Equal(int64(2)))
 		h.Expect(h.counted(opTwinGet).BilledMessages + h.counted(opReportedPatch).BilledMessages).To(BeZero())
 	}

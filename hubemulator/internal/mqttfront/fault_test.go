@@ -11,11 +11,9 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 )
 
-var operations = []string{opConnect, opTwinGet, opReportedPatch, opDesiredNotification, opTelemetry}
-
 func (h *hub) fault(rule fault.Rule) string {
 	h.t.Helper()
-	id, err := h.faults.Add(rule, operations)
+	id, err := h.faults.Add(rule, Operations())
 	h.Expect(err).NotTo(HaveOccurred())
 	return id
 }

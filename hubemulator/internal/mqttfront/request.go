@@ -27,6 +27,19 @@ const (
 	opCommand             = "mqttCommand"
 )
 
+// Operations returns what devices do by MQTT.
+func Operations() []fault.Operation {
+	return []fault.Operation{
+		{Name: opConnect, OverMQTT: true},
+		{Name: opTwinGet, OverMQTT: true, ReadsTwin: true},
+		{Name: opReportedPatch, OverMQTT: true},
+		{Name: opDesiredNotification, OverMQTT: true},
+		{Name: opTelemetry, OverMQTT: true},
+		{Name: opMethod, OverMQTT: true},
+		{Name: opCommand, OverMQTT: true},
+	}
+}
+
 var errDropAnswer = errors.New("cut by a fault rule before the answer")
 
 // request is a twin request of a device, or its telemetry.

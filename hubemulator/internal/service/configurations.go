@@ -7,12 +7,12 @@ import (
 )
 
 func (h *handler) getConfiguration(c call) (answer, error) {
-	found, err := h.Store.Configuration(c.configuration)
+	found, err := h.Store.Configuration(c.parameters["configuration"])
 	return configurationAnswer(found), err
 }
 
 func (h *handler) putConfiguration(c call) (answer, error) {
-	written, err := h.Store.PutConfiguration(c.configuration, c.header.Get("If-Match"), c.body)
+	written, err := h.Store.PutConfiguration(c.parameters["configuration"], c.header.Get("If-Match"), c.body)
 	return configurationAnswer(written), err
 }
 
@@ -22,7 +22,7 @@ func configurationAnswer(c store.Configuration) answer {
 }
 
 func (h *handler) deleteConfiguration(c call) (answer, error) {
-	return answer{status: http.StatusNoContent}, h.Store.DeleteConfiguration(c.configuration, c.header.Get("If-Match"))
+	return answer{status: http.StatusNoContent}, h.Store.DeleteConfiguration(c.parameters["configuration"], c.header.Get("If-Match"))
 }
 
 // listConfigurations ignores the parameter top, as IoT Hub does.

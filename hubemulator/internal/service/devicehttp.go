@@ -67,9 +67,9 @@ func (h *handler) receiveCommand(c call) (answer, error) {
 // completeCommand also takes rejections (?reject), which only the sender of a
 // message could tell from completion.
 func (h *handler) completeCommand(c call) (answer, error) {
-	return answer{status: http.StatusNoContent}, h.Store.SettleCommand(c.id.Device, c.lock, false)
+	return answer{status: http.StatusNoContent}, h.Store.SettleCommand(c.id.Device, c.parameters["lock"], false)
 }
 
 func (h *handler) abandonCommand(c call) (answer, error) {
-	return answer{status: http.StatusNoContent}, h.Store.SettleCommand(c.id.Device, c.lock, true)
+	return answer{status: http.StatusNoContent}, h.Store.SettleCommand(c.id.Device, c.parameters["lock"], true)
 }

@@ -42,7 +42,7 @@ func quoted(etag string) string { return `"` + etag + `"` }
 // invokeCommand calls a command of a digital twin, which the device knows as a
 // direct method.
 func (h *handler) invokeCommand(c call) (answer, error) {
-	request, err := directmethod.Command(c.component, c.command, c.body, c.query)
+	request, err := directmethod.Command(c.parameters["component"], c.parameters["command"], c.body, c.query)
 	if err != nil {
 		return answer{}, err
 	}

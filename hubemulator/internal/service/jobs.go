@@ -44,13 +44,13 @@ func documentOf(view job.View) jobDocument {
 }
 
 func (h *handler) createJob(c call) (answer, error) {
-	view, err := h.Jobs.Create(c.job, c.body)
+	view, err := h.Jobs.Create(c.parameters["job"], c.body)
 	return answer{status: http.StatusOK, body: documentOf(view)}, err
 }
 
 // getJob has an answer for jobs that there are not: it is no failure.
 func (h *handler) getJob(c call) (answer, error) {
-	view, found := h.Jobs.Get(c.job)
+	view, found := h.Jobs.Get(c.parameters["job"])
 	if !found {
 		return answer{status: http.StatusOK, body: map[string]string{"type": "unknown", "status": "unknown"}}, nil
 	}
@@ -58,7 +58,7 @@ func (h *handler) getJob(c call) (answer, error) {
 }
 
 func (h *handler) cancelJob(c call) (answer, error) {
-	view, err := h.Jobs.Cancel(c.job)
+	view, err := h.Jobs.Cancel(c.parameters["job"])
 	return answer{status: http.StatusOK, body: documentOf(view)}, err
 }
 

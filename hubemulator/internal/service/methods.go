@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/directmethod"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 type methodAnswer struct {
@@ -29,6 +30,9 @@ func (h *handler) invokeMethod(c call) (answer, error) {
 func (h *handler) methods() directmethod.Caller {
 	return directmethod.Caller{Store: h.Store, Clock: h.Clock}
 }
+
+// methodShares is one for each 4 KB of the call.
+func methodShares(_ *handler, c call) int { return throttle.MethodShares(len(c.body)) }
 
 // methodEnvelope is how only direct methods word a refusal: an envelope of the
 // newer kind, as text inside one of the older kind.

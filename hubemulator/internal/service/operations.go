@@ -86,6 +86,15 @@ func (h *handler) bulkDevices(c call) (answer, error) {
 	return answer{status: status, body: result}, nil
 }
 
+// bulkShares is one for each entry.
+func bulkShares(_ *handler, c call) int {
+	var entries []json.RawMessage
+	if err := json.Unmarshal(c.body, &entries); err != nil {
+		return 1 // and is refused later
+	}
+	return max(1, len(entries))
+}
+
 func (h *handler) renewKeys(c call) (answer, error) {
 	result, err := h.Store.RegenerateKeys(c.body)
 	return answer{status: http.StatusOK, body: result}, err

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -10,13 +9,12 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
 
 // process takes an admitted call through faults and limits, and answers it. It
 // returns false when the connection has to be cut instead.
 func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
-	verdict, err := h.Faults.Apply(r.Context(), c.route.operation, c.id.Device)
+	verdict, err := h.Faults.Apply(r.Context(), c.route.name, c.id.Device)
 	if err != nil {
 		return h.abandon(c)
 	}
@@ -64,70 +62,17 @@ func (h *handler) process(w http.ResponseWriter, r *http.Request, c call) bool {
 
 // limit applies the hub's throttles and its daily quota.
 func (h *handler) limit(ctx context.Context, c call) error {
-	if err := h.Limits.Admit(ctx, c.route.throttle, h.shares(c)); err != nil {
+	shares := 1
+	if c.route.shares != nil {
+		shares = c.route.shares(h, c)
+	}
+	if err := h.Limits.Admit(ctx, c.route.throttle, shares); err != nil {
 		return err
 	}
-	if len(c.payloads(answer{})) == 0 || c.route.operation == Query {
-		return nil // it costs no messages, or depends on the query
+	if !c.route.billing.needsQuota() {
+		return nil
 	}
 	return h.Limits.CheckQuota()
-}
-
-// shares is how many shares of its throttle a call takes: a bulk operation as
-// many as it has entries, a direct method one for each 4 KB.
-func (h *handler) shares(c call) int {
-	switch {
-	case c.route.operation == Query && h.Choices.ThrottleFirstPages && c.header.Get("x-ms-continuation") != "":
-		return 0
-	case c.route.operation == BulkDevices:
-		var entries []json.RawMessage
-		if err := json.Unmarshal(c.body, &entries); err != nil {
-			return 1 // and is refused later
-		}
-		return max(1, len(entries))
-	case c.route.throttle == throttle.DirectMethod:
-		return throttle.MethodShares(len(c.body))
-	}
-	return 1
-}
-
-// payloads are the sizes of what the hub bills a call for: reads and queries
-// by what they return, writes by what they bring, direct methods by both, and
-// anything else not at all.
-func (c call) payloads(result answer) []int {
-	switch c.route.throttle {
-	case throttle.TwinRead:
-		return []int{len(result.text)}
-	case throttle.TwinUpdate:
-		return []int{len(c.body)}
-	case throttle.QueryTwins:
-		if result.header["x-ms-item-type"] == itemDeviceJob {
-			return nil
-		}
-		return []int{len(result.text)}
-	case throttle.DirectMethod:
-		return []int{len(c.body), len(result.text)}
-	case throttle.DeviceSend:
-		return []int{len(c.body)}
-	case throttle.CommandReceive:
-		if result.status == http.StatusOK {
-			return []int{len(result.text)}
-		}
-	}
-	return nil
-}
-
-// rejectedPayload is what is billed of a refused call by those who bill it:
-// what it brought, since it returned nothing.
-func (c call) rejectedPayload() []int {
-	sizes := c.payloads(answer{})
-	return sizes[:min(1, len(sizes))]
-}
-
-func (h *handler) bill(c call, sizes []int) {
-	if len(sizes) > 0 {
-		h.Counters.Bill(c.route.operation, h.Limits.Bill(sizes...))
-	}
 }
 
 // reset ends a connection with TCP's reset rather than its orderly close.

@@ -53,6 +53,14 @@ func (h *handler) runQuery(c call) (answer, error) {
 	return result, nil
 }
 
+// queryShares counts only first pages if Choices say so.
+func queryShares(h *handler, c call) int {
+	if h.Choices.ThrottleFirstPages && c.header.Get("x-ms-continuation") != "" {
+		return 0
+	}
+	return 1
+}
+
 // The types of rows, as the service calls them.
 const (
 	itemRaw  = "Raw"

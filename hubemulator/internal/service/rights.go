@@ -1,10 +1,6 @@
 package service
 
-import (
-	"strings"
-
-	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
-)
+import "github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 
 // Rights are the permissions that operations take whose own are not
 // established.
@@ -21,10 +17,17 @@ const (
 	AllRights
 )
 
+func jobRights(c Choices) Rights           { return c.JobRights }
+func configurationRights(c Choices) Rights { return c.ConfigurationRights }
+
 // need is what a shared access policy has to grant for an operation.
-func (c Choices) need(r route) store.Permission {
+func (c Choices) need(r *route) store.Permission {
+	rights := UsualRights
+	if r.rights != nil {
+		rights = r.rights(c)
+	}
 	registry := r.permission &^ store.ServiceConnect
-	switch c.rightsOf(r) {
+	switch rights {
 	case RegistryRights:
 		return registry
 	case ServiceRights:
@@ -34,14 +37,4 @@ func (c Choices) need(r route) store.Permission {
 	case UsualRights:
 	}
 	return r.permission
-}
-
-func (c Choices) rightsOf(r route) Rights {
-	switch {
-	case strings.HasPrefix(r.throttle, "Job"):
-		return c.JobRights
-	case strings.HasPrefix(r.throttle, "Configuration"):
-		return c.ConfigurationRights
-	}
-	return UsualRights
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/entra"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/fault"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
 )
@@ -14,83 +15,41 @@ import (
 // actions are data actions that an operation needs, or entra.SASOnly.
 type actions []entra.Action
 
-// route is one operation of the service API.
+// route is one operation of the service API, and all that is decided for it.
 type route struct {
+	name   string // as counters and faults know it
 	method string
 	// pattern is the path: segments to be taken literally, and placeholders in
-	// braces. The first route to match wins.
+	// braces. Of the routes that match, the one with the fewest placeholders wins.
 	pattern string
+	run     func(*handler, call) (answer, error)
 
-	operation  string
-	throttle   string // the name of the operation's throttle in a 429
+	// permission is what a shared access policy has to grant. An operation that
+	// takes store.DeviceConnect is one of devices, which have credentials of
+	// their own.
 	permission store.Permission
-	actions    actions // what the bearer of an Entra token needs; all of them
-	run        func(*handler, call) (answer, error)
+	// rights is the choice that changes permission; nil if there is none.
+	rights  func(Choices) Rights
+	actions actions // what the bearer of an Entra token needs; all of them
+
+	throttle throttle.Type
+	// shares is how many shares of its throttle a call takes; nil for one.
+	shares  func(*handler, call) int
+	billing billing
+	maxBody int64 // the most that is read of a request, in bytes; 0 for usualMaxBody
+
+	readsTwin bool // whether run heeds call.stale
+	queries   bool // whether run heeds call.frozen
 }
 
-var routes = [...]route{
-	{http.MethodPost, "devices/query", Query, "QueryTwins", store.ServiceConnect, actions{entra.TwinsRead}, (*handler).runQuery},
-	{http.MethodGet, "twins/{device}", GetTwin, "TwinRead", store.ServiceConnect, actions{entra.TwinsRead}, (*handler).getTwin},
-	{http.MethodPatch, "twins/{device}", UpdateTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).patchTwin},
-	{http.MethodPut, "twins/{device}", ReplaceTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).replaceTwin},
-	{http.MethodGet, "twins/{device}/modules/{module}", GetModuleTwin, "TwinRead", store.ServiceConnect, actions{entra.TwinsRead}, (*handler).getTwin},
-	{http.MethodPatch, "twins/{device}/modules/{module}", UpdateModuleTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).patchTwin},
-	{http.MethodPut, "twins/{device}/modules/{module}", ReplaceModuleTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).replaceTwin},
-	{http.MethodPost, "twins/{device}/methods", InvokeMethod, "DirectMethod", store.ServiceConnect, actions{entra.MethodsInvoke}, (*handler).invokeMethod},
-	{http.MethodPost, "twins/{device}/modules/{module}/methods", InvokeModuleMethod, "DirectMethod", store.ServiceConnect, actions{entra.MethodsInvoke}, (*handler).invokeMethod},
-	{http.MethodGet, "digitaltwins/{device}", GetDigitalTwin, "TwinRead", store.ServiceConnect, actions{entra.TwinsRead}, (*handler).getDigitalTwin},
-	{http.MethodPatch, "digitaltwins/{device}", UpdateDigitalTwin, "TwinUpdate", store.ServiceConnect, actions{entra.TwinsWrite}, (*handler).patchDigitalTwin},
-	{http.MethodPost, "digitaltwins/{device}/commands/{command}", InvokeCommand, "DirectMethod", store.ServiceConnect, actions{entra.SASOnly}, (*handler).invokeCommand},
-	{http.MethodPost, "digitaltwins/{device}/components/{component}/commands/{command}", InvokeComponentCommand, "DirectMethod", store.ServiceConnect, actions{entra.SASOnly}, (*handler).invokeCommand},
-	{http.MethodDelete, "devices/{device}/commands", PurgeCommands, "PurgeCommands", store.ServiceConnect, actions{entra.CommandsPurge}, (*handler).purgeCommands},
-	{http.MethodGet, "devices", ListDevices, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).listDevices},
-	{http.MethodPost, "devices", BulkDevices, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite, entra.DevicesDelete}, (*handler).bulkDevices},
-	{http.MethodGet, "devices/{device}", GetDevice, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).getIdentity},
-	{http.MethodPut, "devices/{device}", PutDevice, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite}, (*handler).putIdentity},
-	{http.MethodDelete, "devices/{device}", DeleteDevice, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesDelete}, (*handler).deleteIdentity},
-	{http.MethodGet, "devices/{device}/modules", ListModules, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).listModules},
-	{http.MethodGet, "devices/{device}/modules/{module}", GetModule, "RegistryRead", store.RegistryRead, actions{entra.DevicesRead}, (*handler).getIdentity},
-	{http.MethodPut, "devices/{device}/modules/{module}", PutModule, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite}, (*handler).putIdentity},
-	{http.MethodDelete, "devices/{device}/modules/{module}", DeleteModule, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesDelete}, (*handler).deleteIdentity},
-	{http.MethodPost, "devices/keys/regenerate", RenewKeys, "RegistryWrite", store.RegistryWrite, actions{entra.DevicesWrite}, (*handler).renewKeys},
-	{http.MethodPost, "devices/{device}/messages/events", SendEvent, throttle.DeviceSend, store.DeviceConnect, actions{entra.SASOnly}, (*handler).sendEvent},
-	{http.MethodGet, "devices/{device}/messages/deviceBound", ReceiveCommand, throttle.CommandReceive, store.DeviceConnect, actions{entra.SASOnly}, (*handler).receiveCommand},
-	{http.MethodDelete, "devices/{device}/messages/deviceBound/{lock}", CompleteCommand, "CloudToDeviceComplete", store.DeviceConnect, actions{entra.SASOnly}, (*handler).completeCommand},
-	{http.MethodPost, "devices/{device}/messages/deviceBound/{lock}/abandon", AbandonCommand, "CloudToDeviceAbandon", store.DeviceConnect, actions{entra.SASOnly}, (*handler).abandonCommand},
-	{http.MethodGet, "jobs", ListImportJobs, "JobRead", store.RegistryRead, actions{entra.JobsRead}, (*handler).listImportJobs},
-	{http.MethodGet, "jobs/v2/query", QueryJobs, "JobRead", store.RegistryRead, actions{entra.JobsRead}, (*handler).queryJobs},
-	{http.MethodGet, "jobs/v2/{job}", GetJob, "JobRead", store.RegistryRead, actions{entra.JobsRead}, (*handler).getJob},
-	{http.MethodPut, "jobs/v2/{job}", CreateJob, "JobWrite", store.RegistryWrite, actions{entra.JobsWrite}, (*handler).createJob},
-	{http.MethodPost, "jobs/v2/{job}/cancel", CancelJob, "JobWrite", store.RegistryWrite, actions{entra.JobsDelete}, (*handler).cancelJob},
-	{http.MethodGet, "statistics/devices", DeviceStatistics, "RegistryRead", store.RegistryRead, actions{entra.StatisticsRead}, (*handler).deviceStatistics},
-	{http.MethodGet, "statistics/service", ServiceStatistics, "RegistryRead", store.ServiceConnect, actions{entra.StatisticsRead}, (*handler).serviceStatistics},
-	{http.MethodPost, "configurations/testQueries", TestConfigurationQueries, "ConfigurationRead", readConfigurations, actions{entra.ConfigurationsTestQueries}, (*handler).testConfigurationQueries},
-	{http.MethodGet, "configurations", ListConfigurations, "ConfigurationRead", readConfigurations, actions{entra.ConfigurationsRead}, (*handler).listConfigurations},
-	{http.MethodGet, "configurations/{configuration}", GetConfiguration, "ConfigurationRead", readConfigurations, actions{entra.ConfigurationsRead}, (*handler).getConfiguration},
-	{http.MethodPut, "configurations/{configuration}", PutConfiguration, "ConfigurationWrite", writeConfigurations, actions{entra.ConfigurationsWrite}, (*handler).putConfiguration},
-	{http.MethodDelete, "configurations/{configuration}", DeleteConfiguration, "ConfigurationWrite", writeConfigurations, actions{entra.ConfigurationsDelete}, (*handler).deleteConfiguration},
-	{http.MethodPost, "devices/{device}/applyConfigurationContent", ApplyConfigurationContent, "ConfigurationWrite", writeConfigurations, actions{entra.ConfigurationsApplyToEdge}, (*handler).applyConfigurationContent},
+// Operations returns the operations of the service API.
+func Operations() []fault.Operation {
+	operations := make([]fault.Operation, 0, len(routes))
+	for _, r := range routes {
+		operations = append(operations, fault.Operation{Name: r.name, ReadsTwin: r.readsTwin, Queries: r.queries})
+	}
+	return operations
 }
-
-// The placeholders that make up what a call is about.
-const (
-	devicePlaceholder    = "{device}"
-	modulePlaceholder    = "{module}"
-	componentPlaceholder = "{component}"
-	commandPlaceholder   = "{command}"
-	jobPlaceholder       = "{job}"
-	lockPlaceholder      = "{lock}"
-)
-
-// configurationPlaceholder stands for a configuration's id.
-const configurationPlaceholder = "{configuration}"
-
-// What configurations need is not established; they change twins of devices
-// that only the registry knows, so both rights are asked for.
-const (
-	readConfigurations  = store.ServiceConnect | store.RegistryRead
-	writeConfigurations = store.ServiceConnect | store.RegistryWrite
-)
 
 // splitPath decodes a path segment by segment: a device id may contain what
 // separates segments, or dots that mean something elsewhere.
@@ -122,24 +81,24 @@ func matches(pattern string, path []string) bool {
 	return !more
 }
 
-// parameters returns what a path that matches has in place of each placeholder.
-func (r route) parameters(path []string) map[string]string {
+// parameters returns what a path that matches has in place of each placeholder,
+// by its name without braces.
+func (r *route) parameters(path []string) map[string]string {
 	found := map[string]string{}
 	for i, segment := range strings.Split(r.pattern, "/") {
 		if isPlaceholder(segment) {
-			found[segment] = path[i]
+			found[strings.Trim(segment, "{}")] = path[i]
 		}
 	}
 	return found
 }
 
 // ofDevice reports whether devices call the operation, with credentials of their own.
-func (r route) ofDevice() bool { return r.permission == store.DeviceConnect }
+func (r *route) ofDevice() bool { return r.permission == store.DeviceConnect }
+
+func (r *route) placeholders() int { return strings.Count(r.pattern, "{") }
 
 func isPlaceholder(segment string) bool { return strings.HasPrefix(segment, "{") }
-
-// collections are the parts of the real service API, whether offered here or not.
-var collections = [...]string{"twins", "devices", "configurations", "jobs", "statistics", "digitaltwins", "messages"}
 
 // absent are operations of the real service that need more than a hub: calls of
 // them are told what to use instead. An empty method stands for all.
@@ -154,19 +113,35 @@ var absent = [...]struct {
 	{"", "$iothub/websocket", errNoAMQP},
 }
 
-func findRoute(method string, path []string) (route, error) {
-	for _, r := range routes {
-		if r.method == method && matches(r.pattern, path) {
-			return r, nil
+// messages is the part of the real service API of which nothing is offered here.
+const messages = "messages"
+
+func findRoute(method string, path []string) (*route, error) {
+	var found *route
+	for i := range routes {
+		r := &routes[i]
+		if r.method == method && matches(r.pattern, path) && (found == nil || r.placeholders() < found.placeholders()) {
+			found = r
 		}
+	}
+	if found != nil {
+		return found, nil
 	}
 	for _, known := range absent {
 		if (known.method == "" || known.method == method) && matches(known.pattern, path) {
-			return route{}, known.refusal
+			return nil, known.refusal
 		}
 	}
-	if slices.Contains(collections[:], path[0]) {
-		return route{}, errNotOffered
+	if isCollection(path[0]) {
+		return nil, errNotOffered
 	}
-	return route{}, errNoRoute
+	return nil, errNoRoute
+}
+
+// isCollection reports whether paths of the real service API begin like this.
+func isCollection(first string) bool {
+	return first == messages || slices.ContainsFunc(routes[:], func(r route) bool {
+		collection, _, _ := strings.Cut(r.pattern, "/")
+		return collection == first
+	})
 }

@@ -2,6 +2,7 @@
 package service
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -17,59 +18,6 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/job"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/store"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/throttle"
-)
-
-// The operations of the service API, as counters and faults name them.
-const (
-	GetTwin      = "getTwin"
-	UpdateTwin   = "updateTwin"
-	ReplaceTwin  = "replaceTwin"
-	Query        = "query"
-	GetDevice    = "getDevice"
-	PutDevice    = "putDevice"
-	DeleteDevice = "deleteDevice"
-	ListDevices  = "listDevices"
-	BulkDevices  = "bulkDevices"
-	RenewKeys    = "renewKeys"
-
-	GetModuleTwin     = "getModuleTwin"
-	UpdateModuleTwin  = "updateModuleTwin"
-	ReplaceModuleTwin = "replaceModuleTwin"
-	GetModule         = "getModule"
-	PutModule         = "putModule"
-	DeleteModule      = "deleteModule"
-	ListModules       = "listModules"
-
-	DeviceStatistics  = "deviceStatistics"
-	ServiceStatistics = "serviceStatistics"
-
-	InvokeMethod       = "invokeMethod"
-	InvokeModuleMethod = "invokeModuleMethod"
-	PurgeCommands      = "purgeCommands"
-
-	GetDigitalTwin         = "getDigitalTwin"
-	UpdateDigitalTwin      = "updateDigitalTwin"
-	InvokeCommand          = "invokeCommand"
-	InvokeComponentCommand = "invokeComponentCommand"
-
-	ListConfigurations        = "listConfigurations"
-	GetConfiguration          = "getConfiguration"
-	PutConfiguration          = "putConfiguration"
-	DeleteConfiguration       = "deleteConfiguration"
-	TestConfigurationQueries  = "testConfigurationQueries"
-	ApplyConfigurationContent = "applyConfigurationContent"
-
-	SendEvent       = "sendEvent"
-	ReceiveCommand  = "receiveCommand"
-	CompleteCommand = "completeCommand"
-	AbandonCommand  = "abandonCommand"
-
-	ListImportJobs = "listImportJobs"
-
-	CreateJob = "createJob"
-	GetJob    = "getJob"
-	CancelJob = "cancelJob"
-	QueryJobs = "queryJobs"
 )
 
 // Config is what the service API works on.
@@ -89,8 +37,8 @@ type Config struct {
 // Bounds of what is read of a request: several times the largest twin that a
 // client could send back with all its metadata, and a hundred twins in bulk.
 const (
-	maxBody     = 1 << 20
-	maxBulkBody = 16 << 20
+	usualMaxBody = 1 << 20
+	maxBulkBody  = 16 << 20
 )
 
 // apiVersion is any version's form; which ones exist is for Azure to know.
@@ -109,14 +57,10 @@ func New(config Config) http.Handler {
 
 // call is one request of a known operation.
 type call struct {
-	request *http.Request // its context ends when the client goes away
-	route   route
-	id      store.ID // of the device or module in the path
-	// component and command are those in the path of a digital twin's command.
-	component, command string
-	configuration      string // the id of the one in the path
-	job                string // the id of the job in the path
-	lock               string // the token of a locked message in the path
+	request    *http.Request // its context ends when the client goes away
+	route      *route
+	parameters map[string]string // what the path has in place of the route's placeholders
+	id         store.ID          // of the device or module in the path
 
 	header  http.Header
 	query   func(name string) string
@@ -156,13 +100,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	parameters := matched.parameters(path)
 	c := call{
-		request: r, route: matched, header: r.Header, query: r.URL.Query().Get,
-		id:        store.ID{Device: parameters[devicePlaceholder], Module: parameters[modulePlaceholder]},
-		component: parameters[componentPlaceholder], command: parameters[commandPlaceholder],
-		job:           parameters[jobPlaceholder],
-		lock:          parameters[lockPlaceholder],
-		configuration: parameters[configurationPlaceholder],
-		counted:       h.Counters.Begin(matched.operation),
+		request: r, route: matched, parameters: parameters,
+		id:     store.ID{Device: parameters["device"], Module: parameters["module"]},
+		header: r.Header, query: r.URL.Query().Get,
+		counted: h.Counters.Begin(matched.name),
 	}
 	if !h.serve(w, r, c, path) {
 		panic(http.ErrAbortHandler) // net/http's way to cut a connection
@@ -179,12 +120,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, c call, path []s
 	if err := h.admit(r, c, path); err != nil {
 		return h.finish(w, c, answer{}, err)
 	}
-	limit := int64(maxBody)
-	if c.route.operation == BulkDevices {
-		limit = maxBulkBody
-	}
 	var err error
-	if c.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limit)); err != nil {
+	if c.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, cmp.Or(c.route.maxBody, usualMaxBody))); err != nil {
 		if _, isTooLarge := errors.AsType[*http.MaxBytesError](err); isTooLarge {
 			return h.finish(w, c, answer{}, errBodyTooLarge)
 		}
@@ -195,7 +132,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, c call, path []s
 
 // admit checks who is calling, and for which version.
 func (h *handler) admit(r *http.Request, c call, path []string) error {
-	if err := h.authorize(r, c.route, path); err != nil {
+	if err := h.authorize(r, c, path); err != nil {
 		return err
 	}
 	if !apiVersion.MatchString(c.query("api-version")) {
@@ -206,16 +143,16 @@ func (h *handler) admit(r *http.Request, c call, path []string) error {
 
 // authorize checks the credential of the caller: an Entra ID access
 // token, or else a shared access signature; of a device its own.
-func (h *handler) authorize(r *http.Request, matched route, path []string) error {
-	if matched.ofDevice() {
-		return h.authorizeDevice(r, matched.parameters(path)[devicePlaceholder])
+func (h *handler) authorize(r *http.Request, c call, path []string) error {
+	if c.route.ofDevice() {
+		return h.authorizeDevice(r, c.id.Device)
 	}
 	credential := r.Header.Get("Authorization")
 	token, isBearer := entra.Bearer(credential)
 	if !isBearer {
-		return h.Store.AuthorizeService(credential, h.Choices.need(matched), path...)
+		return h.Store.AuthorizeService(credential, h.Choices.need(c.route), path...)
 	}
-	if !h.Entra.Allows(r.Context(), token, matched.actions...) {
+	if !h.Entra.Allows(r.Context(), token, c.route.actions...) {
 		return store.Unauthorized()
 	}
 	return nil

@@ -3,26 +3,66 @@ package throttle
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
-// The operation types that are not one of the service API's. A refusal names
-// its operation type.
+// Type is the type of an operation, which its throttle goes by and a refusal
+// names. The zero value is none.
+type Type int
+
+// The operation types.
 const (
-	TwinRead      = "TwinRead"
-	TwinUpdate    = "TwinUpdate"
-	QueryTwins    = "QueryTwins"
-	DeviceConnect = "DeviceConnect"
-	DeviceSend    = "DeviceToCloudSend"
-	DirectMethod  = "DirectMethod"
-	CommandSend   = "CloudToDeviceSend"
-	// CommandReceive is a device's request for a message, which no tier limits.
-	CommandReceive = "CloudToDeviceReceive"
-	JobDevice      = "JobDeviceOperation"
+	TwinRead Type = iota + 1
+	TwinUpdate
+	QueryTwins
+	DirectMethod
+	RegistryRead
+	RegistryWrite
+	JobRead
+	JobWrite
+	// JobDevice is what a job does to one device.
+	JobDevice
+	ConfigurationRead
+	ConfigurationWrite
+	DeviceConnect
+	DeviceSend
+	CommandSend
+	CommandReceive
+	CommandComplete
+	CommandAbandon
+	PurgeCommands
 )
 
-// class is a group of operation types that share one throttle.
+// types are the names of the operation types and their throttles. Reads and
+// writes of the registry share one, and so do those of jobs and of
+// configurations.
+var types = [...]struct {
+	name  string
+	class class
+}{
+	TwinRead:           {"TwinRead", twinReads},
+	TwinUpdate:         {"TwinUpdate", twinUpdates},
+	QueryTwins:         {"QueryTwins", queries},
+	DirectMethod:       {"DirectMethod", methods},
+	RegistryRead:       {"RegistryRead", registry},
+	RegistryWrite:      {"RegistryWrite", registry},
+	JobRead:            {"JobRead", jobs},
+	JobWrite:           {"JobWrite", jobs},
+	JobDevice:          {"JobDeviceOperation", jobDevices},
+	ConfigurationRead:  {"ConfigurationRead", configurations},
+	ConfigurationWrite: {"ConfigurationWrite", configurations},
+	DeviceConnect:      {"DeviceConnect", connections},
+	DeviceSend:         {"DeviceToCloudSend", deviceSends},
+	CommandSend:        {"CloudToDeviceSend", commands},
+	CommandReceive:     {"CloudToDeviceReceive", unlimited},
+	CommandComplete:    {"CloudToDeviceComplete", unlimited},
+	CommandAbandon:     {"CloudToDeviceAbandon", unlimited},
+	PurgeCommands:      {"PurgeCommands", unlimited},
+}
+
+func (t Type) String() string { return types[t].name }
+
+// class is a throttle, which several operation types may share.
 type class int
 
 const (
@@ -39,38 +79,6 @@ const (
 	jobDevices
 	configurations
 )
-
-// classOf finds the throttle of an operation type. Reads and writes of the
-// registry share one, and so do those of jobs and of configurations.
-func classOf(operationType string) class {
-	switch operationType {
-	case TwinRead:
-		return twinReads
-	case TwinUpdate:
-		return twinUpdates
-	case QueryTwins:
-		return queries
-	case DeviceConnect:
-		return connections
-	case DeviceSend:
-		return deviceSends
-	case DirectMethod:
-		return methods
-	case CommandSend:
-		return commands
-	case JobDevice:
-		return jobDevices
-	}
-	switch {
-	case strings.HasPrefix(operationType, "Registry"):
-		return registry
-	case strings.HasPrefix(operationType, "Job"):
-		return jobs
-	case strings.HasPrefix(operationType, "Configuration"):
-		return configurations
-	}
-	return unlimited
-}
 
 // limit is how many operations are allowed in how much time.
 type limit struct {

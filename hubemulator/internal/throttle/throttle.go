@@ -63,21 +63,21 @@ func New(tierName string, units int, clk clock.Clock) (*Limits, error) {
 // through at once; what comes after it waits here and goes through at the
 // limit's rate; what would have to wait too long is refused with a
 // *store.Error of status 429. Any other error is ctx's, which ended first.
-func (l *Limits) Admit(ctx context.Context, operationType string, n int) error {
+func (l *Limits) Admit(ctx context.Context, operationType Type, n int) error {
 	return l.take(ctx, operationType, n, longestWait)
 }
 
 // Wait takes one share like Admit, for what the hub does by itself: it waits for
 // its turn however long that takes, and is never refused.
-func (l *Limits) Wait(ctx context.Context, operationType string) error {
+func (l *Limits) Wait(ctx context.Context, operationType Type) error {
 	return l.take(ctx, operationType, 1, rate.InfDuration)
 }
 
-func (l *Limits) take(ctx context.Context, operationType string, n int, patience time.Duration) error {
+func (l *Limits) take(ctx context.Context, operationType Type, n int, patience time.Duration) error {
 	if l == nil || n <= 0 {
 		return nil
 	}
-	bucket := l.buckets[classOf(operationType)]
+	bucket := l.buckets[types[operationType].class]
 	if bucket == nil {
 		return nil
 	}
@@ -105,10 +105,10 @@ func (l *Limits) take(ctx context.Context, operationType string, n int, patience
 	}
 }
 
-func throttled(operationType string) *store.Error {
+func throttled(operationType Type) *store.Error {
 	return &store.Error{
 		Status: http.StatusTooManyRequests, Number: 429003, Code: "ThrottlingBacklogTimeout",
-		Text: "The request has been throttled. Wait 10 seconds and try again. Operation type: " + operationType,
+		Text: "The request has been throttled. Wait 10 seconds and try again. Operation type: " + operationType.String(),
 	}
 }
 

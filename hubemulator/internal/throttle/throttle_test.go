@@ -26,7 +26,7 @@ func newLimits(t *testing.T, tier string, units int) (*throttle.Limits, *testclo
 }
 
 // burst is how many operations a hub admits at once before it makes one wait.
-func burst(t *testing.T, limits *throttle.Limits, operationType string) int {
+func burst(t *testing.T, limits *throttle.Limits, operationType throttle.Type) int {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // so that nothing waits
@@ -65,18 +65,18 @@ func TestRates(t *testing.T) {
 	for _, tt := range []struct {
 		tier      string
 		units     int
-		operation string
+		operation throttle.Type
 		amount    float64
 		per       time.Duration
 	}{
 		{"F1", 1, throttle.TwinRead, 100, time.Second},
 		{"F1", 1, throttle.TwinUpdate, 50, time.Second},
 		{"F1", 1, throttle.QueryTwins, 20, time.Minute},
-		{"F1", 1, "RegistryRead", 100, time.Minute},
+		{"F1", 1, throttle.RegistryRead, 100, time.Minute},
 		{"F1", 1, throttle.DeviceConnect, 100, time.Second},
 		{"F1", 1, throttle.DeviceSend, 100, time.Second},
 		{"F1", 1, throttle.DirectMethod, 40, time.Second},
-		{"F1", 1, "JobWrite", 100, time.Minute},
+		{"F1", 1, throttle.JobWrite, 100, time.Minute},
 		{"F1", 1, throttle.CommandSend, 100, time.Minute},
 		{"F1", 1, throttle.JobDevice, 10, time.Second},
 		{"S1", 20, throttle.CommandSend, 2000, time.Minute},
@@ -86,10 +86,10 @@ func TestRates(t *testing.T) {
 		{"S2", 30, throttle.JobDevice, 30, time.Second},
 		{"S3", 2, throttle.CommandSend, 10_000, time.Minute},
 		{"S3", 2, throttle.JobDevice, 100, time.Second},
-		{"F1", 1, "ConfigurationWrite", 20, time.Minute},
+		{"F1", 1, throttle.ConfigurationWrite, 20, time.Minute},
 		{"S1", 10, throttle.TwinRead, 100, time.Second},
 		{"S1", 10, throttle.QueryTwins, 200, time.Minute},
-		{"S1", 10, "RegistryWrite", 1000, time.Minute},
+		{"S1", 10, throttle.RegistryWrite, 1000, time.Minute},
 		{"S1", 10, throttle.DeviceConnect, 120, time.Second},
 		{"S2", 1, throttle.TwinRead, 100, time.Second},
 		{"S2", 20, throttle.TwinRead, 200, time.Second},
@@ -99,9 +99,9 @@ func TestRates(t *testing.T) {
 		{"S3", 2, throttle.TwinRead, 1000, time.Second},
 		{"S3", 2, throttle.TwinUpdate, 500, time.Second},
 		{"S3", 1, throttle.QueryTwins, 1000, time.Minute},
-		{"S3", 1, "RegistryRead", 5000, time.Minute},
-		{"S3", 1, "JobRead", 5000, time.Minute},
-		{"S3", 1, "ConfigurationRead", 20, time.Minute},
+		{"S3", 1, throttle.RegistryRead, 5000, time.Minute},
+		{"S3", 1, throttle.JobRead, 5000, time.Minute},
+		{"S3", 1, throttle.ConfigurationRead, 20, time.Minute},
 	} {
 		g := NewWithT(t)
 		limits, clock := newLimits(t, tt.tier, tt.units)
@@ -151,13 +151,13 @@ func TestSharesOfOneThrottle(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	limits, _ := newLimits(t, "F1", 0)
-	g.Expect(limits.Admit(t.Context(), "RegistryWrite", 100)).To(Succeed())
-	g.Expect(limits.Admit(t.Context(), "RegistryRead", 100)).To(Succeed())
-	g.Expect(limits.Admit(t.Context(), "RegistryWrite", 100)).To(MatchError(ContainSubstring("Operation type: RegistryWrite")),
+	g.Expect(limits.Admit(t.Context(), throttle.RegistryWrite, 100)).To(Succeed())
+	g.Expect(limits.Admit(t.Context(), throttle.RegistryRead, 100)).To(Succeed())
+	g.Expect(limits.Admit(t.Context(), throttle.RegistryWrite, 100)).To(MatchError(ContainSubstring("Operation type: RegistryWrite")),
 		"a bulk operation takes as many shares as it has entries")
-	g.Expect(limits.Admit(t.Context(), "RegistryRead", 50)).To(Succeed(), "a refused one takes none")
-	g.Expect(limits.Admit(t.Context(), "RegistryRead", 1_000)).To(MatchError(ContainSubstring("throttled")), "more than fits at all")
-	g.Expect(limits.Admit(t.Context(), "Statistics", 1_000)).To(Succeed(), "not throttled")
+	g.Expect(limits.Admit(t.Context(), throttle.RegistryRead, 50)).To(Succeed(), "a refused one takes none")
+	g.Expect(limits.Admit(t.Context(), throttle.RegistryRead, 1_000)).To(MatchError(ContainSubstring("throttled")), "more than fits at all")
+	g.Expect(limits.Admit(t.Context(), throttle.PurgeCommands, 1_000)).To(Succeed(), "not throttled")
 }
 
 func TestQuota(t *testing.T) {
