@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -16,45 +14,33 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
 
-// floors are what a bare loop takes for the same calls: all four, and the two that
-// no operator could do without.
-type floors struct{ four, two time.Duration }
+// payload is what the manager wrote of an object.
+type payload v1alpha1.DeviceTwinStatus
 
-// The sets of the floors.
+// The sets of the floors: what a bare loop takes for the same calls, all four, and the
+// two that no operator could do without.
 const (
 	fourSet = "four"
 	twoSet  = "two"
 )
 
-// floors measures on a fresh cluster without a manager: first the four calls, then,
-// with those objects there, the two.
-func (b *bench) floors(ctx context.Context, n int, p payload) (out floors, err error) {
-	d, ctx, err := b.newBed(ctx)
-	if err != nil {
-		return out, err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	h, err := d.addHub(ctx, "hub", unthrottled, map[string]int{fourSet: n, twoSet: n})
-	if err != nil {
-		return out, err
-	}
-	if out.four, err = d.floor(ctx, h, fourSet, n, p, false); err != nil {
-		return out, err
-	}
-	out.two, err = d.floor(ctx, h, twoSet, n, p, true)
-	return out, err
+// startFloorHub starts the hub for both floors, which no manager looks at.
+func startFloorHub(ctx context.Context, r *run) error {
+	n := atFloor(r.out)
+	_, err := r.env.addHub(ctx, "hub", unthrottled, map[string]int{fourSet: n, twoSet: n})
+	return err
 }
 
 // floor works on the objects of a set, as many at a time as the manager may.
-func (d *bed) floor(ctx context.Context, h *hub, set string, n int, p payload, short bool) (time.Duration, error) {
-	objects, err := d.create(ctx, h, set, 1, n)
+func (e *environment) floor(ctx context.Context, set string, n int, status payload, short bool) (time.Duration, error) {
+	h := e.hubs[0]
+	objects, err := e.create(ctx, h, set, 1, n)
 	if err != nil {
 		return 0, err
 	}
-	loop := floorLoop{kube: d.kube, hub: h, status: p, short: short}
-	var done atomic.Int64
+	loop := floorLoop{kube: e.kube, hub: h, status: status, short: short}
 	began := time.Now()
-	err = d.parallel(ctx, "the floor", d.bench.opts.inFlight(), n, &done, func(ctx context.Context, i int) error {
+	err = e.parallel(ctx, "the floor", e.opts.inFlight(), n, func(ctx context.Context, i int) error {
 		return loop.do(ctx, objects[i], i+1)
 	})
 	return time.Since(began), err

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,14 +58,14 @@ func (p profile) flags() []string {
 }
 
 // addHub starts an emulator with so many devices of each set.
-func (d *bed) addHub(ctx context.Context, name string, p profile, sets map[string]int, flags ...string) (*hub, error) {
-	dir := filepath.Join(d.work, name)
+func (e *environment) addHub(ctx context.Context, name string, p profile, sets map[string]int, flags ...string) (*hub, error) {
+	dir := filepath.Join(e.work, name)
 	fleet, err := writeFleet(dir, sets)
 	if err != nil {
 		return nil, err
 	}
 	flags = append(append(p.flags(), "--ephemeral", "--fleet", fleet), flags...)
-	started, err := emulator.Start(ctx, d.sup, "hubemulator-"+name, filepath.Join(d.bench.opts.bin, "hubemulator"), dir, flags...)
+	started, err := emulator.Start(ctx, e.sup, "hubemulator-"+name, filepath.Join(e.opts.bin, "hubemulator"), dir, flags...)
 	if err != nil {
 		return nil, err
 	}
@@ -71,25 +73,25 @@ func (d *bed) addHub(ctx context.Context, name string, p profile, sets map[strin
 	if err != nil {
 		return nil, err
 	}
-	client, err := hubclient.New(started.Addresses.HTTPS, ca, started.Service, d.bench.opts.workers)
+	client, err := hubclient.New(started.Addresses.HTTPS, ca, started.Service, e.opts.workers)
 	if err != nil {
 		return nil, err
 	}
 	h := &hub{Emulator: started, Client: client, name: name, profile: p}
-	d.hubs = append(d.hubs, h)
-	return h, d.connect(ctx, h, ca)
+	e.hubs = append(e.hubs, h)
+	return h, e.connect(ctx, h, ca)
 }
 
 // connect creates the HubConnection and its Secret.
-func (d *bed) connect(ctx context.Context, h *hub, ca []byte) error {
+func (e *environment) connect(ctx context.Context, h *hub, ca []byte) error {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
 		StringData: map[string]string{"connectionString": h.Policies["service"]},
 	}
-	if err := d.kube.Create(ctx, secret); err != nil {
+	if err := e.kube.Create(ctx, secret); err != nil {
 		return err
 	}
-	return d.kube.Create(ctx, &v1alpha1.HubConnection{
+	return e.kube.Create(ctx, &v1alpha1.HubConnection{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
 		Spec: v1alpha1.HubConnectionSpec{
 			Auth:     v1alpha1.HubAuth{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: h.name}},
@@ -126,7 +128,7 @@ func callsOf(counters map[string]emulator.Count) calls {
 		patch: counters["updateTwin"].Calls, query: counters["query"].Calls,
 	}
 	for name, counted := range counters {
-		if len(name) > len(deviceOperations) && name[:len(deviceOperations)] == deviceOperations {
+		if strings.HasPrefix(name, deviceOperations) {
 			continue
 		}
 		c.all += counted.Calls
@@ -163,10 +165,10 @@ func sendReport(d *mqttdevice.Device, content map[string]any) (time.Time, error)
 		if err != nil {
 			return time.Time{}, err
 		}
-		if answer := mqttdevice.TopicAnswers + "204/"; len(topic) > len(answer) && topic[:len(answer)] == answer {
+		if strings.HasPrefix(topic, mqttdevice.TopicAnswers+"204/") {
 			return time.Now(), nil
 		}
-		if name := mqttdevice.TopicAnswers; len(topic) > len(name) && topic[:len(name)] == name {
+		if strings.HasPrefix(topic, mqttdevice.TopicAnswers) {
 			return time.Time{}, fmt.Errorf("the hub answers the report of %s with %s", d.ID, topic)
 		}
 	}
@@ -185,17 +187,14 @@ func (h *hub) tripwire(ctx context.Context, deviceID string) (*tripwire, error) 
 }
 
 // tripped waits for it, and takes the wire away.
-func (w *tripwire) tripped(ctx context.Context, b *bench, limit time.Duration) (time.Time, error) {
+func (w *tripwire) tripped(ctx context.Context, p *progress, limit time.Duration) (time.Time, error) {
 	var at time.Time
-	err := b.await(ctx, "the update reaches the hub", limit, 2*time.Millisecond, func() (string, bool, error) {
+	err := p.await(ctx, "the update reaches the hub", limit, 2*time.Millisecond, func() (string, bool, error) {
 		state, err := w.hub.FaultState(ctx, w.id)
 		at = time.Now()
 		return "not yet", state.Hits > 0, err
 	})
-	if e := w.hub.RemoveFault(ctx, w.id); err == nil {
-		err = e
-	}
-	return at, err
+	return at, errors.Join(err, w.hub.RemoveFault(ctx, w.id))
 }
 
 func twinPath(id string) string { return "/twins/" + id }

@@ -20,32 +20,32 @@ type manager struct {
 	pprof string
 }
 
-// startManager starts the bed's manager and returns when it was started and when it
+// startManager starts the environment's manager and returns when it was started and when it
 // said that it is ready.
-func (d *bed) startManager(ctx context.Context) (started, ready time.Time, err error) {
-	m, started, err := d.launch(ctx, "manager")
+func (e *environment) startManager(ctx context.Context) (started, ready time.Time, err error) {
+	m, started, err := e.launch(ctx, "manager")
 	if err != nil {
 		return started, started, err
 	}
-	d.manager = m
+	e.manager = m
 	return started, time.Now(), nil
 }
 
 // launch starts a manager, with flags besides the usual ones, and waits until it says
 // that it is ready. name is that of its log.
-func (d *bed) launch(ctx context.Context, name string, flags ...string) (m *manager, started time.Time, err error) {
-	d.stir()
+func (e *environment) launch(ctx context.Context, name string, flags ...string) (m *manager, started time.Time, err error) {
+	e.stir()
 	web := &http.Client{Timeout: 5 * time.Second}
 	start := func(ports []int) (*process.Process, error) {
 		started = time.Now()
-		return d.sup.Start(name, filepath.Join(d.bench.opts.bin, "manager"), append([]string{
-			"--kubeconfig", d.managerKubeconfig, "--allowed-host-suffixes", "localhost",
-			"--workers", strconv.Itoa(d.bench.opts.workers), "--metrics-bind-address", "0", "--leader-elect=false",
+		return e.sup.Start(name, filepath.Join(e.opts.bin, "manager"), append([]string{
+			"--kubeconfig", e.managerKubeconfig, "--allowed-host-suffixes", "localhost",
+			"--workers", strconv.Itoa(e.opts.workers), "--metrics-bind-address", "0", "--leader-elect=false",
 			"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", ports[0]),
 			"--pprof-bind-address", fmt.Sprintf("127.0.0.1:%d", ports[1]),
 		}, flags...)...)
 	}
-	p, ports, err := d.sup.StartOnFreePorts(ctx, 2, start, func(ctx context.Context, ports []int) error {
+	p, ports, err := e.sup.StartOnFreePorts(ctx, 2, start, func(ctx context.Context, ports []int) error {
 		return controlplane.Healthy(ctx, web, fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[0]))
 	})
 	if err != nil {
@@ -55,9 +55,9 @@ func (d *bed) launch(ctx context.Context, name string, flags ...string) (m *mana
 }
 
 // stopManager has the manager leave in order.
-func (d *bed) stopManager() error {
-	err := d.sup.Stop(d.manager.Process)
-	d.manager = nil
+func (e *environment) stopManager() error {
+	err := e.sup.Stop(e.manager.Process)
+	e.manager = nil
 	return err
 }
 
