@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,15 +24,11 @@ const (
 	megabyte = 1 << 20
 )
 
-// convergence is what the row converge measures: seconds, by round, and the last round's
-// writes to the API server and size of its store.
+// convergence is what the row converge measures, in seconds by round, and the status with
+// which the floors do.
 type convergence struct {
 	took, startup, four, two []float64
-
-	status    payload
-	writes    int
-	storeSize int64
-	inFlight  int
+	status                   payload
 }
 
 func convergeRow() scenario {
@@ -50,18 +47,30 @@ func convergeRow() scenario {
 				{"start the hub", startFloorHub},
 				{"do four calls for each object", m.floor(&m.four, fourSet, false)},
 				{"do two calls for each object", m.floor(&m.two, twoSet, true)},
-				{"end the round", m.endRound},
 			},
 		),
 		report: m.report,
 	}
 }
 
+// converge waits until all are Ready. The clock starts with the first call to the hub, as
+// nothing else can be done before.
 func (m *convergence) converge(ctx context.Context, r *run) error {
-	measured, err := r.env.converge(ctx, r.hub(), r.out.N)
-	m.took = append(m.took, measured.took.Seconds())
-	m.startup = append(m.startup, measured.startup.Seconds())
-	return err
+	var first time.Time
+	err := r.await(ctx, "the first call to the hub", patience, pollEvery, func() (string, bool, error) {
+		first = time.Now()
+		c, err := r.hub().calls(ctx)
+		return "not yet", c.all > 0, err
+	})
+	if err != nil {
+		return err
+	}
+	if err := awaitReady(ctx, r); err != nil {
+		return err
+	}
+	r.sample(&m.startup, "the manager's start", first.Sub(r.env.manager.started).Seconds(), "s")
+	r.sample(&m.took, "until all are Ready", r.env.writes.lastStatus("").Sub(first).Seconds(), "s")
+	return nil
 }
 
 // keepStatus keeps what the manager wrote of an object: the floors write the same.
@@ -77,44 +86,32 @@ func (m *convergence) keepStatus(ctx context.Context, r *run) error {
 	return nil
 }
 
-func (m *convergence) floor(seconds *[]float64, set string, short bool) action {
-	return func(ctx context.Context, r *run) error {
-		n := atFloor(r.out)
-		took, err := r.env.floor(ctx, set, n, m.status, short)
-		*seconds = append(*seconds, took.Seconds()*float64(r.out.N)/float64(n))
-		return err
-	}
-}
-
 // atFloor is how many objects a row's floors are measured with.
 func atFloor(out *result) int { return min(out.N, floorTwins) }
 
-func (m *convergence) endRound(_ context.Context, r *run) (err error) {
-	m.inFlight, m.writes = r.opts.inFlight(), r.fleet.writes.total
-	r.say("round %d of %d: %.1f s, floor %.1f s (four calls), %.1f s (two)", r.round+1, r.out.Rounds,
-		m.took[r.round], m.four[r.round], m.two[r.round])
-	m.storeSize, err = r.fleet.cluster.StoreSize()
-	return err
-}
-
-func (m *convergence) report(out *result) {
-	n := float64(out.N)
-	ratio := stats.Median(ratios(m.took, m.four))
-	out.add("until all are Ready, from the first call to the hub", stats.Median(m.took), "s")
-	out.add("objects a second", n/stats.Median(m.took), "/s")
-	out.add("the manager's start before that", stats.Median(m.startup), "s")
-	out.add("writes to the API server, for an object", float64(m.writes)/n, "")
-	out.add(fmt.Sprintf("floor: GET, record, PATCH, status; %d at a time", m.inFlight), stats.Median(m.four), "s")
-	out.add("floor, objects a second", n/stats.Median(m.four), "/s")
-	out.add("two-call floor: PATCH, status", stats.Median(m.two), "s")
-	out.add("times the four-call floor", ratio, "")
-	out.add("etcd's database", float64(m.storeSize)/megabyte, "MB")
-	if atFloor(out) < out.N {
-		out.note("The floors were measured with %d objects and are scaled. No bound is set: the API server, which takes most of the "+
-			"machine, is slower with each write the more objects it holds.", atFloor(out))
-		return
+func (m *convergence) report(_ context.Context, r *run) error {
+	n := float64(r.out.N)
+	size, err := r.fleet.cluster.StoreSize()
+	if err != nil {
+		return err
 	}
-	out.bound(bounds.AtMost("time, beside the four-call floor", "%.2f times", ratio, mostTimesTheFloor))
+	ratio := stats.Median(ratios(m.took, m.four))
+	r.out.add("until all are Ready, from the first call to the hub", stats.Median(m.took), "s")
+	r.out.add("objects a second", n/stats.Median(m.took), "/s")
+	r.out.add("the manager's start before that", stats.Median(m.startup), "s")
+	r.out.add("writes to the API server, for an object", float64(r.fleet.writes.total)/n, "")
+	r.out.add(fmt.Sprintf("floor: GET, record, PATCH, status; %d at a time", r.opts.inFlight()), stats.Median(m.four), "s")
+	r.out.add("floor, objects a second", n/stats.Median(m.four), "/s")
+	r.out.add("two-call floor: PATCH, status", stats.Median(m.two), "s")
+	r.out.add("times the four-call floor", ratio, "")
+	r.out.add("etcd's database", float64(size)/megabyte, "MB")
+	if atFloor(r.out) < r.out.N {
+		r.out.note("The floors were measured with %d objects and are scaled. No bound is set: the API server, which takes most of the "+
+			"machine, is slower with each write the more objects it holds.", atFloor(r.out))
+		return nil
+	}
+	r.out.bound(bounds.AtMost("time, beside the four-call floor", "%.2f times", ratio, mostTimesTheFloor))
+	return nil
 }
 
 // ratios are those of measured values to others of the same rounds.

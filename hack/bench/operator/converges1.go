@@ -25,12 +25,11 @@ const (
 // s1 is an S1 unit, of whose rate the manager may use a part.
 var s1 = profile{sku: v1alpha1.SKUS1, units: 1, rate: s1Percent, throttled: true}
 
-// convergeS1 is when the first PATCH and the last were seen, how long an edit between
-// them took until it was at the hub, and the calls of all.
+// convergeS1 is when the first PATCH and the last were seen, and how long an edit
+// between them took until it was at the hub.
 type convergeS1 struct {
 	first, last time.Time
 	edited      time.Duration
-	made        calls
 }
 
 func convergeS1Row() scenario {
@@ -57,10 +56,6 @@ func convergeS1Row() scenario {
 				return err
 			}},
 			{"wait until all are Ready", awaitReady},
-			{"count the calls", func(ctx context.Context, r *run) (err error) {
-				m.made, err = r.hub().calls(ctx)
-				return err
-			}},
 		},
 		report: m.report,
 	}
@@ -79,7 +74,7 @@ func (e *environment) patches(ctx context.Context, h *hub, n int) (time.Time, er
 
 // edit changes a DeviceTwin that is Ready, and measures how long it takes until the hub
 // is told.
-func (m *convergeS1) edit(ctx context.Context, r *run) error {
+func (m *convergeS1) edit(ctx context.Context, r *run) (err error) {
 	if err := r.env.writes.refresh(); err != nil {
 		return err
 	}
@@ -95,27 +90,23 @@ func (m *convergeS1) edit(ctx context.Context, r *run) error {
 	if !isReady(&twin) {
 		return errors.New("no DeviceTwin is Ready when half of the updates were sent")
 	}
-	wire, err := r.hub().tripwire(ctx, twin.Name)
-	if err != nil {
-		return err
-	}
-	began := time.Now()
-	if err := r.env.edit(ctx, &twin, 1, "another owner"); err != nil {
-		return err
-	}
-	at, err := wire.tripped(ctx, r.progress, convergeLimit(s1Twins))
-	m.edited = at.Sub(began)
+	m.edited, err = r.untilUpdated(ctx, twin.Name, convergeLimit(s1Twins), func() error { return r.env.edit(ctx, &twin, 1, "another owner") })
 	return err
 }
 
-func (m *convergeS1) report(out *result) {
-	floor := float64(out.N) / (s1Updates * s1Percent / 100)
+func (m *convergeS1) report(ctx context.Context, r *run) error {
+	made, err := r.hub().calls(ctx)
+	if err != nil {
+		return err
+	}
+	floor := float64(r.out.N) / (s1Updates * s1Percent / 100)
 	took := m.last.Sub(m.first).Seconds()
-	out.add("first PATCH to last", took, "s")
-	out.add("what the rate allows", floor, "s")
-	out.add("answers with 429", float64(m.made.refused), "")
-	out.add("an edit in the middle, until it is at the hub", m.edited.Seconds(), "s")
-	out.bound(bounds.AtMost("first PATCH to last, beside what the rate allows", "%.2f times", took/floor, mostTimesTheRate))
-	out.bound(bounds.None("answers with 429", m.made.refused))
-	out.bound(bounds.AtMost("an edit in the middle", "%.2f s", m.edited.Seconds(), longestEdit.Seconds()))
+	r.out.add("first PATCH to last", took, "s")
+	r.out.add("what the rate allows", floor, "s")
+	r.out.add("answers with 429", float64(made.refused), "")
+	r.out.add("an edit in the middle, until it is at the hub", m.edited.Seconds(), "s")
+	r.out.bound(bounds.AtMost("first PATCH to last, beside what the rate allows", "%.2f times", took/floor, mostTimesTheRate))
+	r.out.bound(bounds.None("answers with 429", made.refused))
+	r.out.bound(bounds.AtMost("an edit in the middle", "%.2f s", m.edited.Seconds(), longestEdit.Seconds()))
+	return nil
 }

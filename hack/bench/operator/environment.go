@@ -39,7 +39,7 @@ type environment struct {
 	writes  *writes
 
 	managerKubeconfig string
-	stirred           activity
+	lastWrite         activity
 	// died is closed when one of its processes ended by itself, and death says how.
 	died  <-chan struct{}
 	death func() error

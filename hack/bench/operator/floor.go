@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"time"
 
@@ -27,23 +26,26 @@ const (
 // startFloorHub starts the hub for both floors, which no manager looks at.
 func startFloorHub(ctx context.Context, r *run) error {
 	n := atFloor(r.out)
-	_, err := r.env.addHub(ctx, "hub", unthrottled, map[string]int{fourSet: n, twoSet: n})
-	return err
+	return r.env.addHub(ctx, "hub", unthrottled, map[string]int{fourSet: n, twoSet: n})
 }
 
-// floor works on the objects of a set, as many at a time as the manager may.
-func (e *environment) floor(ctx context.Context, set string, n int, status payload, short bool) (time.Duration, error) {
-	h := e.hubs[0]
-	objects, err := e.create(ctx, h, set, 1, n)
-	if err != nil {
-		return 0, err
+// floor measures how long a loop takes with the objects of a set, as many at a time as the
+// manager may have in flight.
+func (m *convergence) floor(seconds *[]float64, set string, short bool) action {
+	return func(ctx context.Context, r *run) error {
+		n := atFloor(r.out)
+		objects, err := r.env.create(ctx, r.hub(), set, 1, n)
+		if err != nil {
+			return err
+		}
+		loop := floorLoop{kube: r.env.kube, hub: r.hub(), status: m.status, short: short}
+		began := time.Now()
+		err = r.parallel(ctx, "the floor", r.opts.inFlight(), n, func(ctx context.Context, i int) error {
+			return loop.do(ctx, objects[i], i+1)
+		})
+		r.sample(seconds, "the floor", time.Since(began).Seconds()*float64(r.out.N)/float64(n), "s")
+		return err
 	}
-	loop := floorLoop{kube: e.kube, hub: h, status: status, short: short}
-	began := time.Now()
-	err = e.parallel(ctx, "the floor", e.opts.inFlight(), n, func(ctx context.Context, i int) error {
-		return loop.do(ctx, objects[i], i+1)
-	})
-	return time.Since(began), err
 }
 
 // floorLoop does the calls that bring one object to the hub.
@@ -57,41 +59,32 @@ type floorLoop struct {
 func (l floorLoop) do(ctx context.Context, object *v1alpha1.DeviceTwin, i int) error {
 	etag := "*"
 	if !l.short {
-		var err error
-		if etag, err = l.read(ctx, object); err != nil {
+		read, err := l.exchange(ctx, http.MethodGet, "*", object.Name, nil)
+		if err != nil {
+			return err
+		}
+		etag = `"` + read + `"`
+		if err := l.patch(ctx, object, map[string]string{"record": l.status.Record}); err != nil {
 			return err
 		}
 	}
-	patch, err := json.Marshal(map[string]any{"tags": tags(i), "properties": map[string]any{"desired": desired(i)}})
-	if err != nil {
-		return err
-	}
-	var answer bytes.Buffer
-	if _, err := l.hub.SendIf(ctx, etag, http.MethodPatch, twinPath(object.Name), patch, &answer); err != nil {
-		return err
-	}
-	var written struct {
-		ETag string `json:"etag"`
-	}
-	if err := json.Unmarshal(answer.Bytes(), &written); err != nil {
+	if _, err := l.exchange(ctx, http.MethodPatch, etag, object.Name, twinPatch(i)); err != nil {
 		return err
 	}
 	return l.patch(ctx, object, l.status)
 }
 
-// read gets the twin and records what will be written.
-func (l floorLoop) read(ctx context.Context, object *v1alpha1.DeviceTwin) (etag string, err error) {
+// exchange calls the hub and takes the etag from the twin that it answers with.
+func (l floorLoop) exchange(ctx context.Context, method, etag, id string, body []byte) (string, error) {
 	var answer bytes.Buffer
-	if _, err := l.hub.SendTo(ctx, http.MethodGet, twinPath(object.Name), nil, io.Writer(&answer)); err != nil {
+	if _, err := l.hub.SendIf(ctx, etag, method, twinPath(id), body, &answer); err != nil {
 		return "", err
 	}
 	var twin struct {
 		ETag string `json:"etag"`
 	}
-	if err := json.Unmarshal(answer.Bytes(), &twin); err != nil {
-		return "", err
-	}
-	return `"` + twin.ETag + `"`, l.patch(ctx, object, map[string]string{"record": l.status.Record})
+	err := json.Unmarshal(answer.Bytes(), &twin)
+	return twin.ETag, err
 }
 
 // patch writes to the status of the object on the condition of its version.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -58,28 +57,28 @@ func (p profile) flags() []string {
 }
 
 // addHub starts an emulator with so many devices of each set.
-func (e *environment) addHub(ctx context.Context, name string, p profile, sets map[string]int, flags ...string) (*hub, error) {
+func (e *environment) addHub(ctx context.Context, name string, p profile, sets map[string]int, flags ...string) error {
 	dir := filepath.Join(e.work, name)
 	fleet, err := writeFleet(dir, sets)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	flags = append(append(p.flags(), "--ephemeral", "--fleet", fleet), flags...)
 	started, err := emulator.Start(ctx, e.sup, "hubemulator-"+name, filepath.Join(e.opts.bin, "hubemulator"), dir, flags...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ca, err := os.ReadFile(started.CAFile())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	client, err := hubclient.New(started.Addresses.HTTPS, ca, started.Service, e.opts.workers)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	h := &hub{Emulator: started, Client: client, name: name, profile: p}
 	e.hubs = append(e.hubs, h)
-	return h, e.connect(ctx, h, ca)
+	return e.connect(ctx, h, ca)
 }
 
 // connect creates the HubConnection and its Secret.
@@ -153,11 +152,7 @@ func (h *hub) dial(ctx context.Context, id string) (*mqttdevice.Device, error) {
 
 // sendReport sends reported properties and returns when the hub has them.
 func sendReport(d *mqttdevice.Device, content map[string]any) (time.Time, error) {
-	text, err := json.Marshal(content)
-	if err != nil {
-		return time.Time{}, err
-	}
-	if err := d.Publish(mqttdevice.TopicReported+"?$rid=1", text); err != nil {
+	if err := d.Publish(mqttdevice.TopicReported+"?$rid=1", document(content).Raw); err != nil {
 		return time.Time{}, err
 	}
 	for {
@@ -174,37 +169,30 @@ func sendReport(d *mqttdevice.Device, content map[string]any) (time.Time, error)
 	}
 }
 
-// tripwire tells when the next update of a device's twin reaches the hub, without a
-// call that would count against the hub's throttles.
-type tripwire struct {
-	hub *hub
-	id  string
-}
-
-func (h *hub) tripwire(ctx context.Context, deviceID string) (*tripwire, error) {
-	id, err := h.AddFault(ctx, emulator.Fault{Operation: "updateTwin", DeviceID: deviceID, Action: "delay", Delay: "1ms"})
-	return &tripwire{hub: h, id: id}, err
-}
-
-// tripped waits for it, and takes the wire away.
-func (w *tripwire) tripped(ctx context.Context, p *progress, limit time.Duration) (time.Time, error) {
-	var at time.Time
-	err := p.await(ctx, "the update reaches the hub", limit, 2*time.Millisecond, func() (string, bool, error) {
-		state, err := w.hub.FaultState(ctx, w.id)
-		at = time.Now()
+// untilUpdated makes a change, and returns how long it takes until the next update of a
+// device's twin reaches the hub. A fault shows that: a call would count against the hub's
+// throttles.
+func (r *run) untilUpdated(ctx context.Context, deviceID string, limit time.Duration, change func() error) (took time.Duration, err error) {
+	id, err := r.hub().AddFault(ctx, emulator.Fault{Operation: "updateTwin", DeviceID: deviceID, Action: "delay", Delay: "1ms"})
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := change(); err != nil {
+		return 0, err
+	}
+	err = r.await(ctx, "the update reaches the hub", limit, 2*time.Millisecond, func() (string, bool, error) {
+		state, err := r.hub().FaultState(ctx, id)
+		took = time.Since(began)
 		return "not yet", state.Hits > 0, err
 	})
-	return at, errors.Join(err, w.hub.RemoveFault(ctx, w.id))
+	return took, errors.Join(err, r.hub().RemoveFault(ctx, id))
 }
 
 func twinPath(id string) string { return "/twins/" + id }
 
 // change writes a twin as another writer would.
 func (h *hub) change(ctx context.Context, id string, patch map[string]any) error {
-	text, err := json.Marshal(patch)
-	if err != nil {
-		return err
-	}
-	_, _, err = h.Send(ctx, http.MethodPatch, twinPath(id), text)
+	_, _, err := h.Send(ctx, http.MethodPatch, twinPath(id), document(patch).Raw)
 	return err
 }

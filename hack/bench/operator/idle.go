@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"runtime"
-	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
@@ -54,7 +50,7 @@ func idleRow() scenario {
 			{"use the fleet", useFleet},
 			{"wait until the manager only asks what moved", m.follow},
 			{"wait until nothing is written", quiet(settleTime)},
-			{"watch the manager", m.observe},
+			{"watch the manager", observe(&m.seen, idleTime)},
 			{"have one device report", m.oneReport},
 			{"stop the manager", stopManager},
 			{"poll in its place", m.poll},
@@ -78,11 +74,6 @@ func (m *idle) follow(ctx context.Context, r *run) error {
 		before = now
 		return fmt.Sprintf("%d calls in %s", made.all, interval), made.all <= followCalls, err
 	})
-}
-
-func (m *idle) observe(ctx context.Context, r *run) (err error) {
-	m.seen, err = r.env.observe(ctx, r.hub(), idleTime)
-	return err
 }
 
 // oneReport measures how long it takes until a DeviceTwin shows what a device reports.
@@ -118,8 +109,15 @@ func (m *idle) poll(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	if err := r.readAll(ctx); err != nil {
-		return fmt.Errorf("the poller: %w", err)
+	n := r.out.N
+	ticker := time.NewTicker(interval / time.Duration(n))
+	defer ticker.Stop()
+	err = r.paced(ctx, "the poller", r.opts.inFlight(), polls*n, ticker.C, func(ctx context.Context, i int) error {
+		_, err := r.hub().SendTo(ctx, http.MethodGet, twinPath(deviceID(fleetSet, i%n+1)), nil, io.Discard)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	after, err := ownCPU()
 	if err != nil {
@@ -130,34 +128,6 @@ func (m *idle) poll(ctx context.Context, r *run) error {
 	return err
 }
 
-// readAll reads every twin, evenly over an interval, as often as polls says.
-func (r *run) readAll(ctx context.Context) error {
-	n := r.out.N
-	ticker := time.NewTicker(interval / time.Duration(n))
-	defer ticker.Stop()
-	reading, ctx := errgroup.WithContext(ctx)
-	reading.SetLimit(r.opts.inFlight())
-	var count atomic.Int64
-	told := time.Now()
-	for i := range polls * n {
-		select {
-		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), reading.Wait())
-		case <-ticker.C:
-		}
-		reading.Go(func() error {
-			defer count.Add(1)
-			_, err := r.hub().SendTo(ctx, http.MethodGet, twinPath(deviceID(fleetSet, i%n+1)), nil, io.Discard)
-			return err
-		})
-		if time.Since(told) >= progressEvery {
-			told = time.Now()
-			r.say("the poller: %d of %d", count.Load(), polls*n)
-		}
-	}
-	return reading.Wait()
-}
-
 // ownCPU is the CPU time that this process has used.
 func ownCPU() (time.Duration, error) {
 	var usage syscall.Rusage
@@ -165,26 +135,27 @@ func ownCPU() (time.Duration, error) {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), err
 }
 
-func (m *idle) report(out *result) {
+func (m *idle) report(_ context.Context, r *run) error {
 	made := m.seen.calls
 	windows := idleTime.Seconds() / interval.Seconds()
 	pollerBilled := float64(m.polled.billed) / polls * windows
-	out.add("watched", idleTime.Seconds(), "s")
-	out.add("hub calls", float64(made.all), "")
-	out.add("of them GET", float64(made.get), "")
-	out.add("of them query pages", float64(made.query), "")
-	out.add("messages billed", float64(made.billed), "")
-	out.add("manager's CPU", m.seen.cpu.Seconds(), "s")
-	out.add("poller's messages billed in that time", pollerBilled, "")
-	out.add("poller's CPU in that time", m.pollerCPU.Seconds()/polls*windows, "s")
-	out.add("poller, watched", m.pollerTime.Seconds(), "s")
-	out.add("a report at the end, until it is in the status", m.latency.Seconds(), "s")
-	out.add("etcd's database", float64(m.storeSize)/megabyte, "MB")
-	out.note("The poller reads each twin once in %s and does nothing else; it was watched for %d whole intervals (longer where "+
+	r.out.add("watched", idleTime.Seconds(), "s")
+	r.out.add("hub calls", float64(made.all), "")
+	r.out.add("of them GET", float64(made.get), "")
+	r.out.add("of them query pages", float64(made.query), "")
+	r.out.add("messages billed", float64(made.billed), "")
+	r.out.add("manager's CPU", m.seen.cpu.Seconds(), "s")
+	r.out.add("poller's messages billed in that time", pollerBilled, "")
+	r.out.add("poller's CPU in that time", m.pollerCPU.Seconds()/polls*windows, "s")
+	r.out.add("poller, watched", m.pollerTime.Seconds(), "s")
+	r.out.add("a report at the end, until it is in the status", m.latency.Seconds(), "s")
+	r.out.add("etcd's database", float64(m.storeSize)/megabyte, "MB")
+	r.out.note("The poller reads each twin once in %s and does nothing else; it was watched for %d whole intervals (longer where "+
 		"the machine cannot read so many in that time), each of which is the same, and the numbers are scaled to the time that the manager was watched.", interval, polls)
-	out.bound(bounds.None("PATCH", made.patch))
-	out.bound(bounds.None("writes to the API server", m.seen.writes))
-	out.bound(bounds.AtLeast("messages billed to a poller, beside the manager's", "%.0f times",
+	r.out.bound(bounds.None("PATCH", made.patch))
+	r.out.bound(bounds.None("writes to the API server", m.seen.writes))
+	r.out.bound(bounds.AtLeast("messages billed to a poller, beside the manager's", "%.0f times",
 		pollerBilled/float64(max(made.billed, 1)), leastTimesCheaper))
-	out.bound(bounds.AtMost("a report, until it is in the status", "%.1f s", m.latency.Seconds(), (interval + seenWithin).Seconds()))
+	r.out.bound(bounds.AtMost("a report, until it is in the status", "%.1f s", m.latency.Seconds(), (interval + seenWithin).Seconds()))
+	return nil
 }

@@ -30,8 +30,7 @@ const (
 type isolation struct {
 	alone, beside, again []float64
 
-	hanging, other *hub
-	// dirty is how many twins wait at the hub that hangs, by a fault there.
+	// dirty is how many twins wait at the hub that hangs, the first one, by a fault there.
 	dirty int
 	fault string
 }
@@ -44,34 +43,31 @@ func isolationRow() scenario {
 		steps: []step{
 			{"start a cluster", startCluster},
 			{"start two hubs", m.startHubs},
-			{"converge at the one that will hang", m.convergeHanging},
+			{"create DeviceTwins at the one that will hang", func(ctx context.Context, r *run) error {
+				_, err := r.env.create(ctx, r.hub(), fleetSet, 1, m.dirty)
+				return err
+			}},
+			{"start the manager", startManager},
+			{"wait until they are Ready", func(ctx context.Context, r *run) error {
+				return r.env.awaitReady(ctx, m.dirty, convergeLimit(m.dirty))
+			}},
 			{"converge at the other one alone", m.converge(aloneSet, &m.alone)},
 			{"have the first hub hang", m.hang},
 			{"converge beside it", m.converge(besideSet, &m.beside)},
 			{"release the first hub", m.release},
 			{"converge alone again", m.converge(againSet, &m.again)},
-			{"end the round", m.endRound},
 		},
 		report: m.report,
 	}
 }
 
-func (m *isolation) startHubs(ctx context.Context, r *run) (err error) {
+func (m *isolation) startHubs(ctx context.Context, r *run) error {
 	n := r.out.N
 	m.dirty = min(r.opts.n, dirtyTwins)
-	if m.hanging, err = r.env.addHub(ctx, "hanging", unthrottled, map[string]int{fleetSet: m.dirty}); err != nil {
+	if err := r.env.addHub(ctx, "hanging", unthrottled, map[string]int{fleetSet: m.dirty}); err != nil {
 		return err
 	}
-	m.other, err = r.env.addHub(ctx, "other", unthrottled, map[string]int{aloneSet: n, besideSet: n, againSet: n})
-	return err
-}
-
-func (m *isolation) convergeHanging(ctx context.Context, r *run) error {
-	if _, err := r.env.create(ctx, m.hanging, fleetSet, 1, m.dirty); err != nil {
-		return err
-	}
-	_, err := r.env.converge(ctx, m.hanging, m.dirty)
-	return err
+	return r.env.addHub(ctx, "other", unthrottled, map[string]int{aloneSet: n, besideSet: n, againSet: n})
 }
 
 // converge measures how many DeviceTwins of a set converge a second at the other hub.
@@ -88,7 +84,7 @@ func (m *isolation) converge(set string, rates *[]float64) action {
 		}
 		n := r.out.N
 		began := time.Now()
-		if _, err := r.env.create(ctx, m.other, set, 1, n); err != nil {
+		if _, err := r.env.create(ctx, r.env.hubs[1], set, 1, n); err != nil {
 			return err
 		}
 		err := r.await(ctx, "the other hub converges", convergeLimit(0), 50*time.Millisecond, func() (string, bool, error) {
@@ -99,48 +95,43 @@ func (m *isolation) converge(set string, rates *[]float64) action {
 		if errors.Is(err, errTooLong) {
 			ended, err = time.Now(), nil
 		}
-		*rates = append(*rates, float64(done())/ended.Sub(began).Seconds())
+		r.sample(rates, "rate", float64(done())/ended.Sub(began).Seconds(), "/s")
 		return err
 	}
 }
 
 // hang has the first hub hold all calls, and edits its DeviceTwins.
 func (m *isolation) hang(ctx context.Context, r *run) (err error) {
-	if m.fault, err = m.hanging.AddFault(ctx, emulator.Fault{Operation: "*", Action: "hang"}); err != nil {
+	if m.fault, err = r.hub().AddFault(ctx, emulator.Fault{Operation: "*", Action: "hang"}); err != nil {
 		return err
 	}
-	if err := r.env.editFleet(ctx, m.hanging, m.dirty, "another writer"); err != nil {
+	if err := r.env.editFleet(ctx, r.hub(), m.dirty, "another writer"); err != nil {
 		return err
 	}
 	return r.await(ctx, "the hub holds calls", time.Minute, pollEvery, func() (string, bool, error) {
-		state, err := m.hanging.FaultState(ctx, m.fault)
+		state, err := r.hub().FaultState(ctx, m.fault)
 		return fmt.Sprintf("%d calls held", state.Held), state.Held > 0, err
 	})
 }
 
 func (m *isolation) release(ctx context.Context, r *run) error {
-	if err := m.hanging.RemoveFault(ctx, m.fault); err != nil {
+	if err := r.hub().RemoveFault(ctx, m.fault); err != nil {
 		return err
 	}
 	return r.env.awaitReady(ctx, m.dirty+2*r.out.N, convergeLimit(m.dirty))
 }
 
-func (m *isolation) endRound(_ context.Context, r *run) error {
-	r.say("round %d of %d: %.0f/s alone, %.0f/s beside, %.0f/s alone again", r.round+1, r.out.Rounds,
-		m.alone[r.round], m.beside[r.round], m.again[r.round])
-	return nil
-}
-
-func (m *isolation) report(out *result) {
+func (m *isolation) report(_ context.Context, r *run) error {
 	around := make([]float64, len(m.alone))
 	for i := range around {
 		around[i] = (m.alone[i] + m.again[i]) / 2
 	}
-	out.add("twins that wait at the hub that hangs", float64(m.dirty), "")
-	out.add("the other hub's rate alone", stats.Median(m.alone), "/s")
-	out.add("its rate beside", stats.Median(m.beside), "/s")
-	out.add("its rate alone again", stats.Median(m.again), "/s")
-	out.note("Rates are from the creation of the first DeviceTwin to the last status. The cluster grows from one to the next, so " +
+	r.out.add("twins that wait at the hub that hangs", float64(m.dirty), "")
+	r.out.add("the other hub's rate alone", stats.Median(m.alone), "/s")
+	r.out.add("its rate beside", stats.Median(m.beside), "/s")
+	r.out.add("its rate alone again", stats.Median(m.again), "/s")
+	r.out.note("Rates are from the creation of the first DeviceTwin to the last status. The cluster grows from one to the next, so " +
 		"the rate beside is held against the mean of those before and after it.")
-	out.bound(bounds.AtLeast("rate beside a hub that hangs, of that alone", "%.2f", stats.Median(ratios(m.beside, around)), leastOfItsRate))
+	r.out.bound(bounds.AtLeast("rate beside a hub that hangs, of that alone", "%.2f", stats.Median(ratios(m.beside, around)), leastOfItsRate))
+	return nil
 }

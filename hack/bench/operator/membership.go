@@ -12,7 +12,6 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
-	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/mqttdevice"
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
 )
 
@@ -56,23 +55,16 @@ func membershipRow() scenario {
 		usesFleet: true,
 		steps: []step{
 			{"use the fleet", useFleet},
-			{"watch without TwinQueries", observeInto(&m.without)},
+			{"watch without TwinQueries", observe(&m.without, membershipIntervals*interval)},
 			{"create the TwinQueries", createQueries},
 			{"wait until all have an answer", awaitAnswers},
 			{"wait until nothing is written", quiet(quietTime)},
-			{"watch with TwinQueries", observeInto(&m.with)},
+			{"watch with TwinQueries", observe(&m.with, membershipIntervals*interval)},
 			{"report the queries of the hub", m.reportQueries},
-			{"have devices join a query", m.join},
+			{"have devices join a query", m.joinEach},
 			{"report the memberships", m.reportJoins},
 			{"delete the TwinQueries", deleteQueries},
 		},
-	}
-}
-
-func observeInto(seen *observation) action {
-	return func(ctx context.Context, r *run) (err error) {
-		*seen, err = r.env.observe(ctx, r.hub(), membershipIntervals*interval)
-		return err
 	}
 }
 
@@ -126,32 +118,31 @@ func (m *membership) reportQueries(_ context.Context, r *run) error {
 	return nil
 }
 
-// join has devices report what a query selects, one after the other.
-func (m *membership) join(ctx context.Context, r *run) error {
+// joinEach has devices report what a query selects, one after the other.
+func (m *membership) joinEach(ctx context.Context, r *run) error {
 	for i := range memberships {
-		device, err := r.hub().dial(ctx, deviceID(fleetSet, 13+i))
-		if err != nil {
+		if err := m.join(ctx, r, deviceID(fleetSet, 13+i)); err != nil {
 			return err
 		}
-		join, read, err := r.env.join(ctx, device)
-		device.Leave()
-		r.env.stir()
-		if err != nil {
-			return err
-		}
-		m.joins, m.reads = append(m.joins, join), append(m.reads, read)
 	}
 	return nil
 }
 
 // join waits for the report and the membership. What does not come counts as the limit.
-func (e *environment) join(ctx context.Context, device *mqttdevice.Device) (join, read float64, err error) {
+func (m *membership) join(ctx context.Context, r *run, id string) error {
+	device, err := r.hub().dial(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer r.env.stir() // its leaving shows, too
+	defer device.Leave()
 	at, err := sendReport(device, map[string]any{"mode": "alarm", "connectivity": "alarm"})
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	limit := 10 * interval
-	_, err = e.until(ctx, device.ID, at, limit, func(twin *v1alpha1.DeviceTwin) bool {
+	var join, read float64
+	_, err = r.env.until(ctx, id, at, limit, func(twin *v1alpha1.DeviceTwin) bool {
 		now := time.Since(at).Seconds()
 		if read == 0 && twin.Status.Connectivity == "alarm" {
 			read = now
@@ -161,7 +152,8 @@ func (e *environment) join(ctx context.Context, device *mqttdevice.Device) (join
 		}
 		return read > 0 && join > 0
 	})
-	return cmp.Or(join, limit.Seconds()), cmp.Or(read, limit.Seconds()), err
+	m.joins, m.reads = append(m.joins, cmp.Or(join, limit.Seconds())), append(m.reads, cmp.Or(read, limit.Seconds()))
+	return err
 }
 
 func (m *membership) reportJoins(_ context.Context, r *run) error {

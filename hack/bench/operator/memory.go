@@ -25,8 +25,9 @@ func memoryRow() scenario {
 			{"start the manager", startManager},
 			{"grow from size to size", grow},
 		},
-		report: func(out *result) {
-			out.note("The heap is what is live after two garbage collections; GOGC is Go's default. Each twin declares 1 KB.")
+		report: func(_ context.Context, r *run) error {
+			r.out.note("The heap is what is live after two garbage collections; GOGC is Go's default. Each twin declares 1 KB.")
+			return nil
 		},
 	}
 }
@@ -40,7 +41,7 @@ func grow(ctx context.Context, r *run) error {
 		if err := r.env.awaitReady(ctx, size, convergeLimit(size)); err != nil {
 			return err
 		}
-		if _, err := r.env.quiet(ctx, quietTime); err != nil {
+		if err := quiet(quietTime)(ctx, r); err != nil {
 			return err
 		}
 		usage, err := process.UsageOf(r.env.manager.PID()) // before the collection that is asked for

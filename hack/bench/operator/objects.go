@@ -99,35 +99,6 @@ func (e *environment) awaitReady(ctx context.Context, n int, limit time.Duration
 // and a minute.
 func convergeLimit(n int) time.Duration { return time.Minute + time.Duration(n)*time.Second/5 }
 
-// converged is a converge that was measured.
-type converged struct {
-	// startup is from the manager's start to its first call to the hub; took from
-	// there to the last Ready.
-	startup, took time.Duration
-}
-
-// converge starts the manager with all DeviceTwins there. The clock starts with the
-// first call to the hub, as nothing else can be done before.
-func (e *environment) converge(ctx context.Context, h *hub, n int) (converged, error) {
-	started, _, err := e.startManager(ctx)
-	if err != nil {
-		return converged{}, err
-	}
-	var first time.Time
-	err = e.await(ctx, "the first call to the hub", time.Minute, pollEvery, func() (string, bool, error) {
-		first = time.Now()
-		c, err := h.calls(ctx)
-		return "not yet", c.all > 0, err
-	})
-	if err == nil {
-		err = e.awaitReady(ctx, n, convergeLimit(n))
-	}
-	if err != nil {
-		return converged{}, err
-	}
-	return converged{startup: first.Sub(started), took: e.writes.lastStatus("").Sub(first)}, nil
-}
-
 // until returns how long after a time an object is seen to be so, or that a limit was
 // too short for it: that counts as long as was waited.
 func (e *environment) until(ctx context.Context, name string, since time.Time, limit time.Duration, so func(*v1alpha1.DeviceTwin) bool) (time.Duration, error) {

@@ -1,10 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -48,15 +47,16 @@ func peersRow() scenario {
 		name: "peers", title: "1,000 twins beside Microsoft's SDK for Node",
 		hub: fullS1.String() + "; beside it an " + unthrottled.String(), twins: atMost(peerTwins), rounds: true,
 		steps: slices.Concat([]step{{"have azure-iothub installed", installPackages}}, free.steps("unthrottled"), held.steps("S1")),
-		report: func(out *result) {
-			held.describe(out, "at the S1 hub")
-			free.describe(out, "unthrottled")
-			out.note("Both read each twin and write it on the condition of its etag; times are from the first twin that was read to the last update. " +
+		report: func(_ context.Context, r *run) error {
+			held.describe(r.out, "at the S1 hub")
+			free.describe(r.out, "unthrottled")
+			r.out.note("Both read each twin and write it on the condition of its etag; times are from the first twin that was read to the last update. " +
 				"The operator writes its record to the API server before each update and a status after it, which a script does not: where the " +
 				"hub does not bound the rate, that does (two writes to the API server for each object; see the floors of converge). No bound is set for that.")
-			out.note("At the S1 hub the hub sets the time of both, all but the one record that comes before the first update; the ratio is held to a hundredth.")
+			r.out.note("At the S1 hub the hub sets the time of both, all but the one record that comes before the first update; the ratio is held to a hundredth.")
 			ratio := stats.Median(ratios(held.ours, held.node))
-			out.bound(bounds.AtMost("the operator's time, beside Node's, at the S1 hub", "%.2f times", toHundredth(ratio), 1))
+			r.out.bound(bounds.AtMost("the operator's time, beside Node's, at the S1 hub", "%.2f times", toHundredth(ratio), 1))
+			return nil
 		},
 	}
 }
@@ -76,8 +76,7 @@ func (v *versus) steps(which string) []step {
 	return []step{
 		{"start a cluster with an " + which + " hub", startCluster},
 		{"start the hub", func(ctx context.Context, r *run) error {
-			_, err := r.env.addHub(ctx, "hub", v.profile, map[string]int{fleetSet: r.out.N, peerSet: r.out.N})
-			return err
+			return r.env.addHub(ctx, "hub", v.profile, map[string]int{fleetSet: r.out.N, peerSet: r.out.N})
 		}},
 		{"create the DeviceTwins", createTwins},
 		{"update by both", v.measure},
@@ -86,28 +85,19 @@ func (v *versus) steps(which string) []step {
 
 // measure has both work at one hub; the other one comes first in the next round.
 func (v *versus) measure(ctx context.Context, r *run) error {
-	byNode := func() error { return timed(ctx, r, r.env.byNode, &v.node) }
-	byOperator := func() error { return timed(ctx, r, r.env.byOperator, &v.ours) }
-	sides := []func() error{byNode, byOperator}
+	sides := []action{v.byNode, v.byOperator}
 	if r.round%2 == 1 {
 		slices.Reverse(sides)
 	}
 	for _, side := range sides {
-		if err := side(); err != nil {
+		if err := side(ctx, r); err != nil {
 			return err
 		}
 		if err := r.pass(ctx, "the hub rests", hubRest); err != nil {
 			return err
 		}
 	}
-	r.say("%s: Node %.2f s, the operator %.2f s", v.profile.sku, v.node[r.round], v.ours[r.round])
 	return nil
-}
-
-func timed(ctx context.Context, r *run, side func(context.Context, *hub, int) (time.Duration, error), seconds *[]float64) error {
-	took, err := side(ctx, r.hub(), r.out.N)
-	*seconds = append(*seconds, took.Seconds())
-	return err
 }
 
 func (v *versus) describe(out *result, where string) {
@@ -136,52 +126,46 @@ func installPackages(ctx context.Context, r *run) error {
 }
 
 // byOperator starts the manager and stops it when all are Ready.
-func (e *environment) byOperator(ctx context.Context, h *hub, n int) (time.Duration, error) {
-	took := e.timing(ctx, h, n)
-	if _, _, err := e.startManager(ctx); err != nil {
-		return 0, err
-	}
-	length, err := took()
+func (v *versus) byOperator(ctx context.Context, r *run) error {
+	took, err := r.timeUpdates(ctx, func() error { return startManager(ctx, r) })
+	r.sample(&v.ours, "the operator", took.Seconds(), "s")
 	if err == nil {
-		err = e.awaitReady(ctx, n, convergeLimit(n))
+		err = awaitReady(ctx, r)
 	}
-	return length, errors.Join(err, e.stopManager())
+	if err == nil {
+		err = stopManager(ctx, r)
+	}
+	return err
 }
 
 // byNode runs the script to its end.
-func (e *environment) byNode(ctx context.Context, h *hub, n int) (time.Duration, error) {
+func (v *versus) byNode(ctx context.Context, r *run) error {
 	ctx, cancel := context.WithTimeout(ctx, peerLimit)
 	defer cancel()
-	script, err := e.script(ctx, h, n)
+	script, err := r.script(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	took := e.timing(ctx, h, n)
-	var output strings.Builder
-	script.Stdout, script.Stderr = &output, &output
-	if err := script.Start(); err != nil {
-		return 0, fmt.Errorf("run the script for Node: %w", err)
-	}
-	length, err := took()
-	if waitErr := script.Wait(); waitErr != nil {
-		err = errors.Join(err, fmt.Errorf("the script for Node: %w: %s", waitErr, output.String()))
-	}
-	return length, err
+	took, err := r.timeUpdates(ctx, func() error {
+		if output, err := script.CombinedOutput(); err != nil {
+			return fmt.Errorf("the script for Node: %w: %s", err, output)
+		}
+		return nil
+	})
+	r.sample(&v.node, "Node", took.Seconds(), "s")
+	return err
 }
 
-// script is the command that updates n twins. The service package gets the host name
+// script is the command that updates the twins. The service package gets the host name
 // as a real hub has it, without a port.
-func (e *environment) script(ctx context.Context, h *hub, n int) (*exec.Cmd, error) {
-	dir, err := e.opts.nodeDir()
+func (r *run) script(ctx context.Context) (*exec.Cmd, error) {
+	h := r.hub()
+	dir, err := r.opts.nodeDir()
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(e.work, "peer.js")
+	path := filepath.Join(r.env.work, "peer.js")
 	if err := os.WriteFile(path, peerScript, 0o600); err != nil {
-		return nil, err
-	}
-	patch, err := json.Marshal(map[string]any{"tags": tags(1), "properties": map[string]any{"desired": desired(1)}})
-	if err != nil {
 		return nil, err
 	}
 	_, port, err := net.SplitHostPort(h.Addresses.HTTPS)
@@ -190,36 +174,39 @@ func (e *environment) script(ctx context.Context, h *hub, n int) (*exec.Cmd, err
 	}
 	const name = "localhost"
 	connection := strings.Replace(h.Policies["service"], "HostName="+net.JoinHostPort(name, port), "HostName="+name, 1)
-	script := exec.CommandContext(ctx, "node", "--require", "./redirect-443.js", path, peerSet, strconv.Itoa(n), strconv.Itoa(peerAtATime))
+	script := exec.CommandContext(ctx, "node", "--require", "./redirect-443.js", path, peerSet, strconv.Itoa(r.out.N), strconv.Itoa(peerAtATime))
 	script.Dir = dir
 	script.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"), "NODE_EXTRA_CA_CERTS="+h.CAFile(),
-		"HUB_HOST="+name, "HUB_HTTPS_PORT="+port, "HUB_SERVICE_CONNECTION="+connection, "TWIN_PATCH="+string(patch))
+		"HUB_HOST="+name, "HUB_HTTPS_PORT="+port, "HUB_SERVICE_CONNECTION="+connection, "TWIN_PATCH="+string(twinPatch(1)))
 	return script, nil
 }
 
-// timing looks at the hub from now on; the function that it returns waits for n
-// updates and returns the time since the first twin was read.
-func (e *environment) timing(ctx context.Context, h *hub, n int) func() (time.Duration, error) {
-	type times struct {
-		took time.Duration
-		err  error
+// timeUpdates has a client start, and measures the time from the first twin that is read
+// to the last update at the hub.
+func (r *run) timeUpdates(ctx context.Context, start func() error) (took time.Duration, err error) {
+	before, err := r.hub().calls(ctx)
+	if err != nil {
+		return 0, err
 	}
-	before, err := h.calls(ctx)
-	done := make(chan times, 1)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	watched := make(chan error, 1)
 	go func() {
 		var first time.Time
-		awaitErr := e.await(ctx, "twins are updated", peerLimit, 10*time.Millisecond, func() (string, bool, error) {
-			now, err := h.calls(ctx)
+		err := r.await(ctx, "twins are updated", peerLimit, 10*time.Millisecond, func() (string, bool, error) {
+			now, err := r.hub().calls(ctx)
 			made := now.since(before)
 			if first.IsZero() && made.found > 0 {
 				first = time.Now()
 			}
-			return fmt.Sprintf("%d of %d", made.patch, n), made.patch >= n, err
+			return fmt.Sprintf("%d of %d", made.patch, r.out.N), made.patch >= r.out.N, err
 		})
-		done <- times{time.Since(first), awaitErr}
+		took = time.Since(first)
+		watched <- err
 	}()
-	return func() (time.Duration, error) {
-		t := <-done
-		return t.took, errors.Join(err, t.err)
+	if err = start(); err != nil {
+		stop(err)
 	}
+	watchErr := <-watched
+	return took, cmp.Or(err, watchErr)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,15 +71,24 @@ func (p *progress) pass(ctx context.Context, phase string, length time.Duration)
 
 // parallel does something n times, so many at a time, and says how far it is.
 func (p *progress) parallel(ctx context.Context, phase string, atATime, n int, do func(context.Context, int) error) error {
+	now := make(chan time.Time)
+	close(now)
+	return p.paced(ctx, phase, atATime, n, now, do)
+}
+
+// paced is parallel with a beginning for each of the n.
+func (p *progress) paced(ctx context.Context, phase string, atATime, n int, pace <-chan time.Time, do func(context.Context, int) error) error {
 	working, ctx := errgroup.WithContext(ctx)
 	working.SetLimit(atATime)
 	var count atomic.Int64
 	told := time.Now()
 	for i := range n {
+		select {
+		case <-ctx.Done():
+			return cmp.Or(working.Wait(), context.Cause(ctx))
+		case <-pace:
+		}
 		working.Go(func() error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
 			defer count.Add(1)
 			return do(ctx, i)
 		})

@@ -24,19 +24,20 @@ type activity struct {
 }
 
 // stir says that something was just done that may lead to writes.
-func (e *environment) stir() { e.stirred = activity{at: time.Now(), patches: -1} }
+func (e *environment) stir() { e.lastWrite = activity{at: time.Now(), patches: -1} }
 
 // quiet waits until nothing was written for a time, neither to the hubs nor to the API
-// server, and returns the last write.
-func (e *environment) quiet(ctx context.Context, length time.Duration) (activity, error) {
-	err := e.await(ctx, "it becomes quiet", quietLimit, 500*time.Millisecond, func() (string, bool, error) {
-		if err := e.look(ctx); err != nil {
-			return "", false, err
-		}
-		still := time.Since(e.stirred.at)
-		return fmt.Sprintf("%.0f s without a write", still.Seconds()), still >= length, nil
-	})
-	return e.stirred, err
+// server. The environment keeps the last write.
+func quiet(length time.Duration) action {
+	return func(ctx context.Context, r *run) error {
+		return r.await(ctx, "it becomes quiet", quietLimit, 500*time.Millisecond, func() (string, bool, error) {
+			if err := r.env.look(ctx); err != nil {
+				return "", false, err
+			}
+			still := time.Since(r.env.lastWrite.at)
+			return fmt.Sprintf("%.0f s without a write", still.Seconds()), still >= length, nil
+		})
+	}
 }
 
 // look notes whether there were writes since it last looked.
@@ -52,8 +53,8 @@ func (e *environment) look(ctx context.Context) error {
 		}
 		now.calls, now.patches = append(now.calls, c), now.patches+c.patch
 	}
-	if now.patches != e.stirred.patches || now.total != e.stirred.total {
-		e.stirred = now
+	if now.patches != e.lastWrite.patches || now.total != e.lastWrite.total {
+		e.lastWrite = now
 	}
 	return nil
 }
@@ -68,22 +69,25 @@ type observation struct {
 }
 
 // observe counts what happens within a time.
-func (e *environment) observe(ctx context.Context, h *hub, length time.Duration) (observation, error) {
-	before, err := e.count(ctx, h)
-	if err != nil {
-		return observation{}, err
+func observe(seen *observation, length time.Duration) action {
+	return func(ctx context.Context, r *run) error {
+		before, err := r.env.count(ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.pass(ctx, "watching", length); err != nil {
+			return err
+		}
+		after, err := r.env.count(ctx)
+		*seen = observation{after.cpu - before.cpu, after.writes - before.writes, after.calls.since(before.calls)}
+		return err
 	}
-	if err := e.pass(ctx, "watching", length); err != nil {
-		return observation{}, err
-	}
-	after, err := e.count(ctx, h)
-	return observation{after.cpu - before.cpu, after.writes - before.writes, after.calls.since(before.calls)}, err
 }
 
 // count is what happened since the environment was started.
-func (e *environment) count(ctx context.Context, h *hub) (observation, error) {
+func (e *environment) count(ctx context.Context) (observation, error) {
 	usage, usageErr := process.UsageOf(e.manager.PID())
-	made, callsErr := h.calls(ctx)
+	made, callsErr := e.hubs[0].calls(ctx)
 	err := errors.Join(usageErr, callsErr, e.writes.refresh())
 	return observation{usage.CPU, e.writes.total, made}, err
 }

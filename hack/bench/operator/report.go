@@ -25,9 +25,7 @@ type value struct {
 func (v value) String() string {
 	format := "%.3g %s"
 	switch {
-	case v.Value == float64(int64(v.Value)):
-		format = "%.0f %s"
-	case v.Value >= 100:
+	case v.Value == float64(int64(v.Value)), v.Value >= 100:
 		format = "%.0f %s"
 	case v.Value >= 1:
 		format = "%.2f %s"

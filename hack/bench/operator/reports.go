@@ -28,12 +28,13 @@ func reportsRow() scenario {
 			{"use the fleet", useFleet},
 			{"have devices report", m.measure},
 		},
-		report: func(out *result) {
-			m.describe(out)
-			out.bound(bounds.AtMost("report to status, p99", "%.1f s", m.quantile(0.99), (interval + seenWithin).Seconds()))
-			out.bound(bounds.None("reports that are in no status", m.missing))
-			out.bound(bounds.None("reports with more than one write of their status", m.several))
-			out.bound(bounds.None("writes of other objects or kinds", m.others))
+		report: func(_ context.Context, r *run) error {
+			m.describe(r.out)
+			r.out.bound(bounds.AtMost("report to status, p99", "%.1f s", m.quantile(0.99), (interval + seenWithin).Seconds()))
+			r.out.bound(bounds.None("reports that are in no status", m.missing))
+			r.out.bound(bounds.None("reports with more than one write of their status", m.several))
+			r.out.bound(bounds.None("writes of other objects or kinds", m.others))
+			return nil
 		},
 	}
 }
@@ -50,13 +51,15 @@ func reportsLagRow() scenario {
 			{"start a cluster", startCluster},
 			{"start the hub", startHub(unthrottled, "--query-lag", queryLag.String())},
 			{"create the DeviceTwins", createTwins},
-			{"converge", converge},
+			{"start the manager", startManager},
+			{"wait until all are Ready", awaitReady},
 			{"wait until nothing is written", quiet(quietTime)},
 			{"have devices report", m.measure},
 		},
-		report: func(out *result) {
-			m.describe(out)
-			out.note("The hub's queries are %s late; nothing bounds this row.", queryLag)
+		report: func(_ context.Context, r *run) error {
+			m.describe(r.out)
+			r.out.note("The hub's queries are %s late; nothing bounds this row.", queryLag)
+			return nil
 		},
 	}
 }
@@ -99,7 +102,7 @@ func (m *reported) measure(ctx context.Context, r *run) error {
 		connected[i] = device
 	}
 	r.env.stir() // the connections show, too
-	if _, err := r.env.quiet(ctx, quietTime); err != nil {
+	if err := quiet(quietTime)(ctx, r); err != nil {
 		return err
 	}
 	before := r.env.writes.total

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
 )
@@ -12,16 +11,11 @@ import (
 // getsPerChange is how many reads a twin that changed may cost.
 const getsPerChange = 2
 
-// restart is what is seen of a start of the manager.
+// restart is what was changed, and the calls and writes before the manager starts again.
 type restart struct {
-	changed        []string
-	started, ready time.Time
-	// before and total are the calls and writes before it, last is the last write after.
-	before calls
-	total  int
-	last   activity
-	// wrong and missing count twins, see compare.
-	wrong, missing int
+	changed []string
+	before  calls
+	writes  int
 }
 
 func restartRow() scenario {
@@ -33,8 +27,9 @@ func restartRow() scenario {
 			{"use the fleet", useFleet},
 			{"stop the manager", stopManager},
 			{"change one twin in a hundred at the hub", m.change},
-			{"start the manager", m.start},
-			{"wait until nothing is written", m.settle},
+			{"count calls and writes", m.count},
+			{"start the manager", startManager},
+			{"wait until nothing is written", quiet(quietTime)},
 		},
 		report: m.report,
 	}
@@ -52,40 +47,34 @@ func (m *restart) change(ctx context.Context, r *run) error {
 	return nil
 }
 
-func (m *restart) start(ctx context.Context, r *run) (err error) {
+func (m *restart) count(ctx context.Context, r *run) (err error) {
 	if err := r.env.writes.refresh(); err != nil {
 		return err
 	}
-	m.total = r.env.writes.total
-	if m.before, err = r.hub().calls(ctx); err != nil {
-		return err
-	}
-	m.started, m.ready, err = r.env.startManager(ctx)
+	m.writes = r.env.writes.total
+	m.before, err = r.hub().calls(ctx)
 	return err
 }
 
-func (m *restart) settle(ctx context.Context, r *run) (err error) {
-	m.last, err = r.env.quiet(ctx, quietTime)
-	m.wrong, m.missing = compare(m.changed, r.env.writes.writtenSince(m.started))
-	return err
-}
-
-func (m *restart) report(out *result) {
-	made := m.last.calls[0].since(m.before)
+func (m *restart) report(_ context.Context, r *run) error {
+	started, ready, last := r.env.manager.started, r.env.manager.ready, r.env.lastWrite
+	made := last.calls[0].since(m.before)
 	changed := float64(len(m.changed))
-	out.add("twins that changed meanwhile", changed, "")
-	out.add("start to ready", m.ready.Sub(m.started).Seconds(), "s")
-	out.add("start to the last write", m.last.at.Sub(m.started).Seconds(), "s")
-	out.add("hub calls until then", float64(made.all), "")
-	out.add("of them GET", float64(made.get), "")
-	out.add("of them query pages", float64(made.query), "")
-	out.add("of them PATCH", float64(made.patch), "")
-	out.add("writes to the API server until then", float64(m.last.total-m.total), "")
-	out.note("The change is another writer's, of one declared value: it has to be found and put right. Reading back goes on all the time and counts.")
-	out.bound(bounds.None("status writes for twins that did not change", m.wrong))
-	out.bound(bounds.None("changes that were not found", m.missing))
-	out.bound(bounds.AtMost("PATCH", "%.0f", float64(made.patch), changed))
-	out.bound(bounds.AtMost("GET", "%.0f", float64(made.get), getsPerChange*changed))
+	wrong, missing := compare(m.changed, r.env.writes.writtenSince(started))
+	r.out.add("twins that changed meanwhile", changed, "")
+	r.out.add("start to ready", ready.Sub(started).Seconds(), "s")
+	r.out.add("start to the last write", last.at.Sub(started).Seconds(), "s")
+	r.out.add("hub calls until then", float64(made.all), "")
+	r.out.add("of them GET", float64(made.get), "")
+	r.out.add("of them query pages", float64(made.query), "")
+	r.out.add("of them PATCH", float64(made.patch), "")
+	r.out.add("writes to the API server until then", float64(last.total-m.writes), "")
+	r.out.note("The change is another writer's, of one declared value: it has to be found and put right. Reading back goes on all the time and counts.")
+	r.out.bound(bounds.None("status writes for twins that did not change", wrong))
+	r.out.bound(bounds.None("changes that were not found", missing))
+	r.out.bound(bounds.AtMost("PATCH", "%.0f", float64(made.patch), changed))
+	r.out.bound(bounds.AtMost("GET", "%.0f", float64(made.get), getsPerChange*changed))
+	return nil
 }
 
 // compare counts those that were written and did not change, and the other way round.

@@ -27,9 +27,9 @@ type scenario struct {
 	// rounds has the steps repeated --rounds times.
 	rounds bool
 	steps  []step
-	// report adds the values and bounds that are known when all steps are done. What a
-	// step adds is reported even when a later one fails.
-	report func(*result)
+	// report adds values and bounds when all steps are done. What a step adds is reported
+	// even when a later one fails.
+	report action
 }
 
 // step is a part of a scenario. Its name says what it does.
@@ -129,10 +129,10 @@ func (r *run) play(ctx context.Context, s scenario) error {
 			return err
 		}
 	}
-	if s.report != nil {
-		s.report(r.out)
+	if s.report == nil {
+		return nil
 	}
-	return nil
+	return r.do(ctx, []step{{"report", s.report}})
 }
 
 // do runs steps until one fails, and names that one.
@@ -179,6 +179,12 @@ func (b *bench) sum(measured *result) {
 		}
 		b.say("%-6s %s: %s, wanted %s", verdict, bound.What, bound.Measured, bound.Wanted)
 	}
+}
+
+// sample prints a number and adds it to those of the rounds before.
+func (r *run) sample(numbers *[]float64, what string, number float64, unit string) {
+	r.say("%s: %s", what, value{what, number, unit})
+	*numbers = append(*numbers, number)
 }
 
 // leave stops the run's environment, unless it is the fleet, which the next rows use.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -29,12 +30,12 @@ const (
 // shardNames are the shards, and the sets and hubs in each.
 func shardNames() []string { return []string{"north", "south"} }
 
-// sharded is what came of a fleet on two hubs, by one manager for all, or divided: by
-// one for each hub.
+// sharded is what came of a fleet on two hubs.
 type sharded struct {
-	divided  bool
-	managers []*manager
-	released time.Time
+	// selectors are of the managers: an empty one selects all.
+	selectors []string
+	managers  []*manager
+	released  time.Time
 
 	// took is in seconds and heap is of the largest manager, both by round.
 	took, heap []float64
@@ -46,18 +47,16 @@ type sharded struct {
 }
 
 func shardingRow() scenario {
-	alone, divided := &sharded{}, &sharded{divided: true}
+	alone, divided := &sharded{selectors: []string{""}}, &sharded{}
+	for _, name := range shardNames() {
+		divided.selectors = append(divided.selectors, shardLabel+"="+name)
+	}
 	return scenario{
 		name: "sharding", title: "two managers with a shard each, beside one alone",
 		hub: "two hubs: " + unthrottled.String(), rounds: true,
-		twins: func(o options) int { return o.n / len(shardNames()) * len(shardNames()) },
-		steps: slices.Concat(alone.steps("one manager"), divided.steps("two managers"), []step{
-			{"end the round", func(_ context.Context, r *run) error {
-				r.say("round %d of %d: %.1f s by one manager, %.1f s by two", r.round+1, r.out.Rounds, alone.took[r.round], divided.took[r.round])
-				return nil
-			}},
-		}),
-		report: func(out *result) { reportShards(out, alone, divided) },
+		twins:  func(o options) int { return o.n / len(shardNames()) * len(shardNames()) },
+		steps:  slices.Concat(alone.steps("one manager"), divided.steps("two managers")),
+		report: func(_ context.Context, r *run) error { reportShards(r.out, alone, divided); return nil },
 	}
 }
 
@@ -76,10 +75,10 @@ func (s *sharded) steps(who string) []step {
 func addShards(ctx context.Context, r *run) error {
 	each := r.out.N / len(shardNames())
 	for _, name := range shardNames() {
-		h, err := r.env.addHub(ctx, name, unthrottled, map[string]int{name: each})
-		if err != nil {
+		if err := r.env.addHub(ctx, name, unthrottled, map[string]int{name: each}); err != nil {
 			return err
 		}
+		h := r.env.hubs[len(r.env.hubs)-1]
 		h.labels = map[string]string{shardLabel: name}
 		conn := &v1alpha1.HubConnection{}
 		conn.Namespace, conn.Name = namespace, h.name
@@ -104,8 +103,13 @@ func (s *sharded) start(ctx context.Context, r *run) (err error) {
 			return err
 		}
 	}
-	if err := s.launch(ctx, r.env); err != nil {
-		return err
+	s.managers = nil
+	for i, selector := range s.selectors {
+		m, err := r.env.launch(ctx, fmt.Sprintf("manager-%d", i+1), "--watch-label-selector", selector)
+		if err != nil {
+			return err
+		}
+		s.managers = append(s.managers, m)
 	}
 	for h, gate := range gates {
 		if err := r.await(ctx, "the hubs are called", time.Minute, pollEvery, func() (string, bool, error) {
@@ -124,27 +128,8 @@ func (s *sharded) start(ctx context.Context, r *run) (err error) {
 	return nil
 }
 
-func (s *sharded) launch(ctx context.Context, e *environment) error {
-	wanted := map[string][]string{"manager": nil}
-	if s.divided {
-		wanted = map[string][]string{}
-		for _, name := range shardNames() {
-			wanted["manager-"+name] = []string{"--watch-label-selector", shardLabel + "=" + name}
-		}
-	}
-	s.managers = nil
-	for name, flags := range wanted {
-		m, _, err := e.launch(ctx, name, flags...)
-		if err != nil {
-			return err
-		}
-		s.managers = append(s.managers, m)
-	}
-	return nil
-}
-
 func (s *sharded) collect(ctx context.Context, r *run) error {
-	s.took = append(s.took, r.env.writes.lastStatus("").Sub(s.released).Seconds())
+	r.sample(&s.took, "until all are Ready", r.env.writes.lastStatus("").Sub(s.released).Seconds(), "s")
 	s.writes, s.cpu = r.env.writes.total, 0
 	largest := 0
 	for _, m := range s.managers {
@@ -159,7 +144,7 @@ func (s *sharded) collect(ctx context.Context, r *run) error {
 		}
 		largest = max(largest, heap)
 	}
-	s.heap = append(s.heap, float64(largest))
+	r.sample(&s.heap, "live heap of the largest", float64(largest), "bytes")
 	for _, h := range r.env.hubs {
 		c, err := h.calls(ctx)
 		if err != nil {

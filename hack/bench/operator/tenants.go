@@ -78,13 +78,13 @@ func tenantsRow() scenario {
 					conn.Spec.Tier, conn.Spec.Budget.RatePercent = v1alpha1.Tier{SKU: v1alpha1.SKUF1, Units: 1}, 1
 				},
 			})},
-			{"count what was refused", func(ctx context.Context, r *run) error {
-				made, err := r.hub().calls(ctx)
-				if err == nil {
-					r.out.bound(bounds.None("answers with 429", made.refused))
-				}
-				return err
-			}},
+		},
+		report: func(ctx context.Context, r *run) error {
+			made, err := r.hub().calls(ctx)
+			if err == nil {
+				r.out.bound(bounds.None("answers with 429", made.refused))
+			}
+			return err
 		},
 	}
 }
