@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,9 @@ func TestHelpListsEveryRow(t *testing.T) {
 	for _, r := range scenarios() {
 		if !strings.Contains(help.String(), "  "+r.name+" ") || r.title == "" {
 			t.Errorf("row %s is not explained", r.name)
+		}
+		if len(r.steps) == 0 || slices.ContainsFunc(r.steps, func(s step) bool { return s.name == "" || s.do == nil }) {
+			t.Errorf("row %s has no steps, or one without a name or a function", r.name)
 		}
 	}
 }
