@@ -99,8 +99,8 @@ func (e *environment) awaitReady(ctx context.Context, n int, limit time.Duration
 // and a minute.
 func convergeLimit(n int) time.Duration { return time.Minute + time.Duration(n)*time.Second/5 }
 
-// until returns how long after a time an object is seen to be so, or that a limit was
-// too short for it: that counts as long as was waited.
+// until returns how long after a time an object is seen to be so. One that is not within
+// the limit counts as long as was waited.
 func (e *environment) until(ctx context.Context, name string, since time.Time, limit time.Duration, so func(*v1alpha1.DeviceTwin) bool) (time.Duration, error) {
 	err := e.await(ctx, "the DeviceTwin shows it", limit, 50*time.Millisecond, func() (string, bool, error) {
 		var twin v1alpha1.DeviceTwin
