@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,33 +42,22 @@ func convergeS1Row() scenario {
 			{"create the DeviceTwins", createTwins},
 			{"start the manager", startManager},
 			{"wait for the first PATCH", func(ctx context.Context, r *run) (err error) {
-				m.first, err = r.env.patches(ctx, r.hub(), 1)
+				m.first, err = r.patches(ctx, 1)
 				return err
 			}},
 			{"wait for half of them", func(ctx context.Context, r *run) error {
-				_, err := r.env.patches(ctx, r.hub(), r.out.N/2)
+				_, err := r.patches(ctx, r.out.N/2)
 				return err
 			}},
 			{"edit a DeviceTwin", m.edit},
 			{"wait for the last PATCH", func(ctx context.Context, r *run) (err error) {
-				m.last, err = r.env.patches(ctx, r.hub(), r.out.N+1) // the edit's too
+				m.last, err = r.patches(ctx, r.out.N+1) // the edit's too
 				return err
 			}},
 			{"wait until all are Ready", awaitReady},
 		},
 		report: m.report,
 	}
-}
-
-// patches waits until the hub was sent so many.
-func (e *environment) patches(ctx context.Context, h *hub, n int) (time.Time, error) {
-	var at time.Time
-	err := e.await(ctx, "twin updates", convergeLimit(n), pollEvery, func() (string, bool, error) {
-		at = time.Now()
-		c, err := h.calls(ctx)
-		return fmt.Sprintf("%d of %d, %d refused", c.patch, n, c.refused), c.patch >= n, err
-	})
-	return at, err
 }
 
 // edit changes a DeviceTwin that is Ready, and measures how long it takes until the hub

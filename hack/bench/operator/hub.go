@@ -169,6 +169,17 @@ func sendReport(d *mqttdevice.Device, content map[string]any) (time.Time, error)
 	}
 }
 
+// patches waits until the hub was sent so many updates of twins.
+func (r *run) patches(ctx context.Context, n int) (time.Time, error) {
+	var at time.Time
+	err := r.await(ctx, "twin updates", convergeLimit(n), pollEvery, func() (string, bool, error) {
+		at = time.Now()
+		c, err := r.hub().calls(ctx)
+		return fmt.Sprintf("%d of %d, %d refused", c.patch, n, c.refused), c.patch >= n, err
+	})
+	return at, err
+}
+
 // untilUpdated makes a change, and returns how long it takes until the next update of a
 // device's twin reaches the hub. A fault shows that: a call would count against the hub's
 // throttles.

@@ -105,7 +105,7 @@ func (m *isolation) hang(ctx context.Context, r *run) (err error) {
 	if m.fault, err = r.hub().AddFault(ctx, emulator.Fault{Operation: "*", Action: "hang"}); err != nil {
 		return err
 	}
-	if err := r.env.editFleet(ctx, r.hub(), m.dirty, "another writer"); err != nil {
+	if err := r.editFleet(ctx, m.dirty, "another writer"); err != nil {
 		return err
 	}
 	return r.await(ctx, "the hub holds calls", time.Minute, pollEvery, func() (string, bool, error) {

@@ -44,9 +44,9 @@ func (e *environment) edit(ctx context.Context, twin *v1alpha1.DeviceTwin, i int
 }
 
 // editFleet edits the first n DeviceTwins of the fleet.
-func (e *environment) editFleet(ctx context.Context, h *hub, n int, owner string) error {
-	return e.parallel(ctx, "DeviceTwins are edited", creators, n, func(ctx context.Context, i int) error {
-		return e.edit(ctx, deviceTwin(h.name, fleetSet, i+1), i+1, owner)
+func (r *run) editFleet(ctx context.Context, n int, owner string) error {
+	return r.parallel(ctx, "DeviceTwins are edited", creators, n, func(ctx context.Context, i int) error {
+		return r.env.edit(ctx, deviceTwin(r.hub().name, fleetSet, i+1), i+1, owner)
 	})
 }
 

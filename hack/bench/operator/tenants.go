@@ -97,7 +97,7 @@ func (m *tenants) prepare(ctx context.Context, r *run) (err error) {
 }
 
 func (m *tenants) editAlone(ctx context.Context, r *run) error {
-	seen, err := r.env.attacked(ctx, r.hub(), attack{name: "alone"}, r.out.N)
+	seen, err := r.attacked(ctx, attack{name: "alone"})
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (m *tenants) editAlone(ctx context.Context, r *run) error {
 
 func (m *tenants) editBeside(a attack) action {
 	return func(ctx context.Context, r *run) error {
-		seen, err := r.env.attacked(ctx, r.hub(), a, r.out.N)
+		seen, err := r.attacked(ctx, a)
 		if err != nil {
 			return err
 		}
@@ -123,48 +123,48 @@ func (m *tenants) editBeside(a attack) action {
 }
 
 // attacked watches the hub for a while under an attack, in which every twin is edited.
-func (e *environment) attacked(ctx context.Context, h *hub, a attack, n int) (seen underAttack, err error) {
-	conns, err := e.intrude(ctx, h, a)
+func (r *run) attacked(ctx context.Context, a attack) (seen underAttack, err error) {
+	conns, err := r.intrude(ctx, a)
 	if err != nil {
 		return seen, err
 	}
-	before, err := h.calls(ctx)
+	before, err := r.hub().calls(ctx)
 	if err != nil {
 		return seen, err
 	}
 	began := time.Now()
 	attacking, ctx := errgroup.WithContext(ctx)
 	for _, conn := range conns {
-		attacking.Go(func() error { return e.wake(ctx, conn, began.Add(tenantWindow)) })
+		attacking.Go(func() error { return r.wake(ctx, conn, began.Add(tenantWindow)) })
 	}
 	attacking.Go(func() (err error) {
 		// The hub is read back before, so that what the attack spoils is spoilt by then.
-		if err := e.pass(ctx, a.name, tenantWindow/4); err != nil {
+		if err := r.pass(ctx, a.name, tenantWindow/4); err != nil {
 			return err
 		}
-		seen.edits, err = e.editTwins(ctx, h, a.name, n)
+		seen.edits, err = r.editTwins(ctx, a.name)
 		return err
 	})
 	attacking.Go(func() (err error) {
-		seen.notReady, err = e.watchReady(ctx, h, began.Add(tenantWindow))
+		seen.notReady, err = r.watchReady(ctx, began.Add(tenantWindow))
 		return err
 	})
 	if err := attacking.Wait(); err != nil {
 		return seen, err
 	}
-	after, err := h.calls(context.WithoutCancel(ctx))
+	after, err := r.hub().calls(context.WithoutCancel(ctx))
 	seen.queries = after.since(before).query
-	e.say("%s: %.1f s, %d queries, %d times not Ready", a.name, seen.edits.Seconds(), seen.queries, seen.notReady)
+	r.say("%s: %.1f s, %d queries, %d times not Ready", a.name, seen.edits.Seconds(), seen.queries, seen.notReady)
 	return seen, err
 }
 
 // intrude creates the HubConnections of an attack, with a key that the hub does not know.
-func (e *environment) intrude(ctx context.Context, h *hub, a attack) ([]*v1alpha1.HubConnection, error) {
-	host, _, _ := strings.Cut(h.Policies["service"], ";")
+func (r *run) intrude(ctx context.Context, a attack) ([]*v1alpha1.HubConnection, error) {
+	host, _, _ := strings.Cut(r.hub().Policies["service"], ";")
 	var conns []*v1alpha1.HubConnection
 	for i := range a.conns {
 		var conn v1alpha1.HubConnection
-		if err := e.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: h.name}, &conn); err != nil {
+		if err := r.env.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: r.hub().name}, &conn); err != nil {
 			return nil, err
 		}
 		conn.ObjectMeta = metav1.ObjectMeta{Namespace: intruderNamespace, Name: fmt.Sprintf("%s-%d", strings.ReplaceAll(a.name, " ", "-"), i)}
@@ -172,11 +172,11 @@ func (e *environment) intrude(ctx context.Context, h *hub, a attack) ([]*v1alpha
 		conn.Spec.Auth.ConnectionStringSecretRef = &v1alpha1.SecretKeyReference{Name: conn.Name}
 		a.changed(&conn)
 		err := errors.Join(
-			e.kube.Create(ctx, &corev1.Secret{
+			r.env.kube.Create(ctx, &corev1.Secret{
 				ObjectMeta: metav1.ObjectMeta{Namespace: intruderNamespace, Name: conn.Name},
 				StringData: map[string]string{"connectionString": host + ";SharedAccessKeyName=service;SharedAccessKey=" + deviceKey},
 			}),
-			e.kube.Create(ctx, &conn),
+			r.env.kube.Create(ctx, &conn),
 		)
 		if err != nil {
 			return nil, err
@@ -187,35 +187,35 @@ func (e *environment) intrude(ctx context.Context, h *hub, a attack) ([]*v1alpha
 }
 
 // wake has a HubConnection looked at again and again.
-func (e *environment) wake(ctx context.Context, conn *v1alpha1.HubConnection, until time.Time) error {
+func (r *run) wake(ctx context.Context, conn *v1alpha1.HubConnection, until time.Time) error {
 	n := 0
-	return e.await(ctx, "an attack", 2*tenantWindow, wakeEvery, func() (string, bool, error) {
+	return r.await(ctx, "an attack", 2*tenantWindow, wakeEvery, func() (string, bool, error) {
 		n++
 		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"%d"}}}`, v1alpha1.ReconcileAtAnnotation, n)
-		err := e.kube.Patch(ctx, conn.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))
+		err := r.env.kube.Patch(ctx, conn.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))
 		return fmt.Sprintf("%d wakes", n), time.Now().After(until), err
 	})
 }
 
 // editTwins changes every twin, and returns how long it takes until all are at the hub.
-func (e *environment) editTwins(ctx context.Context, h *hub, owner string, n int) (time.Duration, error) {
-	before, err := h.calls(ctx)
+func (r *run) editTwins(ctx context.Context, owner string) (time.Duration, error) {
+	before, err := r.hub().calls(ctx)
 	if err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	if err := e.editFleet(ctx, h, n, owner); err != nil {
+	if err := r.editFleet(ctx, r.out.N, owner); err != nil {
 		return 0, err
 	}
-	last, err := e.patches(ctx, h, before.patch+n)
+	last, err := r.patches(ctx, before.patch+r.out.N)
 	return last.Sub(began), err
 }
 
 // watchReady counts the looks at the hub's own HubConnection that do not find it Ready.
-func (e *environment) watchReady(ctx context.Context, h *hub, until time.Time) (notReady int, err error) {
-	err = e.await(ctx, "the hub's HubConnection", 2*tenantWindow, time.Second, func() (string, bool, error) {
+func (r *run) watchReady(ctx context.Context, until time.Time) (notReady int, err error) {
+	err = r.await(ctx, "the hub's HubConnection", 2*tenantWindow, time.Second, func() (string, bool, error) {
 		var conn v1alpha1.HubConnection
-		err := e.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: h.name}, &conn)
+		err := r.env.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: r.hub().name}, &conn)
 		if !meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) {
 			notReady++
 		}
