@@ -88,14 +88,9 @@ func (b *bench) folders() (work, logs string, err error) {
 	}
 	logs = filepath.Join(work, "logs")
 	if b.opts.keepLogs != "" {
-		if logs, err = filepath.Abs(filepath.Join(b.opts.keepLogs, fmt.Sprintf("%02d-%s", b.environments, b.row))); err != nil {
-			return "", "", err
-		}
-		if err := os.RemoveAll(logs); err != nil {
-			return "", "", err
-		}
+		logs = filepath.Join(b.opts.keepLogs, fmt.Sprintf("%02d-%s", b.environments, b.row))
 	}
-	return work, logs, os.MkdirAll(logs, 0o755)
+	return work, logs, errors.Join(os.RemoveAll(logs), os.MkdirAll(logs, 0o755))
 }
 
 // newClient is a client as the manager has one: without a rate limit of its own.

@@ -3,7 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
+
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
 )
@@ -79,15 +80,6 @@ func (m *restart) report(_ context.Context, r *run) error {
 
 // compare counts those that were written and did not change, and the other way round.
 func compare(changed, written []string) (wrong, missing int) {
-	for _, name := range written {
-		if !slices.Contains(changed, name) {
-			wrong++
-		}
-	}
-	for _, name := range changed {
-		if !slices.Contains(written, name) {
-			missing++
-		}
-	}
-	return wrong, missing
+	c, w := sets.New(changed...), sets.New(written...)
+	return w.Difference(c).Len(), c.Difference(w).Len()
 }

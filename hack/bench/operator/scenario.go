@@ -197,13 +197,13 @@ func (r *run) leave() error {
 	return env.close()
 }
 
-// closeFleet stops the fleet that several rows share.
+// closeFleet stops the fleet that several rows share, if there is one.
 func (b *bench) closeFleet() error {
-	fleet := b.fleet
-	b.fleet = nil
-	if fleet == nil {
+	if b.fleet == nil {
 		return nil
 	}
+	fleet := b.fleet
+	b.fleet = nil
 	return fleet.close()
 }
 
