@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,9 +111,6 @@ func (c calls) since(before calls) calls {
 	}
 }
 
-// deviceOperations begin with this: they are the devices' own.
-const deviceOperations = "mqtt"
-
 // calls counts, by the emulator's counters.
 func (h *hub) calls(ctx context.Context) (calls, error) {
 	counters, err := h.Counters(ctx)
@@ -127,8 +123,8 @@ func callsOf(counters map[string]emulator.Count) calls {
 		patch: counters["updateTwin"].Calls, query: counters["query"].Calls,
 	}
 	for name, counted := range counters {
-		if strings.HasPrefix(name, deviceOperations) {
-			continue
+		if strings.HasPrefix(name, "mqtt") {
+			continue // the devices' own
 		}
 		c.all += counted.Calls
 		c.refused += counted.Statuses["429"]
@@ -201,9 +197,3 @@ func (r *run) untilUpdated(ctx context.Context, deviceID string, limit time.Dura
 }
 
 func twinPath(id string) string { return "/twins/" + id }
-
-// change writes a twin as another writer would.
-func (h *hub) change(ctx context.Context, id string, patch map[string]any) error {
-	_, _, err := h.Send(ctx, http.MethodPatch, twinPath(id), document(patch).Raw)
-	return err
-}

@@ -62,9 +62,9 @@ func membershipRow() scenario {
 			{"watch with TwinQueries", observe(&m.with, membershipIntervals*interval)},
 			{"report the queries of the hub", m.reportQueries},
 			{"have devices join a query", m.joinEach},
-			{"report the memberships", m.reportJoins},
 			{"delete the TwinQueries", deleteQueries},
 		},
+		report: m.report,
 	}
 }
 
@@ -156,7 +156,7 @@ func (m *membership) join(ctx context.Context, r *run, id string) error {
 	return err
 }
 
-func (m *membership) reportJoins(_ context.Context, r *run) error {
+func (m *membership) report(_ context.Context, r *run) error {
 	late := make([]float64, len(m.joins))
 	for i := range m.joins {
 		late[i] = m.joins[i] - m.reads[i]

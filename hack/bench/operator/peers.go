@@ -55,13 +55,11 @@ func peersRow() scenario {
 				"hub does not bound the rate, that does (two writes to the API server for each object; see the floors of converge). No bound is set for that.")
 			r.out.note("At the S1 hub the hub sets the time of both, all but the one record that comes before the first update; the ratio is held to a hundredth.")
 			ratio := stats.Median(ratios(held.ours, held.node))
-			r.out.bound(bounds.AtMost("the operator's time, beside Node's, at the S1 hub", "%.2f times", toHundredth(ratio), 1))
+			r.out.bound(bounds.AtMost("the operator's time, beside Node's, at the S1 hub", "%.2f times", math.Round(ratio*100)/100, 1))
 			return nil
 		},
 	}
 }
-
-func toHundredth(ratio float64) float64 { return math.Round(ratio*100) / 100 }
 
 // fullS1 is an S1 unit, all of whose rate may be used, as a script would.
 var fullS1 = profile{sku: v1alpha1.SKUS1, units: 1, rate: 100, throttled: true}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -36,11 +37,11 @@ func restartRow() scenario {
 	}
 }
 
-// change changes a declared value of every hundredth twin.
+// change changes a declared value of every hundredth twin, as another writer would.
 func (m *restart) change(ctx context.Context, r *run) error {
 	for i := 50; i <= r.out.N; i += 100 {
 		id := deviceID(fleetSet, i)
-		if err := r.hub().change(ctx, id, map[string]any{"tags": map[string]any{"owner": "another writer"}}); err != nil {
+		if _, _, err := r.hub().Send(ctx, http.MethodPatch, twinPath(id), []byte(`{"tags":{"owner":"another writer"}}`)); err != nil {
 			return fmt.Errorf("change %s on the hub: %w", id, err)
 		}
 		m.changed = append(m.changed, id)
