@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,9 +59,12 @@ func TestHelpListsEveryRow(t *testing.T) {
 	if _, err := parseOptions([]string{"--help"}, &help); err == nil {
 		t.Error("--help is no run")
 	}
-	for _, r := range rows() {
+	for _, r := range scenarios() {
 		if !strings.Contains(help.String(), "  "+r.name+" ") || r.title == "" {
 			t.Errorf("row %s is not explained", r.name)
+		}
+		if len(r.steps) == 0 || slices.ContainsFunc(r.steps, func(s step) bool { return s.name == "" || s.do == nil }) {
+			t.Errorf("row %s has no steps, or one without a name or a function", r.name)
 		}
 	}
 }
@@ -119,7 +123,7 @@ func TestWrites(t *testing.T) {
 	if got := w.statusSince("b", at(0)); len(got) != 1 || !got[0].Equal(at(4)) {
 		t.Errorf("b was written at %v: a refusal is no status", got)
 	}
-	if got := w.lastStatus(func(name string) bool { return name == "b" }); !got.Equal(at(4)) {
+	if got := w.lastStatus("b"); !got.Equal(at(4)) {
 		t.Errorf("b was last written at %v", got)
 	}
 	if diff := cmp.Diff([]string{"a"}, w.writtenSince(at(4))); diff != "" {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,161 +20,106 @@ const (
 	floorTwins = 10000
 	// spare is how many devices there are for DeviceTwins that come later.
 	spare = 64
+
+	megabyte = 1 << 20
 )
 
-// convergeLimit is how long so many may take to converge: as long as at five a second,
-// and a minute.
-func convergeLimit(n int) time.Duration { return time.Minute + time.Duration(n)*time.Second/5 }
-
-// converged is a converge that was measured.
-type converged struct {
-	// startup is from the manager's start to its first call to the hub; took from
-	// there to the last Ready.
-	startup, took time.Duration
+// convergence is what the row converge measures, in seconds by round.
+type convergence struct {
+	took, startup, four, two []float64
+	// status is what the manager wrote of an object: the floors write the same.
+	status v1alpha1.DeviceTwinStatus
 }
 
-// converge starts the manager with all DeviceTwins there. The clock starts with the
-// first call to the hub, as nothing else can be done before.
-func (d *bed) converge(ctx context.Context, h *hub, n int) (converged, error) {
-	started, _, err := d.startManager(ctx)
-	if err != nil {
-		return converged{}, err
+func convergeRow() scenario {
+	m := &convergence{}
+	return scenario{
+		name: "converge", title: "N DeviceTwins at once until all are Ready, beside a bare loop",
+		usesFleet: true, rounds: true,
+		steps: slices.Concat(
+			[]step{{"stop the fleet of the round before", func(_ context.Context, r *run) error { return r.closeFleet() }}},
+			newFleet(m.converge),
+			[]step{
+				{"keep a status for the floors", m.keepStatus},
+				// It would take the machine while a floor is measured; the next row starts it again.
+				{"stop the manager", stopManager},
+				{"start a cluster for the floors", startCluster},
+				{"start the hub", func(ctx context.Context, r *run) error {
+					return r.env.addHub(ctx, "hub", unthrottled, map[string]int{fourSet: atFloor(r.out), twoSet: atFloor(r.out)})
+				}},
+				{"do four calls for each object", m.floor(&m.four, fourSet, m.fourCalls)},
+				{"do two calls for each object", m.floor(&m.two, twoSet, m.twoCalls)},
+			},
+		),
+		report: m.report,
 	}
-	first, err := d.firstCall(ctx, h)
-	if err != nil {
-		return converged{}, err
-	}
-	if err := d.awaitReady(ctx, n, convergeLimit(n)); err != nil {
-		return converged{}, err
-	}
-	last := d.writes.lastStatus(func(string) bool { return true })
-	return converged{startup: first.Sub(started), took: last.Sub(first)}, nil
 }
 
-// firstCall waits for the first call to a hub.
-func (d *bed) firstCall(ctx context.Context, h *hub) (time.Time, error) {
-	var at time.Time
-	err := d.bench.await(ctx, "the first call to the hub", time.Minute, pollEvery, func() (string, bool, error) {
-		at = time.Now()
-		c, err := h.calls(ctx)
+// converge waits until all are Ready. The clock starts with the first call to the hub, as
+// nothing else can be done before.
+func (m *convergence) converge(ctx context.Context, r *run) error {
+	var first time.Time
+	err := r.await(ctx, "the first call to the hub", patience, pollEvery, func() (string, bool, error) {
+		first = time.Now()
+		c, err := r.hub().calls(ctx)
 		return "not yet", c.all > 0, err
 	})
-	return at, err
-}
-
-// newFleet makes a bed with N DeviceTwins of the fleet that no manager has seen yet.
-func (b *bench) newFleet(ctx context.Context, n int) (*bed, context.Context, *hub, error) {
-	d, ctx, err := b.newBed(ctx)
 	if err != nil {
-		return nil, nil, nil, err
+		return err
 	}
-	h, err := d.addHub(ctx, "hub", unthrottled, map[string]int{fleetSet: n, moreSet: spare})
-	if err == nil {
-		_, err = d.create(ctx, h, fleetSet, 1, n)
+	if err := awaitReady(ctx, r); err != nil {
+		return err
 	}
-	if err != nil {
-		return nil, nil, nil, errors.Join(err, d.close())
-	}
-	return d, ctx, h, nil
-}
-
-// theFleet is the fleet that has converged, for the rows that follow a converge.
-func (b *bench) theFleet(ctx context.Context) (*bed, context.Context, *hub, error) {
-	if b.fleet == nil {
-		d, inBed, h, err := b.newFleet(ctx, b.opts.n)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		if _, err := d.converge(inBed, h, b.opts.n); err != nil {
-			return nil, nil, nil, errors.Join(err, d.close())
-		}
-		b.fleet = d
-	}
-	d := b.fleet
-	if d.died.Err() != nil {
-		return nil, nil, nil, context.Cause(d.died)
-	}
-	if d.manager == nil {
-		if _, _, err := d.startManager(d.died); err != nil {
-			return nil, nil, nil, err
-		}
-	}
-	_, err := d.quiet(d.died, quietTime)
-	return d, d.died, d.hubs[0], err
-}
-
-func measureConverge(ctx context.Context, b *bench, out *result) error {
-	out.Rounds = b.opts.rounds
-	n := b.opts.n
-	atFloor := min(n, floorTwins)
-	scale := float64(n) / float64(atFloor)
-	var took, four, two, startup, ratios []float64
-	for round := range b.opts.rounds {
-		b.say("round %d of %d", round+1, b.opts.rounds)
-		measured, payload, err := b.convergeOnce(ctx, n)
-		if err != nil {
-			return err
-		}
-		floors, err := b.floors(ctx, atFloor, payload)
-		if err != nil {
-			return err
-		}
-		took = append(took, measured.took.Seconds())
-		startup = append(startup, measured.startup.Seconds())
-		four = append(four, scale*floors.four.Seconds())
-		two = append(two, scale*floors.two.Seconds())
-		ratios = append(ratios, took[round]/four[round])
-		b.say("round %d of %d: %.1f s, floor %.1f s (four calls), %.1f s (two)", round+1, b.opts.rounds,
-			took[round], four[round], two[round])
-	}
-	rate := func(seconds []float64) float64 { return float64(n) / stats.Median(seconds) }
-	out.add("until all are Ready, from the first call to the hub", stats.Median(took), "s")
-	out.add("objects a second", rate(took), "/s")
-	out.add("the manager's start before that", stats.Median(startup), "s")
-	out.add("writes to the API server, for an object", float64(b.fleet.writes.total)/float64(n), "")
-	out.add(fmt.Sprintf("floor: GET, record, PATCH, status; %d at a time", b.opts.inFlight()), stats.Median(four), "s")
-	out.add("floor, objects a second", rate(four), "/s")
-	out.add("two-call floor: PATCH, status", stats.Median(two), "s")
-	out.add("times the four-call floor", stats.Median(ratios), "")
-	if size, err := b.fleet.cluster.StoreSize(); err == nil {
-		out.add("etcd's database", float64(size)/megabyte, "MB")
-	}
-	if atFloor < n {
-		out.note("The floors were measured with %d objects and are scaled. No bound is set: the API server, which takes most of the "+
-			"machine, is slower with each write the more objects it holds.", atFloor)
-		return nil
-	}
-	out.bound(bounds.AtMost("time, beside the four-call floor", "%.2f times", stats.Median(ratios), mostTimesTheFloor))
+	r.sample(&m.startup, "the manager's start", first.Sub(r.env.manager.started).Seconds(), "s")
+	r.sample(&m.took, "until all are Ready", r.env.writes.lastStatus("").Sub(first).Seconds(), "s")
 	return nil
 }
 
-const megabyte = 1 << 20
-
-// payload is what the manager wrote of an object: the floor writes the same.
-type payload v1alpha1.DeviceTwinStatus
-
-// convergeOnce measures on a fresh cluster, which becomes the fleet. Its manager
-// stops, so as not to take the machine while a floor is measured; the next row starts
-// it again.
-func (b *bench) convergeOnce(ctx context.Context, n int) (converged, payload, error) {
-	if err := b.close(); err != nil {
-		return converged{}, payload{}, err
-	}
-	d, inBed, h, err := b.newFleet(ctx, n)
-	if err != nil {
-		return converged{}, payload{}, err
-	}
-	b.fleet = d
-	measured, err := d.converge(inBed, h, n)
-	if err != nil {
-		return measured, payload{}, err
-	}
+func (m *convergence) keepStatus(ctx context.Context, r *run) error {
 	var twin v1alpha1.DeviceTwin
-	if err := d.kube.Get(inBed, client.ObjectKey{Namespace: namespace, Name: deviceID(fleetSet, 1)}, &twin); err != nil {
-		return measured, payload{}, err
+	if err := r.env.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: deviceID(fleetSet, 1)}, &twin); err != nil {
+		return err
 	}
 	if twin.Status.Record == "" {
-		return measured, payload{}, fmt.Errorf("%s carries no record", twin.Name)
+		return fmt.Errorf("%s carries no record", twin.Name)
 	}
-	return measured, payload(twin.Status), d.stopManager()
+	m.status = twin.Status
+	return nil
+}
+
+// atFloor is how many objects a row's floors are measured with.
+func atFloor(out *result) int { return min(out.N, floorTwins) }
+
+func (m *convergence) report(_ context.Context, r *run) error {
+	n := float64(r.out.N)
+	size, err := r.fleet.cluster.StoreSize()
+	if err != nil {
+		return err
+	}
+	ratio := stats.Median(ratios(m.took, m.four))
+	r.out.add("until all are Ready, from the first call to the hub", stats.Median(m.took), "s")
+	r.out.add("objects a second", n/stats.Median(m.took), "/s")
+	r.out.add("the manager's start before that", stats.Median(m.startup), "s")
+	r.out.add("writes to the API server, for an object", float64(r.fleet.writes.total)/n, "")
+	r.out.add(fmt.Sprintf("floor: GET, record, PATCH, status; %d at a time", r.opts.inFlight()), stats.Median(m.four), "s")
+	r.out.add("floor, objects a second", n/stats.Median(m.four), "/s")
+	r.out.add("two-call floor: PATCH, status", stats.Median(m.two), "s")
+	r.out.add("times the four-call floor", ratio, "")
+	r.out.add("etcd's database", float64(size)/megabyte, "MB")
+	if atFloor(r.out) < r.out.N {
+		r.out.note("The floors were measured with %d objects and are scaled. No bound is set: the API server, which takes most of the "+
+			"machine, is slower with each write the more objects it holds.", atFloor(r.out))
+		return nil
+	}
+	r.out.bound(bounds.AtMost("time, beside the four-call floor", "%.2f times", ratio, mostTimesTheFloor))
+	return nil
+}
+
+// ratios are those of measured values to others of the same rounds.
+func ratios(measured, beside []float64) []float64 {
+	out := make([]float64, len(measured))
+	for i := range measured {
+		out[i] = measured[i] / beside[i]
+	}
+	return out
 }

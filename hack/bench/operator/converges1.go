@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,102 +21,80 @@ const (
 	longestEdit      = time.Second
 )
 
-func measureConvergeS1(ctx context.Context, b *bench, out *result) (err error) {
-	if err := b.close(); err != nil {
-		return err
-	}
-	s1 := profile{sku: v1alpha1.SKUS1, units: 1, rate: s1Percent, throttled: true}
-	out.N, out.Hub = min(b.opts.n, s1Twins), s1.String()
-	d, ctx, err := b.newBed(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	h, err := d.addHub(ctx, "hub", s1, map[string]int{fleetSet: out.N})
-	if err != nil {
-		return err
-	}
-	if _, err := d.create(ctx, h, fleetSet, 1, out.N); err != nil {
-		return err
-	}
-	if _, _, err := d.startManager(ctx); err != nil {
-		return err
-	}
-	first, err := d.patches(ctx, h, 1)
-	if err != nil {
-		return err
-	}
-	if _, err := d.patches(ctx, h, out.N/2); err != nil {
-		return err
-	}
-	edit, err := d.edit(ctx, h)
-	if err != nil {
-		return err
-	}
-	last, err := d.patches(ctx, h, out.N+1) // the edit's too
-	if err != nil {
-		return err
-	}
-	if err := d.awaitReady(ctx, out.N, convergeLimit(out.N)); err != nil {
-		return err
-	}
-	made, err := h.calls(ctx)
-	if err != nil {
-		return err
-	}
-	floor := float64(out.N) / (s1Updates * s1Percent / 100)
-	took := last.Sub(first).Seconds()
-	out.add("first PATCH to last", took, "s")
-	out.add("what the rate allows", floor, "s")
-	out.add("answers with 429", float64(made.refused), "")
-	out.add("an edit in the middle, until it is at the hub", edit.Seconds(), "s")
-	out.bound(bounds.AtMost("first PATCH to last, beside what the rate allows", "%.2f times", took/floor, mostTimesTheRate))
-	out.bound(bounds.None("answers with 429", made.refused))
-	out.bound(bounds.AtMost("an edit in the middle", "%.2f s", edit.Seconds(), longestEdit.Seconds()))
-	return nil
+// s1 is an S1 unit, of whose rate the manager may use a part.
+var s1 = profile{sku: v1alpha1.SKUS1, units: 1, rate: s1Percent, throttled: true}
+
+// convergeS1 is when the first PATCH and the last were seen, and how long an edit
+// between them took until it was at the hub.
+type convergeS1 struct {
+	first, last time.Time
+	edited      time.Duration
 }
 
-// patches waits until the hub was sent so many.
-func (d *bed) patches(ctx context.Context, h *hub, n int) (time.Time, error) {
-	var at time.Time
-	err := d.bench.await(ctx, "twin updates", convergeLimit(n), pollEvery, func() (string, bool, error) {
-		at = time.Now()
-		c, err := h.calls(ctx)
-		return fmt.Sprintf("%d of %d, %d refused", c.patch, n, c.refused), c.patch >= n, err
-	})
-	return at, err
+func convergeS1Row() scenario {
+	m := &convergeS1{}
+	return scenario{
+		name: "converge-S1", title: "2,000 twins at an S1 hub, 80 % of its rate",
+		hub: s1.String(), twins: atMost(s1Twins),
+		steps: []step{
+			{"start a cluster", startCluster},
+			{"start the hub", startHub(s1)},
+			{"create the DeviceTwins", createTwins},
+			{"start the manager", startManager},
+			{"wait for the first PATCH", func(ctx context.Context, r *run) (err error) {
+				m.first, err = r.patches(ctx, 1)
+				return err
+			}},
+			{"wait for half of them", func(ctx context.Context, r *run) error {
+				_, err := r.patches(ctx, r.out.N/2)
+				return err
+			}},
+			{"edit a DeviceTwin", m.edit},
+			{"wait for the last PATCH", func(ctx context.Context, r *run) (err error) {
+				m.last, err = r.patches(ctx, r.out.N+1) // the edit's too
+				return err
+			}},
+			{"wait until all are Ready", awaitReady},
+		},
+		report: m.report,
+	}
 }
 
-// edit changes a DeviceTwin that is Ready as a user would, and returns how long it
-// takes until the hub is told.
-func (d *bed) edit(ctx context.Context, h *hub) (time.Duration, error) {
-	if err := d.writes.refresh(); err != nil {
-		return 0, err
+// edit changes a DeviceTwin that is Ready, and measures how long it takes until the hub
+// is told.
+func (m *convergeS1) edit(ctx context.Context, r *run) (err error) {
+	if err := r.env.writes.refresh(); err != nil {
+		return err
 	}
 	var twin v1alpha1.DeviceTwin
-	for name := range d.writes.status {
-		if err := d.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &twin); err != nil {
-			return 0, err
+	for name := range r.env.writes.status {
+		if err := r.env.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &twin); err != nil {
+			return err
 		}
 		if isReady(&twin) {
 			break
 		}
 	}
 	if !isReady(&twin) {
-		return 0, errors.New("no DeviceTwin is Ready when half of the updates were sent")
+		return errors.New("no DeviceTwin is Ready when half of the updates were sent")
 	}
-	wire, err := h.tripwire(ctx, twin.Name)
+	m.edited, err = r.untilUpdated(ctx, twin.Name, convergeLimit(s1Twins), func() error { return r.env.edit(ctx, &twin, 1, "another owner") })
+	return err
+}
+
+func (m *convergeS1) report(ctx context.Context, r *run) error {
+	made, err := r.hub().calls(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	before := twin.DeepCopy()
-	changed := tags(1)
-	changed["owner"] = "another owner"
-	twin.Spec.Tags = document(changed)
-	began := time.Now()
-	if err := d.kube.Patch(ctx, &twin, client.MergeFrom(before)); err != nil {
-		return 0, err
-	}
-	at, err := wire.tripped(ctx, d.bench, convergeLimit(s1Twins))
-	return at.Sub(began), err
+	floor := float64(r.out.N) / (s1Updates * s1Percent / 100)
+	took := m.last.Sub(m.first).Seconds()
+	r.out.add("first PATCH to last", took, "s")
+	r.out.add("what the rate allows", floor, "s")
+	r.out.add("answers with 429", float64(made.refused), "")
+	r.out.add("an edit in the middle, until it is at the hub", m.edited.Seconds(), "s")
+	r.out.bound(bounds.AtMost("first PATCH to last, beside what the rate allows", "%.2f times", took/floor, mostTimesTheRate))
+	r.out.bound(bounds.None("answers with 429", made.refused))
+	r.out.bound(bounds.AtMost("an edit in the middle", "%.2f s", m.edited.Seconds(), longestEdit.Seconds()))
+	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
@@ -13,43 +14,42 @@ const (
 	firstWrites = 11
 	// longestFirstWrite bounds the median.
 	longestFirstWrite = 150 * time.Millisecond
-	// patience is for what takes no time when all is well.
-	patience = time.Minute
 )
 
-func measureFirstWrite(ctx context.Context, b *bench, out *result) error {
-	d, ctx, h, err := b.theFleet(ctx)
-	if err != nil {
-		return err
+// firstWrite is how long the hub waits for each, in milliseconds.
+type firstWrite struct{ times []float64 }
+
+func firstWriteRow() scenario {
+	m := &firstWrite{}
+	return scenario{
+		name: "first-write", title: "one DeviceTwin more, until the hub is told",
+		usesFleet: true,
+		steps: []step{
+			{"use the fleet", useFleet},
+			{"create one DeviceTwin after the other", m.createEach},
+		},
+		report: m.report,
 	}
-	var times []float64
+}
+
+func (m *firstWrite) createEach(ctx context.Context, r *run) error {
 	for i := range firstWrites {
-		took, err := d.firstWrite(ctx, h, i+1)
+		twin := deviceTwin(r.hub().name, moreSet, i+1)
+		took, err := r.untilUpdated(ctx, twin.Name, patience, func() error { return r.env.kube.Create(ctx, twin) })
 		if err != nil {
 			return err
 		}
-		times = append(times, stats.Milliseconds(took))
-		b.say("%d of %d: %.0f ms", i+1, firstWrites, stats.Milliseconds(took))
-		if err := b.pass(ctx, "a pause", time.Second); err != nil {
+		r.sample(&m.times, fmt.Sprintf("%d of %d", i+1, firstWrites), stats.Milliseconds(took), "ms")
+		if err := r.pass(ctx, "a pause", time.Second); err != nil {
 			return err
 		}
 	}
-	out.add("create to the hub, median of 11", stats.Median(times), "ms")
-	out.add("worst", stats.Quantile(times, 1), "ms")
-	out.bound(bounds.AtMost("create to the hub, median", "%.0f ms", stats.Median(times), stats.Milliseconds(longestFirstWrite)))
 	return nil
 }
 
-// firstWrite creates a DeviceTwin and returns when its update reaches the hub.
-func (d *bed) firstWrite(ctx context.Context, h *hub, i int) (time.Duration, error) {
-	wire, err := h.tripwire(ctx, deviceID(moreSet, i))
-	if err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	if err := d.kube.Create(ctx, deviceTwin(h.name, moreSet, i)); err != nil {
-		return 0, err
-	}
-	at, err := wire.tripped(ctx, d.bench, patience)
-	return at.Sub(began), err
+func (m *firstWrite) report(_ context.Context, r *run) error {
+	r.out.add("create to the hub, median of 11", stats.Median(m.times), "ms")
+	r.out.add("worst", stats.Quantile(m.times, 1), "ms")
+	r.out.bound(bounds.AtMost("create to the hub, median", "%.0f ms", stats.Median(m.times), stats.Milliseconds(longestFirstWrite)))
+	return nil
 }

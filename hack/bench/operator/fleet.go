@@ -62,13 +62,18 @@ func desired(i int) map[string]any {
 	}
 }
 
-// document is a part of a twin as an object holds it.
+// document is a part of a twin as an object holds it, and as a hub takes it.
 func document(content map[string]any) *runtime.RawExtension {
 	text, err := json.Marshal(content)
 	if err != nil {
 		panic(err) // strings, numbers and lists of them always marshal
 	}
 	return &runtime.RawExtension{Raw: text}
+}
+
+// twinPatch is what brings a twin to what its DeviceTwin declares.
+func twinPatch(i int) []byte {
+	return document(map[string]any{"tags": tags(i), "properties": map[string]any{"desired": desired(i)}}).Raw
 }
 
 func deviceTwin(hub, set string, i int) *v1alpha1.DeviceTwin {

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -16,105 +13,75 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
 
-// floors are what a bare loop takes for the same calls: all four, and the two that
-// no operator could do without.
-type floors struct{ four, two time.Duration }
-
-// The sets of the floors.
+// The sets of the floors: what a bare loop takes for the same calls, all four, and the
+// two that no operator could do without.
 const (
 	fourSet = "four"
 	twoSet  = "two"
 )
 
-// floors measures on a fresh cluster without a manager: first the four calls, then,
-// with those objects there, the two.
-func (b *bench) floors(ctx context.Context, n int, p payload) (out floors, err error) {
-	d, ctx, err := b.newBed(ctx)
-	if err != nil {
-		return out, err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	h, err := d.addHub(ctx, "hub", unthrottled, map[string]int{fourSet: n, twoSet: n})
-	if err != nil {
-		return out, err
-	}
-	if out.four, err = d.floor(ctx, h, fourSet, n, p, false); err != nil {
-		return out, err
-	}
-	out.two, err = d.floor(ctx, h, twoSet, n, p, true)
-	return out, err
-}
-
-// floor works on the objects of a set, as many at a time as the manager may.
-func (d *bed) floor(ctx context.Context, h *hub, set string, n int, p payload, short bool) (time.Duration, error) {
-	objects, err := d.create(ctx, h, set, 1, n)
-	if err != nil {
-		return 0, err
-	}
-	loop := floorLoop{kube: d.kube, hub: h, status: p, short: short}
-	var done atomic.Int64
-	began := time.Now()
-	err = d.parallel(ctx, "the floor", d.bench.opts.inFlight(), n, &done, func(ctx context.Context, i int) error {
-		return loop.do(ctx, objects[i], i+1)
-	})
-	return time.Since(began), err
-}
-
-// floorLoop does the calls that bring one object to the hub.
-type floorLoop struct {
-	kube   client.Client
-	hub    *hub
-	status payload
-	short  bool
-}
-
-func (l floorLoop) do(ctx context.Context, object *v1alpha1.DeviceTwin, i int) error {
-	etag := "*"
-	if !l.short {
-		var err error
-		if etag, err = l.read(ctx, object); err != nil {
+// floor measures how long a loop takes with the objects of a set, as many at a time as the
+// manager may have in flight.
+func (m *convergence) floor(seconds *[]float64, set string, bring func(context.Context, *run, *v1alpha1.DeviceTwin, int) error) action {
+	return func(ctx context.Context, r *run) error {
+		n := atFloor(r.out)
+		objects, err := r.env.create(ctx, r.hub(), set, 1, n)
+		if err != nil {
 			return err
 		}
+		began := time.Now()
+		err = r.parallel(ctx, "the floor", r.opts.inFlight(), n, func(ctx context.Context, i int) error {
+			return bring(ctx, r, objects[i], i+1)
+		})
+		r.sample(seconds, "the floor", time.Since(began).Seconds()*float64(r.out.N)/float64(n), "s")
+		return err
 	}
-	patch, err := json.Marshal(map[string]any{"tags": tags(i), "properties": map[string]any{"desired": desired(i)}})
+}
+
+// fourCalls bring one object to the hub as the manager does.
+func (m *convergence) fourCalls(ctx context.Context, r *run, object *v1alpha1.DeviceTwin, i int) error {
+	etag, err := r.hub().exchange(ctx, http.MethodGet, "*", object.Name, nil)
 	if err != nil {
 		return err
 	}
-	var answer bytes.Buffer
-	if _, err := l.hub.SendIf(ctx, etag, http.MethodPatch, twinPath(object.Name), patch, &answer); err != nil {
+	if err := r.env.patchStatus(ctx, object, map[string]string{"record": m.status.Record}); err != nil {
 		return err
 	}
-	var written struct {
-		ETag string `json:"etag"`
-	}
-	if err := json.Unmarshal(answer.Bytes(), &written); err != nil {
-		return err
-	}
-	return l.patch(ctx, object, l.status)
+	return m.patch(ctx, r, `"`+etag+`"`, object, i)
 }
 
-// read gets the twin and records what will be written.
-func (l floorLoop) read(ctx context.Context, object *v1alpha1.DeviceTwin) (etag string, err error) {
+// twoCalls neither read the twin nor record what will be written.
+func (m *convergence) twoCalls(ctx context.Context, r *run, object *v1alpha1.DeviceTwin, i int) error {
+	return m.patch(ctx, r, "*", object, i)
+}
+
+func (m *convergence) patch(ctx context.Context, r *run, etag string, object *v1alpha1.DeviceTwin, i int) error {
+	if _, err := r.hub().exchange(ctx, http.MethodPatch, etag, object.Name, twinPatch(i)); err != nil {
+		return err
+	}
+	return r.env.patchStatus(ctx, object, m.status)
+}
+
+// exchange calls the hub and takes the etag from the twin that it answers with.
+func (h *hub) exchange(ctx context.Context, method, etag, id string, body []byte) (string, error) {
 	var answer bytes.Buffer
-	if _, err := l.hub.SendTo(ctx, http.MethodGet, twinPath(object.Name), nil, io.Writer(&answer)); err != nil {
+	if _, err := h.SendIf(ctx, etag, method, twinPath(id), body, &answer); err != nil {
 		return "", err
 	}
 	var twin struct {
 		ETag string `json:"etag"`
 	}
-	if err := json.Unmarshal(answer.Bytes(), &twin); err != nil {
-		return "", err
-	}
-	return `"` + twin.ETag + `"`, l.patch(ctx, object, map[string]string{"record": l.status.Record})
+	err := json.Unmarshal(answer.Bytes(), &twin)
+	return twin.ETag, err
 }
 
-// patch writes to the status of the object on the condition of its version.
-func (l floorLoop) patch(ctx context.Context, object *v1alpha1.DeviceTwin, status any) error {
+// patchStatus writes to the status of the object on the condition of its version.
+func (e *environment) patchStatus(ctx context.Context, object *v1alpha1.DeviceTwin, status any) error {
 	text, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": object.ResourceVersion}, "status": status,
 	})
 	if err != nil {
 		return err
 	}
-	return l.kube.Status().Patch(ctx, object, client.RawPatch(types.MergePatchType, text))
+	return e.kube.Status().Patch(ctx, object, client.RawPatch(types.MergePatchType, text))
 }

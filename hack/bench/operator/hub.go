@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,40 +56,40 @@ func (p profile) flags() []string {
 }
 
 // addHub starts an emulator with so many devices of each set.
-func (d *bed) addHub(ctx context.Context, name string, p profile, sets map[string]int, flags ...string) (*hub, error) {
-	dir := filepath.Join(d.work, name)
+func (e *environment) addHub(ctx context.Context, name string, p profile, sets map[string]int, flags ...string) error {
+	dir := filepath.Join(e.work, name)
 	fleet, err := writeFleet(dir, sets)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	flags = append(append(p.flags(), "--ephemeral", "--fleet", fleet), flags...)
-	started, err := emulator.Start(ctx, d.sup, "hubemulator-"+name, filepath.Join(d.bench.opts.bin, "hubemulator"), dir, flags...)
+	started, err := emulator.Start(ctx, e.sup, "hubemulator-"+name, filepath.Join(e.opts.bin, "hubemulator"), dir, flags...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ca, err := os.ReadFile(started.CAFile())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	client, err := hubclient.New(started.Addresses.HTTPS, ca, started.Service, d.bench.opts.workers)
+	client, err := hubclient.New(started.Addresses.HTTPS, ca, started.Service, e.opts.workers)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	h := &hub{Emulator: started, Client: client, name: name, profile: p}
-	d.hubs = append(d.hubs, h)
-	return h, d.connect(ctx, h, ca)
+	e.hubs = append(e.hubs, h)
+	return e.connect(ctx, h, ca)
 }
 
 // connect creates the HubConnection and its Secret.
-func (d *bed) connect(ctx context.Context, h *hub, ca []byte) error {
+func (e *environment) connect(ctx context.Context, h *hub, ca []byte) error {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
 		StringData: map[string]string{"connectionString": h.Policies["service"]},
 	}
-	if err := d.kube.Create(ctx, secret); err != nil {
+	if err := e.kube.Create(ctx, secret); err != nil {
 		return err
 	}
-	return d.kube.Create(ctx, &v1alpha1.HubConnection{
+	return e.kube.Create(ctx, &v1alpha1.HubConnection{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
 		Spec: v1alpha1.HubConnectionSpec{
 			Auth:     v1alpha1.HubAuth{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: h.name}},
@@ -111,9 +111,6 @@ func (c calls) since(before calls) calls {
 	}
 }
 
-// deviceOperations begin with this: they are the devices' own.
-const deviceOperations = "mqtt"
-
 // calls counts, by the emulator's counters.
 func (h *hub) calls(ctx context.Context) (calls, error) {
 	counters, err := h.Counters(ctx)
@@ -126,8 +123,8 @@ func callsOf(counters map[string]emulator.Count) calls {
 		patch: counters["updateTwin"].Calls, query: counters["query"].Calls,
 	}
 	for name, counted := range counters {
-		if len(name) > len(deviceOperations) && name[:len(deviceOperations)] == deviceOperations {
-			continue
+		if strings.HasPrefix(name, "mqtt") {
+			continue // the devices' own
 		}
 		c.all += counted.Calls
 		c.refused += counted.Statuses["429"]
@@ -151,11 +148,7 @@ func (h *hub) dial(ctx context.Context, id string) (*mqttdevice.Device, error) {
 
 // sendReport sends reported properties and returns when the hub has them.
 func sendReport(d *mqttdevice.Device, content map[string]any) (time.Time, error) {
-	text, err := json.Marshal(content)
-	if err != nil {
-		return time.Time{}, err
-	}
-	if err := d.Publish(mqttdevice.TopicReported+"?$rid=1", text); err != nil {
+	if err := d.Publish(mqttdevice.TopicReported+"?$rid=1", document(content).Raw); err != nil {
 		return time.Time{}, err
 	}
 	for {
@@ -163,49 +156,44 @@ func sendReport(d *mqttdevice.Device, content map[string]any) (time.Time, error)
 		if err != nil {
 			return time.Time{}, err
 		}
-		if answer := mqttdevice.TopicAnswers + "204/"; len(topic) > len(answer) && topic[:len(answer)] == answer {
+		if strings.HasPrefix(topic, mqttdevice.TopicAnswers+"204/") {
 			return time.Now(), nil
 		}
-		if name := mqttdevice.TopicAnswers; len(topic) > len(name) && topic[:len(name)] == name {
+		if strings.HasPrefix(topic, mqttdevice.TopicAnswers) {
 			return time.Time{}, fmt.Errorf("the hub answers the report of %s with %s", d.ID, topic)
 		}
 	}
 }
 
-// tripwire tells when the next update of a device's twin reaches the hub, without a
-// call that would count against the hub's throttles.
-type tripwire struct {
-	hub *hub
-	id  string
-}
-
-func (h *hub) tripwire(ctx context.Context, deviceID string) (*tripwire, error) {
-	id, err := h.AddFault(ctx, emulator.Fault{Operation: "updateTwin", DeviceID: deviceID, Action: "delay", Delay: "1ms"})
-	return &tripwire{hub: h, id: id}, err
-}
-
-// tripped waits for it, and takes the wire away.
-func (w *tripwire) tripped(ctx context.Context, b *bench, limit time.Duration) (time.Time, error) {
+// patches waits until the hub was sent so many updates of twins.
+func (r *run) patches(ctx context.Context, n int) (time.Time, error) {
 	var at time.Time
-	err := b.await(ctx, "the update reaches the hub", limit, 2*time.Millisecond, func() (string, bool, error) {
-		state, err := w.hub.FaultState(ctx, w.id)
+	err := r.await(ctx, "twin updates", convergeLimit(n), pollEvery, func() (string, bool, error) {
 		at = time.Now()
-		return "not yet", state.Hits > 0, err
+		c, err := r.hub().calls(ctx)
+		return fmt.Sprintf("%d of %d, %d refused", c.patch, n, c.refused), c.patch >= n, err
 	})
-	if e := w.hub.RemoveFault(ctx, w.id); err == nil {
-		err = e
-	}
 	return at, err
 }
 
-func twinPath(id string) string { return "/twins/" + id }
-
-// change writes a twin as another writer would.
-func (h *hub) change(ctx context.Context, id string, patch map[string]any) error {
-	text, err := json.Marshal(patch)
+// untilUpdated makes a change, and returns how long it takes until the next update of a
+// device's twin reaches the hub. A fault shows that: a call would count against the hub's
+// throttles.
+func (r *run) untilUpdated(ctx context.Context, deviceID string, limit time.Duration, change func() error) (took time.Duration, err error) {
+	id, err := r.hub().AddFault(ctx, emulator.Fault{Operation: "updateTwin", DeviceID: deviceID, Action: "delay", Delay: "1ms"})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, _, err = h.Send(ctx, http.MethodPatch, twinPath(id), text)
-	return err
+	began := time.Now()
+	if err := change(); err != nil {
+		return 0, err
+	}
+	err = r.await(ctx, "the update reaches the hub", limit, 2*time.Millisecond, func() (string, bool, error) {
+		state, err := r.hub().FaultState(ctx, id)
+		took = time.Since(began)
+		return "not yet", state.Hits > 0, err
+	})
+	return took, errors.Join(err, r.hub().RemoveFault(ctx, id))
 }
+
+func twinPath(id string) string { return "/twins/" + id }

@@ -2,21 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"runtime"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
-	"github.com/devicetwin-io/devicetwin-operator/hack/internal/process"
 )
 
 const (
@@ -36,180 +30,102 @@ const (
 	seenWithin = 2 * time.Second
 )
 
-func measureIdle(ctx context.Context, b *bench, out *result) error {
-	d, ctx, h, err := b.theFleet(ctx)
-	if err != nil {
-		return err
-	}
-	if err := d.follows(ctx, h); err != nil {
-		return err
-	}
-	if _, err := d.quiet(ctx, settleTime); err != nil {
-		return err
-	}
-	used, made, writes, err := d.watch(ctx, h, idleTime)
-	if err != nil {
-		return err
-	}
-	latency, err := d.oneReport(ctx, h)
-	if err != nil {
-		return err
-	}
-	size, err := d.cluster.StoreSize()
-	if err != nil {
-		return err
-	}
-	if err := d.stopManager(); err != nil {
-		return err
-	}
-	began := time.Now()
-	poll, polled, err := d.poll(ctx, h)
-	if err != nil {
-		return err
-	}
-	pollSeconds := time.Since(began).Seconds()
-	windows := idleTime.Seconds() / interval.Seconds()
-	pollerBilled := float64(poll.billed) / polls * windows
-	out.add("watched", idleTime.Seconds(), "s")
-	out.add("hub calls", float64(made.all), "")
-	out.add("of them GET", float64(made.get), "")
-	out.add("of them query pages", float64(made.query), "")
-	out.add("messages billed", float64(made.billed), "")
-	out.add("manager's CPU", used.Seconds(), "s")
-	out.add("poller's messages billed in that time", pollerBilled, "")
-	out.add("poller's CPU in that time", polled.Seconds()/polls*windows, "s")
-	out.add("poller, watched", pollSeconds, "s")
-	out.add("a report at the end, until it is in the status", latency.Seconds(), "s")
-	out.add("etcd's database", float64(size)/megabyte, "MB")
-	out.note("The poller reads each twin once in %s and does nothing else; it was watched for %d whole intervals (longer where "+
-		"the machine cannot read so many in that time), each of which is the same, and the numbers are scaled to the time that the manager was watched.", interval, polls)
-	out.bound(bounds.None("PATCH", made.patch))
-	out.bound(bounds.None("writes to the API server", writes))
-	out.bound(bounds.AtLeast("messages billed to a poller, beside the manager's", "%.0f times",
-		pollerBilled/float64(max(made.billed, 1)), leastTimesCheaper))
-	out.bound(bounds.AtMost("a report, until it is in the status", "%.1f s", latency.Seconds(), (interval + seenWithin).Seconds()))
-	return nil
+// idle is what is seen of the manager, and of a poller in its place.
+type idle struct {
+	seen      observation
+	latency   time.Duration
+	storeSize int64
+
+	polled     calls
+	pollerCPU  time.Duration
+	pollerTime time.Duration
 }
 
-// follows waits until the manager only asks what moved. After a start it reads all twins
-// once, a hundred with a call.
-func (d *bed) follows(ctx context.Context, h *hub) error {
-	before, err := h.calls(ctx)
+func idleRow() scenario {
+	m := &idle{}
+	return scenario{
+		name: "idle", title: "nothing changes for three minutes, then one device reports",
+		usesFleet: true,
+		steps: []step{
+			{"use the fleet", useFleet},
+			{"wait until the manager only asks what moved", m.follow},
+			{"wait until nothing is written", quiet(settleTime)},
+			{"watch the manager", observe(&m.seen, idleTime)},
+			{"have one device report", m.oneReport},
+			{"stop the manager", stopManager},
+			{"poll in its place", m.poll},
+		},
+		report: m.report,
+	}
+}
+
+// follow waits: after a start the manager reads all twins once, a hundred with a call.
+func (m *idle) follow(ctx context.Context, r *run) error {
+	before, err := r.hub().calls(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.bench.pass(ctx, "the manager reads", interval); err != nil {
+	if err := r.pass(ctx, "the manager reads", interval); err != nil {
 		return err
 	}
-	return d.bench.await(ctx, "the manager reads", convergeLimit(d.bench.opts.n), interval, func() (string, bool, error) {
-		now, err := h.calls(ctx)
+	return r.await(ctx, "the manager reads", convergeLimit(r.out.N), interval, func() (string, bool, error) {
+		now, err := r.hub().calls(ctx)
 		made := now.since(before)
 		before = now
 		return fmt.Sprintf("%d calls in %s", made.all, interval), made.all <= followCalls, err
 	})
 }
 
-// watch counts what happens in a time: the manager's CPU time, the hub's calls and
-// the manager's writes.
-func (d *bed) watch(ctx context.Context, h *hub, length time.Duration) (used time.Duration, made calls, writes int, err error) {
-	if err := d.writes.refresh(); err != nil {
-		return 0, calls{}, 0, err
-	}
-	before, err := h.calls(ctx)
+// oneReport measures how long it takes until a DeviceTwin shows what a device reports.
+func (m *idle) oneReport(ctx context.Context, r *run) error {
+	device, err := r.hub().dial(ctx, deviceID(fleetSet, r.out.N/2))
 	if err != nil {
-		return 0, calls{}, 0, err
+		return err
 	}
-	usage, err := process.UsageOf(d.manager.PID())
-	if err != nil {
-		return 0, calls{}, 0, err
-	}
-	total := d.writes.total
-	if err := d.bench.pass(ctx, "watching", length); err != nil {
-		return 0, calls{}, 0, err
-	}
-	after, err := process.UsageOf(d.manager.PID())
-	if err != nil {
-		return 0, calls{}, 0, err
-	}
-	now, err := h.calls(ctx)
-	return after.CPU - usage.CPU, now.since(before), d.writes.total - total, errors.Join(err, d.writes.refresh())
-}
-
-// oneReport has a device report and returns how long it takes until its DeviceTwin
-// shows it.
-func (d *bed) oneReport(ctx context.Context, h *hub) (time.Duration, error) {
-	id := deviceID(fleetSet, d.bench.opts.n/2)
-	device, err := h.dial(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	defer d.stir() // its leaving shows, too
+	defer r.env.stir() // its leaving shows, too
 	defer device.Leave()
 	at, err := sendReport(device, map[string]any{"connectivity": "idle"})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	took, err := d.until(ctx, id, at, 10*interval, func(twin *v1alpha1.DeviceTwin) bool { return twin.Status.Connectivity == "idle" })
-	if errors.Is(err, errTooLong) {
-		err = nil // it counts as long as was waited
+	m.latency, err = r.env.until(ctx, device.ID, at, 10*interval, func(twin *v1alpha1.DeviceTwin) bool { return twin.Status.Connectivity == "idle" })
+	if err != nil {
+		return err
 	}
-	return took, err
-}
-
-// until returns how long after a time an object is seen to be so.
-func (d *bed) until(ctx context.Context, name string, since time.Time, limit time.Duration, so func(*v1alpha1.DeviceTwin) bool) (time.Duration, error) {
-	err := d.bench.await(ctx, "the DeviceTwin shows it", limit, 50*time.Millisecond, func() (string, bool, error) {
-		var twin v1alpha1.DeviceTwin
-		err := d.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &twin)
-		return "not yet", so(&twin), err
-	})
-	return time.Since(since), err
+	m.storeSize, err = r.env.cluster.StoreSize()
+	return err
 }
 
 // poll reads every twin in each interval, evenly, as a client without queries would.
 // The manager is not there: this process's CPU time is the poller's.
-func (d *bed) poll(ctx context.Context, h *hub) (calls, time.Duration, error) {
-	before, err := h.calls(ctx)
+func (m *idle) poll(ctx context.Context, r *run) error {
+	began := time.Now()
+	before, err := r.hub().calls(ctx)
 	if err != nil {
-		return calls{}, 0, err
+		return err
 	}
 	runtime.GC()
 	cpu, err := ownCPU()
 	if err != nil {
-		return calls{}, 0, err
+		return err
 	}
-	n := d.bench.opts.n
+	n := r.out.N
 	ticker := time.NewTicker(interval / time.Duration(n))
 	defer ticker.Stop()
-	reading, inPoll := errgroup.WithContext(ctx)
-	reading.SetLimit(d.bench.opts.inFlight())
-	var count atomic.Int64
-	told := time.Now()
-	for i := range polls * n {
-		select {
-		case <-inPoll.Done():
-			return calls{}, 0, reading.Wait()
-		case <-ticker.C:
-		}
-		reading.Go(func() error {
-			defer count.Add(1)
-			_, err := h.SendTo(inPoll, http.MethodGet, twinPath(deviceID(fleetSet, i%n+1)), nil, io.Discard)
-			return err
-		})
-		if time.Since(told) >= progressEvery {
-			told = time.Now()
-			d.bench.say("the poller: %d of %d", count.Load(), polls*n)
-		}
-	}
-	if err := reading.Wait(); err != nil {
-		return calls{}, 0, fmt.Errorf("the poller: %w", err)
+	err = r.paced(ctx, "the poller", r.opts.inFlight(), polls*n, ticker.C, func(ctx context.Context, i int) error {
+		_, err := r.hub().SendTo(ctx, http.MethodGet, twinPath(deviceID(fleetSet, i%n+1)), nil, io.Discard)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	after, err := ownCPU()
 	if err != nil {
-		return calls{}, 0, err
+		return err
 	}
-	now, err := h.calls(ctx)
-	return now.since(before), after - cpu, err
+	now, err := r.hub().calls(ctx)
+	m.polled, m.pollerCPU, m.pollerTime = now.since(before), after-cpu, time.Since(began)
+	return err
 }
 
 // ownCPU is the CPU time that this process has used.
@@ -217,4 +133,29 @@ func ownCPU() (time.Duration, error) {
 	var usage syscall.Rusage
 	err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), err
+}
+
+func (m *idle) report(_ context.Context, r *run) error {
+	made := m.seen.calls
+	windows := idleTime.Seconds() / interval.Seconds()
+	pollerBilled := float64(m.polled.billed) / polls * windows
+	r.out.add("watched", idleTime.Seconds(), "s")
+	r.out.add("hub calls", float64(made.all), "")
+	r.out.add("of them GET", float64(made.get), "")
+	r.out.add("of them query pages", float64(made.query), "")
+	r.out.add("messages billed", float64(made.billed), "")
+	r.out.add("manager's CPU", m.seen.cpu.Seconds(), "s")
+	r.out.add("poller's messages billed in that time", pollerBilled, "")
+	r.out.add("poller's CPU in that time", m.pollerCPU.Seconds()/polls*windows, "s")
+	r.out.add("poller, watched", m.pollerTime.Seconds(), "s")
+	r.out.add("a report at the end, until it is in the status", m.latency.Seconds(), "s")
+	r.out.add("etcd's database", float64(m.storeSize)/megabyte, "MB")
+	r.out.note("The poller reads each twin once in %s and does nothing else; it was watched for %d whole intervals (longer where "+
+		"the machine cannot read so many in that time), each of which is the same, and the numbers are scaled to the time that the manager was watched.", interval, polls)
+	r.out.bound(bounds.None("PATCH", made.patch))
+	r.out.bound(bounds.None("writes to the API server", m.seen.writes))
+	r.out.bound(bounds.AtLeast("messages billed to a poller, beside the manager's", "%.0f times",
+		pollerBilled/float64(max(made.billed, 1)), leastTimesCheaper))
+	r.out.bound(bounds.AtMost("a report, until it is in the status", "%.1f s", m.latency.Seconds(), (interval + seenWithin).Seconds()))
+	return nil
 }

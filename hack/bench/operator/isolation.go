@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
@@ -28,125 +25,113 @@ const (
 	againSet  = "again"
 )
 
-func measureIsolation(ctx context.Context, b *bench, out *result) error {
-	if err := b.close(); err != nil {
+// isolation is the rates of one hub by round: alone, while another one hangs, and alone
+// again.
+type isolation struct {
+	alone, beside, again []float64
+
+	// dirty is how many twins wait at the hub that hangs, the first one, by a fault there.
+	dirty int
+	fault string
+}
+
+func isolationRow() scenario {
+	m := &isolation{}
+	return scenario{
+		name: "isolation", title: "one hub hangs, another converges",
+		twins: atMost(otherTwins), rounds: true,
+		steps: []step{
+			{"start a cluster", startCluster},
+			{"start two hubs", m.startHubs},
+			{"create DeviceTwins at the one that will hang", func(ctx context.Context, r *run) error {
+				_, err := r.env.create(ctx, r.hub(), fleetSet, 1, m.dirty)
+				return err
+			}},
+			{"start the manager", startManager},
+			{"wait until they are Ready", func(ctx context.Context, r *run) error {
+				return r.env.awaitReady(ctx, m.dirty, convergeLimit(m.dirty))
+			}},
+			{"converge at the other one alone", m.converge(aloneSet, &m.alone)},
+			{"have the first hub hang", m.hang},
+			{"converge beside it", m.converge(besideSet, &m.beside)},
+			{"release the first hub", m.release},
+			{"converge alone again", m.converge(againSet, &m.again)},
+		},
+		report: m.report,
+	}
+}
+
+func (m *isolation) startHubs(ctx context.Context, r *run) error {
+	n := r.out.N
+	m.dirty = min(r.opts.n, dirtyTwins)
+	if err := r.env.addHub(ctx, "hanging", unthrottled, map[string]int{fleetSet: m.dirty}); err != nil {
 		return err
 	}
-	out.Rounds, out.N = b.opts.rounds, min(b.opts.n, otherTwins)
-	dirty := min(b.opts.n, dirtyTwins)
-	var alone, beside, again, ratios []float64
-	for round := range b.opts.rounds {
-		b.say("round %d of %d", round+1, b.opts.rounds)
-		measured, err := b.isolationRound(ctx, out.N, dirty)
-		if err != nil {
+	return r.env.addHub(ctx, "other", unthrottled, map[string]int{aloneSet: n, besideSet: n, againSet: n})
+}
+
+// converge measures how many DeviceTwins of a set converge a second at the other hub.
+// What does not do so in time counts by what did.
+func (m *isolation) converge(set string, rates *[]float64) action {
+	return func(ctx context.Context, r *run) error {
+		done := func() (count int) {
+			for name := range r.env.writes.status {
+				if strings.HasPrefix(name, set+"-") {
+					count++
+				}
+			}
+			return count
+		}
+		n := r.out.N
+		began := time.Now()
+		if _, err := r.env.create(ctx, r.env.hubs[1], set, 1, n); err != nil {
 			return err
 		}
-		alone, beside, again = append(alone, measured.alone), append(beside, measured.beside), append(again, measured.again)
-		ratios = append(ratios, measured.ratio())
-		b.say("round %d of %d: %.0f/s alone, %.0f/s beside, %.0f/s alone again", round+1, b.opts.rounds,
-			measured.alone, measured.beside, measured.again)
+		err := r.await(ctx, "the other hub converges", convergeLimit(0), 50*time.Millisecond, func() (string, bool, error) {
+			err := r.env.writes.refresh()
+			return fmt.Sprintf("%d of %d", done(), n), done() >= n, err
+		})
+		ended := r.env.writes.lastStatus(set + "-")
+		if errors.Is(err, errTooLong) {
+			ended, err = time.Now(), nil
+		}
+		r.sample(rates, "rate", float64(done())/ended.Sub(began).Seconds(), "/s")
+		return err
 	}
-	out.add("twins that wait at the hub that hangs", float64(dirty), "")
-	out.add("the other hub's rate alone", stats.Median(alone), "/s")
-	out.add("its rate beside", stats.Median(beside), "/s")
-	out.add("its rate alone again", stats.Median(again), "/s")
-	out.note("Rates are from the creation of the first DeviceTwin to the last status. The cluster grows from one to the next, so " +
-		"the rate beside is held against the mean of those before and after it.")
-	out.bound(bounds.AtLeast("rate beside a hub that hangs, of that alone", "%.2f", stats.Median(ratios), leastOfItsRate))
-	return nil
 }
 
-// isolated are one hub's rates: alone, while another one hangs, and alone again.
-type isolated struct{ alone, beside, again float64 }
-
-func (i isolated) ratio() float64 { return i.beside / ((i.alone + i.again) / 2) }
-
-func (b *bench) isolationRound(ctx context.Context, n, dirty int) (out isolated, err error) {
-	d, ctx, err := b.newBed(ctx)
-	if err != nil {
-		return out, err
+// hang has the first hub hold all calls, and edits its DeviceTwins.
+func (m *isolation) hang(ctx context.Context, r *run) (err error) {
+	if m.fault, err = r.hub().AddFault(ctx, emulator.Fault{Operation: "*", Action: "hang"}); err != nil {
+		return err
 	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	hanging, err := d.addHub(ctx, "hanging", unthrottled, map[string]int{fleetSet: dirty})
-	if err != nil {
-		return out, err
+	if err := r.editFleet(ctx, m.dirty, "another writer"); err != nil {
+		return err
 	}
-	other, err := d.addHub(ctx, "other", unthrottled, map[string]int{aloneSet: n, besideSet: n, againSet: n})
-	if err != nil {
-		return out, err
-	}
-	if _, err := d.create(ctx, hanging, fleetSet, 1, dirty); err != nil {
-		return out, err
-	}
-	if _, err := d.converge(ctx, hanging, dirty); err != nil {
-		return out, err
-	}
-	if out.alone, err = d.rate(ctx, other, aloneSet, n); err != nil {
-		return out, err
-	}
-	fault, err := d.hang(ctx, hanging, dirty)
-	if err != nil {
-		return out, err
-	}
-	if out.beside, err = d.rate(ctx, other, besideSet, n); err != nil {
-		return out, err
-	}
-	if err := hanging.RemoveFault(ctx, fault); err != nil {
-		return out, err
-	}
-	if err := d.awaitReady(ctx, dirty+2*n, convergeLimit(dirty)); err != nil {
-		return out, err
-	}
-	out.again, err = d.rate(ctx, other, againSet, n)
-	return out, err
-}
-
-// hang lets a hub hang and makes its twins dirty. It returns the fault.
-func (d *bed) hang(ctx context.Context, h *hub, dirty int) (id string, err error) {
-	id, err = h.AddFault(ctx, emulator.Fault{Operation: "*", Action: "hang"})
-	if err != nil {
-		return "", err
-	}
-	var edited atomic.Int64
-	err = d.parallel(ctx, "DeviceTwins are edited", creators, dirty, &edited, func(ctx context.Context, i int) error {
-		twin := deviceTwin(h.name, fleetSet, i+1)
-		before := twin.DeepCopy()
-		changed := tags(i + 1)
-		changed["owner"] = "another writer"
-		twin.Spec.Tags = document(changed)
-		return d.kube.Patch(ctx, twin, client.MergeFrom(before))
-	})
-	if err != nil {
-		return "", err
-	}
-	return id, d.bench.await(ctx, "the hub holds calls", time.Minute, pollEvery, func() (string, bool, error) {
-		state, err := h.FaultState(ctx, id)
+	return r.await(ctx, "the hub holds calls", time.Minute, pollEvery, func() (string, bool, error) {
+		state, err := r.hub().FaultState(ctx, m.fault)
 		return fmt.Sprintf("%d calls held", state.Held), state.Held > 0, err
 	})
 }
 
-// rate is how many DeviceTwins of a set converge a second. What does not do so in time
-// counts by what did.
-func (d *bed) rate(ctx context.Context, h *hub, set string, n int) (float64, error) {
-	of := func(name string) bool { return strings.HasPrefix(name, set+"-") }
-	count := func() (done int) {
-		for name := range d.writes.status {
-			if of(name) {
-				done++
-			}
-		}
-		return done
+func (m *isolation) release(ctx context.Context, r *run) error {
+	if err := r.hub().RemoveFault(ctx, m.fault); err != nil {
+		return err
 	}
-	began := time.Now()
-	if _, err := d.create(ctx, h, set, 1, n); err != nil {
-		return 0, err
+	return r.env.awaitReady(ctx, m.dirty+2*r.out.N, convergeLimit(m.dirty))
+}
+
+func (m *isolation) report(_ context.Context, r *run) error {
+	around := make([]float64, len(m.alone))
+	for i := range around {
+		around[i] = (m.alone[i] + m.again[i]) / 2
 	}
-	err := d.bench.await(ctx, "the other hub converges", convergeLimit(0), 50*time.Millisecond, func() (string, bool, error) {
-		err := d.writes.refresh()
-		return fmt.Sprintf("%d of %d", count(), n), count() >= n, err
-	})
-	if errors.Is(err, errTooLong) {
-		return float64(count()) / time.Since(began).Seconds(), nil
-	}
-	return float64(n) / d.writes.lastStatus(of).Sub(began).Seconds(), err
+	r.out.add("twins that wait at the hub that hangs", float64(m.dirty), "")
+	r.out.add("the other hub's rate alone", stats.Median(m.alone), "/s")
+	r.out.add("its rate beside", stats.Median(m.beside), "/s")
+	r.out.add("its rate alone again", stats.Median(m.again), "/s")
+	r.out.note("Rates are from the creation of the first DeviceTwin to the last status. The cluster grows from one to the next, so " +
+		"the rate beside is held against the mean of those before and after it.")
+	r.out.bound(bounds.AtLeast("rate beside a hub that hangs, of that alone", "%.2f", stats.Median(ratios(m.beside, around)), leastOfItsRate))
+	return nil
 }

@@ -33,10 +33,10 @@ func main() {
 	// On Linux a child is signalled at the death of the thread that started it: all
 	// children are started from this goroutine, and so from the main thread.
 	runtime.LockOSThread()
-	os.Exit(run(os.Args[1:]))
+	os.Exit(execute(os.Args[1:]))
 }
 
-func run(args []string) int {
+func execute(args []string) int {
 	opts, err := parseOptions(args, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -68,24 +68,23 @@ func measure(ctx context.Context, opts options) error {
 		return err
 	}
 	var failed []error
-	for _, r := range rows() {
-		if !opts.wants(r.name) || ctx.Err() != nil {
+	for _, scenario := range scenarios() {
+		if !opts.wants(scenario.name) || ctx.Err() != nil {
 			continue
 		}
-		b.begin(r)
-		measured, err := b.measureRow(ctx, r)
+		measured, err := b.measure(ctx, scenario)
 		if err != nil {
 			measured.Error = err.Error()
-			failed = append(failed, fmt.Errorf("row %s could not be measured: %w", r.name, err))
+			failed = append(failed, fmt.Errorf("row %s could not be measured: %w", scenario.name, err))
 			b.say("could not be measured: %v", err)
 		}
 		report.put(measured)
 		if err := report.save(opts); err != nil {
-			return errors.Join(err, b.close())
+			return errors.Join(err, b.closeFleet())
 		}
-		b.end(measured)
+		b.sum(measured)
 	}
-	if err := b.close(); err != nil {
+	if err := b.closeFleet(); err != nil {
 		failed = append(failed, err)
 	}
 	if err := ctx.Err(); err != nil {
@@ -96,15 +95,4 @@ func measure(ctx context.Context, opts options) error {
 		failed = append(failed, report.missed())
 	}
 	return errors.Join(failed...)
-}
-
-// measureRow gives a row its frame: name, hub, size and time.
-func (b *bench) measureRow(ctx context.Context, r row) (*result, error) {
-	out := &result{Row: r.name, Title: r.title, N: b.opts.n, Rounds: 1, Hub: unthrottled.String()}
-	err := r.measure(ctx, b, out)
-	out.finish(b.started)
-	for i := range out.Bounds {
-		out.Bounds[i].What = r.name + ": " + out.Bounds[i].What
-	}
-	return out, err
 }

@@ -18,47 +18,47 @@ import (
 type manager struct {
 	*process.Process
 	pprof string
+	// started is when it was started, ready when it said that it is ready.
+	started, ready time.Time
 }
 
-// startManager starts the bed's manager and returns when it was started and when it
-// said that it is ready.
-func (d *bed) startManager(ctx context.Context) (started, ready time.Time, err error) {
-	m, started, err := d.launch(ctx, "manager")
-	if err != nil {
-		return started, started, err
-	}
-	d.manager = m
-	return started, time.Now(), nil
+// startManager starts the environment's manager.
+func startManager(ctx context.Context, r *run) (err error) {
+	r.env.manager, err = r.env.launch(ctx, "manager")
+	return err
+}
+
+// stopManager has the manager leave in order.
+func stopManager(_ context.Context, r *run) error {
+	err := r.env.sup.Stop(r.env.manager.Process)
+	r.env.manager = nil
+	return err
 }
 
 // launch starts a manager, with flags besides the usual ones, and waits until it says
 // that it is ready. name is that of its log.
-func (d *bed) launch(ctx context.Context, name string, flags ...string) (m *manager, started time.Time, err error) {
-	d.stir()
+func (e *environment) launch(ctx context.Context, name string, flags ...string) (*manager, error) {
+	e.stir()
+	m := &manager{}
 	web := &http.Client{Timeout: 5 * time.Second}
 	start := func(ports []int) (*process.Process, error) {
-		started = time.Now()
-		return d.sup.Start(name, filepath.Join(d.bench.opts.bin, "manager"), append([]string{
-			"--kubeconfig", d.managerKubeconfig, "--allowed-host-suffixes", "localhost",
-			"--workers", strconv.Itoa(d.bench.opts.workers), "--metrics-bind-address", "0", "--leader-elect=false",
+		m.started = time.Now()
+		return e.sup.Start(name, filepath.Join(e.opts.bin, "manager"), append([]string{
+			"--kubeconfig", e.managerKubeconfig, "--allowed-host-suffixes", "localhost",
+			"--workers", strconv.Itoa(e.opts.workers), "--metrics-bind-address", "0", "--leader-elect=false",
 			"--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", ports[0]),
 			"--pprof-bind-address", fmt.Sprintf("127.0.0.1:%d", ports[1]),
 		}, flags...)...)
 	}
-	p, ports, err := d.sup.StartOnFreePorts(ctx, 2, start, func(ctx context.Context, ports []int) error {
+	p, ports, err := e.sup.StartOnFreePorts(ctx, 2, start, func(ctx context.Context, ports []int) error {
 		return controlplane.Healthy(ctx, web, fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[0]))
 	})
 	if err != nil {
-		return nil, started, err
+		return nil, err
 	}
-	return &manager{Process: p, pprof: fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap?gc=1&debug=1", ports[1])}, started, nil
-}
-
-// stopManager has the manager leave in order.
-func (d *bed) stopManager() error {
-	err := d.sup.Stop(d.manager.Process)
-	d.manager = nil
-	return err
+	m.Process, m.ready = p, time.Now()
+	m.pprof = fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap?gc=1&debug=1", ports[1])
+	return m, nil
 }
 
 // heap is what lives on the manager's heap, in bytes. What pools hold goes with the

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
-	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/mqttdevice"
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
 )
 
@@ -42,64 +41,53 @@ func texts() []string {
 	}
 }
 
-func measureMembership(ctx context.Context, b *bench, out *result) error {
-	d, ctx, h, err := b.theFleet(ctx)
-	if err != nil {
-		return err
-	}
-	_, without, _, err := d.watch(ctx, h, membershipIntervals*interval)
-	if err != nil {
-		return err
-	}
-	if err := d.createQueries(ctx, h); err != nil {
-		return err
-	}
-	_, with, writes, err := d.watch(ctx, h, membershipIntervals*interval)
-	if err != nil {
-		return err
-	}
-	perInterval := func(c calls) float64 { return float64(c.query) / membershipIntervals }
-	beyond := perInterval(with) - perInterval(without)
-	out.add("TwinQueries", queries, "")
-	out.add("different texts", float64(len(texts())), "")
-	out.add("hub queries in an interval, without TwinQueries", perInterval(without), "")
-	out.add("hub queries in an interval, with them", perInterval(with), "")
-	out.add("writes to the API server while nothing changed", float64(writes), "")
-	out.bound(bounds.AtMost("hub queries in an interval beyond reading back", "%.1f", beyond, float64(len(texts()))))
-	joins, reads, err := d.joins(ctx, h)
-	if err != nil {
-		return err
-	}
-	late := make([]float64, len(joins))
-	for i := range joins {
-		late[i] = joins[i] - reads[i]
-	}
-	out.add("report to membership, median", stats.Median(joins), "s")
-	out.add("report to the status that shows it, median", stats.Median(reads), "s")
-	out.add("from that status to the membership, worst", stats.Quantile(late, 1), "s")
-	out.note("The interval of the TwinQueries is %s too. Below zero, the membership was there before the report was read back.", interval)
-	out.bound(bounds.AtMost("the twin's read to the membership", "%.1f s", stats.Quantile(late, 1), joinsWithin.Seconds()))
-	return d.deleteQueries(ctx)
+// membership is what is seen without and with TwinQueries, and after how many seconds
+// each report, and the membership that follows from it, is in a status.
+type membership struct {
+	without, with observation
+	reads, joins  []float64
 }
 
-// createQueries creates the TwinQueries and waits until all have an answer and nothing
-// is written on their account any more.
-func (d *bed) createQueries(ctx context.Context, h *hub) error {
-	d.stir()
+func membershipRow() scenario {
+	m := &membership{}
+	return scenario{
+		name: "membership", title: "100 TwinQueries with 5 different texts",
+		usesFleet: true,
+		steps: []step{
+			{"use the fleet", useFleet},
+			{"watch without TwinQueries", observe(&m.without, membershipIntervals*interval)},
+			{"create the TwinQueries", createQueries},
+			{"wait until all have an answer", awaitAnswers},
+			{"wait until nothing is written", quiet(quietTime)},
+			{"watch with TwinQueries", observe(&m.with, membershipIntervals*interval)},
+			{"report the queries of the hub", m.reportQueries},
+			{"have devices join a query", m.joinEach},
+			{"delete the TwinQueries", deleteQueries},
+		},
+		report: m.report,
+	}
+}
+
+func createQueries(ctx context.Context, r *run) error {
+	r.env.stir()
 	for i := range queries {
 		query := &v1alpha1.TwinQuery{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("query-%d", i+1)},
 			Spec: v1alpha1.TwinQuerySpec{
-				HubRef: v1alpha1.HubReference{Name: h.name}, Where: texts()[i%len(texts())], Interval: metav1.Duration{Duration: interval},
+				HubRef: v1alpha1.HubReference{Name: r.hub().name}, Where: texts()[i%len(texts())], Interval: metav1.Duration{Duration: interval},
 			},
 		}
-		if err := d.kube.Create(ctx, query); err != nil {
+		if err := r.env.kube.Create(ctx, query); err != nil {
 			return err
 		}
 	}
-	if err := d.bench.await(ctx, "TwinQueries have an answer", answerLimit, time.Second, func() (string, bool, error) {
+	return nil
+}
+
+func awaitAnswers(ctx context.Context, r *run) error {
+	return r.await(ctx, "TwinQueries have an answer", answerLimit, time.Second, func() (string, bool, error) {
 		var list v1alpha1.TwinQueryList
-		if err := d.kube.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		if err := r.env.kube.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 			return "", false, err
 		}
 		answered := 0
@@ -109,54 +97,52 @@ func (d *bed) createQueries(ctx context.Context, h *hub) error {
 			}
 		}
 		return fmt.Sprintf("%d of %d", answered, queries), answered == queries, nil
-	}); err != nil {
-		return err
-	}
-	_, err := d.quiet(ctx, quietTime)
-	return err
+	})
 }
 
 // deleteQueries leaves the fleet to the next row as it was.
-func (d *bed) deleteQueries(ctx context.Context) error {
-	d.stir()
-	return d.kube.DeleteAllOf(ctx, &v1alpha1.TwinQuery{}, client.InNamespace(namespace))
+func deleteQueries(ctx context.Context, r *run) error {
+	r.env.stir()
+	return r.env.kube.DeleteAllOf(ctx, &v1alpha1.TwinQuery{}, client.InNamespace(namespace))
 }
 
-// joins has devices report what a query selects, and returns after how many seconds
-// each membership, and each report, is in the status.
-func (d *bed) joins(ctx context.Context, h *hub) (joins, reads []float64, err error) {
+func (m *membership) reportQueries(_ context.Context, r *run) error {
+	without := float64(m.without.calls.query) / membershipIntervals
+	with := float64(m.with.calls.query) / membershipIntervals
+	r.out.add("TwinQueries", queries, "")
+	r.out.add("different texts", float64(len(texts())), "")
+	r.out.add("hub queries in an interval, without TwinQueries", without, "")
+	r.out.add("hub queries in an interval, with them", with, "")
+	r.out.add("writes to the API server while nothing changed", float64(m.with.writes), "")
+	r.out.bound(bounds.AtMost("hub queries in an interval beyond reading back", "%.1f", with-without, float64(len(texts()))))
+	return nil
+}
+
+// joinEach has devices report what a query selects, one after the other.
+func (m *membership) joinEach(ctx context.Context, r *run) error {
 	for i := range memberships {
-		device, err := h.dial(ctx, deviceID(fleetSet, 13+i))
-		if err != nil {
-			return nil, nil, err
+		if err := m.join(ctx, r, deviceID(fleetSet, 13+i)); err != nil {
+			return err
 		}
-		join, read, err := d.join(ctx, device)
-		device.Leave()
-		d.stir()
-		if err != nil {
-			return nil, nil, err
-		}
-		joins, reads = append(joins, join), append(reads, read)
 	}
-	return joins, reads, nil
+	return nil
 }
 
-// orElse is a number of seconds, or the limit where there is none.
-func orElse(seconds float64, limit time.Duration) float64 {
-	if seconds > 0 {
-		return seconds
+// join waits for the report and the membership. What does not come counts as the limit.
+func (m *membership) join(ctx context.Context, r *run, id string) error {
+	device, err := r.hub().dial(ctx, id)
+	if err != nil {
+		return err
 	}
-	return limit.Seconds()
-}
-
-// join waits for the report and the membership, each as long as a limit.
-func (d *bed) join(ctx context.Context, device *mqttdevice.Device) (join, read float64, err error) {
+	defer r.env.stir() // its leaving shows, too
+	defer device.Leave()
 	at, err := sendReport(device, map[string]any{"mode": "alarm", "connectivity": "alarm"})
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	limit := 10 * interval
-	_, err = d.until(ctx, device.ID, at, limit, func(twin *v1alpha1.DeviceTwin) bool {
+	var join, read float64
+	_, err = r.env.until(ctx, id, at, limit, func(twin *v1alpha1.DeviceTwin) bool {
 		now := time.Since(at).Seconds()
 		if read == 0 && twin.Status.Connectivity == "alarm" {
 			read = now
@@ -166,8 +152,20 @@ func (d *bed) join(ctx context.Context, device *mqttdevice.Device) (join, read f
 		}
 		return read > 0 && join > 0
 	})
-	if errors.Is(err, errTooLong) { // counts as long as was waited
-		join, read, err = orElse(join, limit), orElse(read, limit), nil
+	m.joins, m.reads = append(m.joins, cmp.Or(join, limit.Seconds())), append(m.reads, cmp.Or(read, limit.Seconds()))
+	return err
+}
+
+func (m *membership) report(_ context.Context, r *run) error {
+	late := make([]float64, len(m.joins))
+	for i := range m.joins {
+		late[i] = m.joins[i] - m.reads[i]
 	}
-	return join, read, err
+	worst := stats.Quantile(late, 1)
+	r.out.add("report to membership, median", stats.Median(m.joins), "s")
+	r.out.add("report to the status that shows it, median", stats.Median(m.reads), "s")
+	r.out.add("from that status to the membership, worst", worst, "s")
+	r.out.note("The interval of the TwinQueries is %s too. Below zero, the membership was there before the report was read back.", interval)
+	r.out.bound(bounds.AtMost("the twin's read to the membership", "%.1f s", worst, joinsWithin.Seconds()))
+	return nil
 }

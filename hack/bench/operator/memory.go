@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/bounds"
 	"github.com/devicetwin-io/devicetwin-operator/hack/internal/process"
@@ -15,52 +15,50 @@ const (
 	boundedFrom      = 10000
 )
 
-// measureMemory lets a fleet grow from size to size.
-func measureMemory(ctx context.Context, b *bench, out *result) (err error) {
-	if err := b.close(); err != nil {
-		return err
+func memoryRow() scenario {
+	return scenario{
+		name: "memory", title: "the manager's memory by number of twins",
+		twins: func(o options) int { return slices.Max(o.sizes) },
+		steps: []step{
+			{"start a cluster", startCluster},
+			{"start the hub", startHub(unthrottled)},
+			{"start the manager", startManager},
+			{"grow from size to size", grow},
+		},
+		report: func(_ context.Context, r *run) error {
+			r.out.note("The heap is what is live after two garbage collections; GOGC is Go's default. Each twin declares 1 KB.")
+			return nil
+		},
 	}
-	sizes := b.opts.sizes
-	out.N = sizes[len(sizes)-1]
-	d, ctx, err := b.newBed(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	h, err := d.addHub(ctx, "hub", unthrottled, map[string]int{fleetSet: out.N})
-	if err != nil {
-		return err
-	}
-	if _, _, err := d.startManager(ctx); err != nil {
-		return err
-	}
-	heaps := make([]int, len(sizes))
-	from := 0
-	for i, size := range sizes {
-		if _, err := d.create(ctx, h, fleetSet, from+1, size); err != nil {
+}
+
+func grow(ctx context.Context, r *run) error {
+	from, before := 0, 0
+	for _, size := range r.opts.sizes {
+		if _, err := r.env.create(ctx, r.hub(), fleetSet, from+1, size); err != nil {
 			return err
 		}
-		from = size
-		if err := d.awaitReady(ctx, size, convergeLimit(size)); err != nil {
+		if err := r.env.awaitReady(ctx, size, convergeLimit(size)); err != nil {
 			return err
 		}
-		if _, err := d.quiet(ctx, quietTime); err != nil {
+		if err := quiet(quietTime)(ctx, r); err != nil {
 			return err
 		}
-		usage, err := process.UsageOf(d.manager.PID()) // before the collection that is asked for
+		usage, err := process.UsageOf(r.env.manager.PID()) // before the collection that is asked for
 		if err != nil {
 			return err
 		}
-		if heaps[i], err = d.manager.heap(ctx); err != nil {
+		heap, err := r.env.manager.heap(ctx)
+		if err != nil {
 			return err
 		}
-		out.add(fmt.Sprintf("live heap with %d twins", size), float64(heaps[i])/megabyte, "MB")
-		out.add(fmt.Sprintf("RSS with %d twins", size), float64(usage.RSS)/megabyte, "MB")
-		if i > 0 {
-			out.slope(sizes[i-1], size, heaps[i-1], heaps[i])
+		r.out.add(fmt.Sprintf("live heap with %d twins", size), float64(heap)/megabyte, "MB")
+		r.out.add(fmt.Sprintf("RSS with %d twins", size), float64(usage.RSS)/megabyte, "MB")
+		if from > 0 {
+			r.out.slope(from, size, before, heap)
 		}
+		from, before = size, heap
 	}
-	out.note("The heap is what is live after two garbage collections; GOGC is Go's default. Each twin declares 1 KB.")
 	return nil
 }
 

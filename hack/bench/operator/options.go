@@ -115,7 +115,7 @@ func (o options) validate() error {
 		return fmt.Errorf("--report %q: give the name of a file, without its folder", o.report)
 	}
 	for _, name := range o.rows {
-		if !slices.ContainsFunc(rows(), func(r row) bool { return r.name == name }) {
+		if !slices.ContainsFunc(scenarios(), func(s scenario) bool { return s.name == name }) {
 			return fmt.Errorf("--rows: there is no row %q; there are:\n%s", name, rowsHelp())
 		}
 	}

@@ -1,16 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,51 +41,60 @@ func (o options) nodeDir() (string, error) {
 	return filepath.Abs(filepath.Join(o.root, "test", "conformance", "node"))
 }
 
-func measurePeers(ctx context.Context, b *bench, out *result) (err error) {
-	if err := b.close(); err != nil {
-		return err
+func peersRow() scenario {
+	free, held := &versus{profile: unthrottled}, &versus{profile: fullS1}
+	return scenario{
+		name: "peers", title: "1,000 twins beside Microsoft's SDK for Node",
+		hub: fullS1.String() + "; beside it an " + unthrottled.String(), twins: atMost(peerTwins), rounds: true,
+		steps: slices.Concat([]step{{"have azure-iothub installed", installPackages}}, free.steps("unthrottled"), held.steps("S1")),
+		report: func(_ context.Context, r *run) error {
+			held.describe(r.out, "at the S1 hub")
+			free.describe(r.out, "unthrottled")
+			r.out.note("Both read each twin and write it on the condition of its etag; times are from the first twin that was read to the last update. " +
+				"The operator writes its record to the API server before each update and a status after it, which a script does not: where the " +
+				"hub does not bound the rate, that does (two writes to the API server for each object; see the floors of converge). No bound is set for that.")
+			r.out.note("At the S1 hub the hub sets the time of both, all but the one record that comes before the first update; the ratio is held to a hundredth.")
+			ratio := stats.Median(ratios(held.ours, held.node))
+			r.out.bound(bounds.AtMost("the operator's time, beside Node's, at the S1 hub", "%.2f times", math.Round(ratio*100)/100, 1))
+			return nil
+		},
 	}
-	out.N, out.Rounds = min(b.opts.n, peerTwins), b.opts.rounds
-	if err := b.installPackages(ctx); err != nil {
-		return err
-	}
-	var free, held versus
-	for round := range b.opts.rounds {
-		b.say("round %d of %d", round+1, b.opts.rounds)
-		if err := free.measure(ctx, b, unthrottled, out.N, round); err != nil {
-			return err
-		}
-		if err := held.measure(ctx, b, fullS1, out.N, round); err != nil {
-			return err
-		}
-	}
-	out.Hub = fullS1.String() + "; beside it an " + unthrottled.String()
-	held.describe(out, "at the S1 hub")
-	free.describe(out, "unthrottled")
-	out.note("Both read each twin and write it on the condition of its etag; times are from the first twin that was read to the last update. " +
-		"The operator writes its record to the API server before each update and a status after it, which a script does not: where the " +
-		"hub does not bound the rate, that does (two writes to the API server for each object; see the floors of converge). No bound is set for that.")
-	out.note("At the S1 hub the hub sets the time of both, all but the one record that comes before the first update; the ratio is held to a hundredth.")
-	out.bound(bounds.AtMost("the operator's time, beside Node's, at the S1 hub", "%.2f times", toHundredth(stats.Median(held.ratios)), 1))
-	return nil
 }
-
-func toHundredth(ratio float64) float64 { return math.Round(ratio*100) / 100 }
 
 // fullS1 is an S1 unit, all of whose rate may be used, as a script would.
 var fullS1 = profile{sku: v1alpha1.SKUS1, units: 1, rate: 100, throttled: true}
 
-// versus is what both took at one kind of hub, in seconds, and how they compare.
-type versus struct{ node, ours, ratios []float64 }
+// versus is what both took at one kind of hub, in seconds, by round.
+type versus struct {
+	profile    profile
+	node, ours []float64
+}
 
-func (v *versus) measure(ctx context.Context, b *bench, p profile, n, round int) error {
-	node, ours, err := b.peersRound(ctx, p, n, round)
-	if err != nil {
-		return err
+func (v *versus) steps(which string) []step {
+	return []step{
+		{"start a cluster with an " + which + " hub", startCluster},
+		{"start the hub", func(ctx context.Context, r *run) error {
+			return r.env.addHub(ctx, "hub", v.profile, map[string]int{fleetSet: r.out.N, peerSet: r.out.N})
+		}},
+		{"create the DeviceTwins", createTwins},
+		{"update by both", v.measure},
 	}
-	b.say("%s: Node %.2f s, the operator %.2f s", p.sku, node.Seconds(), ours.Seconds())
-	v.node, v.ours = append(v.node, node.Seconds()), append(v.ours, ours.Seconds())
-	v.ratios = append(v.ratios, ours.Seconds()/node.Seconds())
+}
+
+// measure has both work at one hub; the other one comes first in the next round.
+func (v *versus) measure(ctx context.Context, r *run) error {
+	sides := []action{v.byNode, v.byOperator}
+	if r.round%2 == 1 {
+		slices.Reverse(sides)
+	}
+	for _, side := range sides {
+		if err := side(ctx, r); err != nil {
+			return err
+		}
+		if err := r.pass(ctx, "the hub rests", hubRest); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -95,15 +104,15 @@ func (v *versus) describe(out *result, where string) {
 }
 
 // installPackages has the SDK on disk, as the conformance tests do.
-func (b *bench) installPackages(ctx context.Context) error {
-	dir, err := b.opts.nodeDir()
+func installPackages(ctx context.Context, r *run) error {
+	dir, err := r.opts.nodeDir()
 	if err != nil {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "azure-iothub")); err == nil {
 		return nil
 	}
-	b.say("npm ci installs azure-iothub")
+	r.say("npm ci installs azure-iothub")
 	ctx, cancel := context.WithTimeout(ctx, peerLimit)
 	defer cancel()
 	install := exec.CommandContext(ctx, "npm", "ci", "--include=dev", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error")
@@ -114,93 +123,47 @@ func (b *bench) installPackages(ctx context.Context) error {
 	return nil
 }
 
-// peersRound measures both on one hub; the other one comes first in the next round.
-func (b *bench) peersRound(ctx context.Context, p profile, n, round int) (node, ours time.Duration, err error) {
-	d, ctx, err := b.newBed(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	h, err := d.addHub(ctx, "hub", p, map[string]int{fleetSet: n, peerSet: n})
-	if err != nil {
-		return 0, 0, err
-	}
-	if _, err := d.create(ctx, h, fleetSet, 1, n); err != nil {
-		return 0, 0, err
-	}
-	byNode := func() (err error) { node, err = d.byNode(ctx, h, n); return err }
-	byOperator := func() (err error) { ours, err = d.byOperator(ctx, h, n); return err }
-	sides := []func() error{byNode, byOperator}
-	if round%2 == 1 {
-		sides = []func() error{byOperator, byNode}
-	}
-	for _, side := range sides {
-		if err := side(); err != nil {
-			return 0, 0, err
-		}
-		if err := letRest(ctx); err != nil {
-			return 0, 0, err
-		}
-	}
-	return node, ours, nil
-}
-
-func letRest(ctx context.Context) error {
-	select {
-	case <-time.After(hubRest):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // byOperator starts the manager and stops it when all are Ready.
-func (d *bed) byOperator(ctx context.Context, h *hub, n int) (time.Duration, error) {
-	took := d.timing(ctx, h, n)
-	if _, _, err := d.startManager(ctx); err != nil {
-		return 0, err
-	}
-	length, err := took()
+func (v *versus) byOperator(ctx context.Context, r *run) error {
+	took, err := r.timeUpdates(ctx, func() error { return startManager(ctx, r) })
+	r.sample(&v.ours, "the operator", took.Seconds(), "s")
 	if err == nil {
-		err = d.awaitReady(ctx, n, convergeLimit(n))
+		err = awaitReady(ctx, r)
 	}
-	return length, errors.Join(err, d.stopManager())
+	if err == nil {
+		err = stopManager(ctx, r)
+	}
+	return err
 }
 
 // byNode runs the script to its end.
-func (d *bed) byNode(ctx context.Context, h *hub, n int) (time.Duration, error) {
+func (v *versus) byNode(ctx context.Context, r *run) error {
 	ctx, cancel := context.WithTimeout(ctx, peerLimit)
 	defer cancel()
-	script, err := d.script(ctx, h, n)
+	script, err := r.script(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	took := d.timing(ctx, h, n)
-	var output strings.Builder
-	script.Stdout, script.Stderr = &output, &output
-	if err := script.Start(); err != nil {
-		return 0, fmt.Errorf("run the script for Node: %w", err)
-	}
-	length, err := took()
-	if e := script.Wait(); e != nil {
-		err = errors.Join(err, fmt.Errorf("the script for Node: %w: %s", e, output.String()))
-	}
-	return length, err
+	took, err := r.timeUpdates(ctx, func() error {
+		if output, err := script.CombinedOutput(); err != nil {
+			return fmt.Errorf("the script for Node: %w: %s", err, output)
+		}
+		return nil
+	})
+	r.sample(&v.node, "Node", took.Seconds(), "s")
+	return err
 }
 
-// script is the command that updates n twins. The service package gets the host name
+// script is the command that updates the twins. The service package gets the host name
 // as a real hub has it, without a port.
-func (d *bed) script(ctx context.Context, h *hub, n int) (*exec.Cmd, error) {
-	dir, err := d.bench.opts.nodeDir()
+func (r *run) script(ctx context.Context) (*exec.Cmd, error) {
+	h := r.hub()
+	dir, err := r.opts.nodeDir()
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(d.work, "peer.js")
+	path := filepath.Join(r.env.work, "peer.js")
 	if err := os.WriteFile(path, peerScript, 0o600); err != nil {
-		return nil, err
-	}
-	patch, err := json.Marshal(map[string]any{"tags": tags(1), "properties": map[string]any{"desired": desired(1)}})
-	if err != nil {
 		return nil, err
 	}
 	_, port, err := net.SplitHostPort(h.Addresses.HTTPS)
@@ -209,36 +172,39 @@ func (d *bed) script(ctx context.Context, h *hub, n int) (*exec.Cmd, error) {
 	}
 	const name = "localhost"
 	connection := strings.Replace(h.Policies["service"], "HostName="+net.JoinHostPort(name, port), "HostName="+name, 1)
-	script := exec.CommandContext(ctx, "node", "--require", "./redirect-443.js", path, peerSet, strconv.Itoa(n), strconv.Itoa(peerAtATime))
+	script := exec.CommandContext(ctx, "node", "--require", "./redirect-443.js", path, peerSet, strconv.Itoa(r.out.N), strconv.Itoa(peerAtATime))
 	script.Dir = dir
 	script.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"), "NODE_EXTRA_CA_CERTS="+h.CAFile(),
-		"HUB_HOST="+name, "HUB_HTTPS_PORT="+port, "HUB_SERVICE_CONNECTION="+connection, "TWIN_PATCH="+string(patch))
+		"HUB_HOST="+name, "HUB_HTTPS_PORT="+port, "HUB_SERVICE_CONNECTION="+connection, "TWIN_PATCH="+string(twinPatch(1)))
 	return script, nil
 }
 
-// timing looks at the hub from now on; the function that it returns waits for n
-// updates and returns the time since the first twin was read.
-func (d *bed) timing(ctx context.Context, h *hub, n int) func() (time.Duration, error) {
-	type times struct {
-		took time.Duration
-		err  error
+// timeUpdates has a client start, and measures the time from the first twin that is read
+// to the last update at the hub.
+func (r *run) timeUpdates(ctx context.Context, start func() error) (took time.Duration, err error) {
+	before, err := r.hub().calls(ctx)
+	if err != nil {
+		return 0, err
 	}
-	before, err := h.calls(ctx)
-	done := make(chan times, 1)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	watched := make(chan error, 1)
 	go func() {
 		var first time.Time
-		e := d.bench.await(ctx, "twins are updated", peerLimit, 10*time.Millisecond, func() (string, bool, error) {
-			now, err := h.calls(ctx)
+		err := r.await(ctx, "twins are updated", peerLimit, 10*time.Millisecond, func() (string, bool, error) {
+			now, err := r.hub().calls(ctx)
 			made := now.since(before)
 			if first.IsZero() && made.found > 0 {
 				first = time.Now()
 			}
-			return fmt.Sprintf("%d of %d", made.patch, n), made.patch >= n, err
+			return fmt.Sprintf("%d of %d", made.patch, r.out.N), made.patch >= r.out.N, err
 		})
-		done <- times{time.Since(first), e}
+		took = time.Since(first)
+		watched <- err
 	}()
-	return func() (time.Duration, error) {
-		t := <-done
-		return t.took, errors.Join(err, t.err)
+	if err = start(); err != nil {
+		stop(err)
 	}
+	watchErr := <-watched
+	return took, cmp.Or(err, watchErr)
 }

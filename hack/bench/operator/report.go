@@ -25,9 +25,7 @@ type value struct {
 func (v value) String() string {
 	format := "%.3g %s"
 	switch {
-	case v.Value == float64(int64(v.Value)):
-		format = "%.0f %s"
-	case v.Value >= 100:
+	case v.Value == float64(int64(v.Value)), v.Value >= 100:
 		format = "%.0f %s"
 	case v.Value >= 1:
 		format = "%.2f %s"
@@ -64,9 +62,13 @@ func (r *result) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
+// finish says when the row was measured, and names it in its bounds.
 func (r *result) finish(started time.Time) {
 	r.Measured = time.Now().UTC().Format(time.DateOnly)
 	r.Seconds = time.Since(started).Round(100 * time.Millisecond).Seconds()
+	for i := range r.Bounds {
+		r.Bounds[i].What = r.Row + ": " + r.Bounds[i].What
+	}
 }
 
 // machine is where the numbers come from.
@@ -111,7 +113,7 @@ func (r *report) put(measured *result) {
 	r.Rows = slices.DeleteFunc(r.Rows, func(old *result) bool { return old.Row == measured.Row })
 	r.Rows = append(r.Rows, measured)
 	order := func(name string) int {
-		return slices.IndexFunc(rows(), func(known row) bool { return known.name == name })
+		return slices.IndexFunc(scenarios(), func(s scenario) bool { return s.name == name })
 	}
 	slices.SortStableFunc(r.Rows, func(a, b *result) int { return order(a.Row) - order(b.Row) })
 }

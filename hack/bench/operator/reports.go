@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -20,56 +19,49 @@ const (
 	queryLag = 10 * time.Second
 )
 
-func measureReports(ctx context.Context, b *bench, out *result) error {
-	d, ctx, h, err := b.theFleet(ctx)
-	if err != nil {
-		return err
+func reportsRow() scenario {
+	m := &reported{}
+	return scenario{
+		name: "reports", title: "1 % of the devices report each minute",
+		usesFleet: true,
+		steps: []step{
+			{"use the fleet", useFleet},
+			{"have devices report", m.measure},
+		},
+		report: func(_ context.Context, r *run) error {
+			m.describe(r.out)
+			r.out.bound(bounds.AtMost("report to status, p99", "%.1f s", m.quantile(0.99), (interval + seenWithin).Seconds()))
+			r.out.bound(bounds.None("reports that are in no status", m.missing))
+			r.out.bound(bounds.None("reports with more than one write of their status", m.several))
+			r.out.bound(bounds.None("writes of other objects or kinds", m.others))
+			return nil
+		},
 	}
-	measured, err := d.reports(ctx, h, b.opts.n/100)
-	if err != nil {
-		return err
-	}
-	measured.describe(out)
-	out.bound(bounds.AtMost("report to status, p99", "%.1f s", measured.quantile(0.99), (interval + seenWithin).Seconds()))
-	out.bound(bounds.None("reports that are in no status", measured.missing))
-	out.bound(bounds.None("reports with more than one write of their status", measured.several))
-	out.bound(bounds.None("writes of other objects or kinds", measured.others))
-	return nil
 }
 
 // lagTwins is how many twins the row reports-lag has at most.
 const lagTwins = 2000
 
-func measureReportsLag(ctx context.Context, b *bench, out *result) (err error) {
-	if err := b.close(); err != nil {
-		return err
+func reportsLagRow() scenario {
+	m := &reported{}
+	return scenario{
+		name: "reports-lag", title: "as reports, with the hub's query index 10 s late",
+		twins: atMost(lagTwins),
+		steps: []step{
+			{"start a cluster", startCluster},
+			{"start the hub", startHub(unthrottled, "--query-lag", queryLag.String())},
+			{"create the DeviceTwins", createTwins},
+			{"start the manager", startManager},
+			{"wait until all are Ready", awaitReady},
+			{"wait until nothing is written", quiet(quietTime)},
+			{"have devices report", m.measure},
+		},
+		report: func(_ context.Context, r *run) error {
+			m.describe(r.out)
+			r.out.note("The hub's queries are %s late; nothing bounds this row.", queryLag)
+			return nil
+		},
 	}
-	out.N = min(b.opts.n, lagTwins)
-	d, ctx, err := b.newBed(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	h, err := d.addHub(ctx, "hub", unthrottled, map[string]int{fleetSet: out.N}, "--query-lag", queryLag.String())
-	if err != nil {
-		return err
-	}
-	if _, err := d.create(ctx, h, fleetSet, 1, out.N); err != nil {
-		return err
-	}
-	if _, err := d.converge(ctx, h, out.N); err != nil {
-		return err
-	}
-	if _, err := d.quiet(ctx, quietTime); err != nil {
-		return err
-	}
-	measured, err := d.reports(ctx, h, out.N/100)
-	if err != nil {
-		return err
-	}
-	measured.describe(out)
-	out.note("The hub's queries are %s late; nothing bounds this row.", queryLag)
-	return nil
 }
 
 // reported is what became of the reports.
@@ -81,61 +73,56 @@ type reported struct {
 	others    int // writes to the API server that no report explains
 }
 
-func (r reported) quantile(part float64) float64 {
-	if len(r.latencies) == 0 {
+func (m *reported) quantile(part float64) float64 {
+	if len(m.latencies) == 0 {
 		return 0
 	}
-	return stats.Quantile(r.latencies, part)
+	return stats.Quantile(m.latencies, part)
 }
 
-func (r reported) describe(out *result) {
-	out.add("reports", float64(r.sent), "")
-	out.add("report to status, median", r.quantile(0.5), "s")
-	out.add("report to status, p99", r.quantile(0.99), "s")
-	out.add("writes of the status for a report", float64(len(r.latencies)+r.several)/float64(r.sent), "")
-	out.add("other writes to the API server", float64(r.others), "")
+func (m *reported) describe(out *result) {
+	out.add("reports", float64(m.sent), "")
+	out.add("report to status, median", m.quantile(0.5), "s")
+	out.add("report to status, p99", m.quantile(0.99), "s")
+	out.add("writes of the status for a report", float64(len(m.latencies)+m.several)/float64(m.sent), "")
+	out.add("other writes to the API server", float64(m.others), "")
 	out.note("Devices report over MQTT, spread evenly over the minute, and stay connected: a connection that comes or goes changes a status too.")
 }
 
-// reports has devices report, each once in a minute.
-func (d *bed) reports(ctx context.Context, h *hub, devices int) (reported, error) {
-	connected := make([]*mqttdevice.Device, 0, devices)
-	defer func() {
-		for _, device := range connected {
-			device.Leave()
-		}
-		d.stir()
-	}()
-	for i := range devices {
-		device, err := h.dial(ctx, deviceID(fleetSet, 1+i*100))
+// measure has one device in a hundred report, each once in a minute.
+func (m *reported) measure(ctx context.Context, r *run) error {
+	connected := make([]*mqttdevice.Device, r.out.N/100)
+	defer r.env.stir()
+	for i := range connected {
+		device, err := r.hub().dial(ctx, deviceID(fleetSet, 1+i*100))
 		if err != nil {
-			return reported{}, err
+			return err
 		}
-		connected = append(connected, device)
+		defer device.Leave()
+		connected[i] = device
 	}
-	d.stir() // the connections show, too
-	if _, err := d.quiet(ctx, quietTime); err != nil {
-		return reported{}, err
+	r.env.stir() // the connections show, too
+	if err := quiet(quietTime)(ctx, r); err != nil {
+		return err
 	}
-	before := d.writes.total
-	out := reported{}
+	before := r.env.writes.total
 	for round := range reportRounds {
-		if err := d.reportRound(ctx, connected, round, &out); err != nil {
-			return out, err
+		if err := m.measureRound(ctx, r, connected, round); err != nil {
+			return err
 		}
 	}
-	out.others = d.writes.total - before - len(out.latencies) - out.several
-	return out, nil
+	m.others = r.env.writes.total - before - len(m.latencies) - m.several
+	return nil
 }
 
-// reportRound has each device report once, and waits until no report can be seen any
+// measureRound has each device report once, and waits until no report can be seen any
 // more.
-func (d *bed) reportRound(ctx context.Context, devices []*mqttdevice.Device, round int, out *reported) error {
+func (m *reported) measureRound(ctx context.Context, r *run, devices []*mqttdevice.Device, round int) error {
 	began := time.Now()
 	at := make([]time.Time, len(devices))
 	for i, device := range devices {
 		due := began.Add(reportsEvery * time.Duration(i) / time.Duration(len(devices)))
-		if err := d.bench.await(ctx, "devices report", 2*reportsEvery, pollEvery, func() (string, bool, error) {
+		if err := r.await(ctx, "devices report", 2*reportsEvery, pollEvery, func() (string, bool, error) {
 			return fmt.Sprintf("round %d of %d, %d of %d", round+1, reportRounds, i, len(devices)), !time.Now().Before(due), nil
 		}); err != nil {
 			return err
@@ -145,23 +132,25 @@ func (d *bed) reportRound(ctx context.Context, devices []*mqttdevice.Device, rou
 			return err
 		}
 	}
-	if err := d.bench.pass(ctx, "the last reports are seen", 3*interval); err != nil {
+	if err := r.pass(ctx, "the last reports are seen", 3*interval); err != nil {
 		return err
 	}
-	if err := d.writes.refresh(); err != nil {
+	if err := r.env.writes.refresh(); err != nil {
 		return err
 	}
 	for i, device := range devices {
-		out.sent++
-		switch written := d.writes.statusSince(device.ID, at[i]); len(written) {
-		case 0:
-			out.missing++
-		case 1:
-			out.latencies = append(out.latencies, written[0].Sub(at[i]).Seconds())
-		default:
-			out.several += len(written) - 1
-			out.latencies = append(out.latencies, written[0].Sub(at[i]).Seconds())
-		}
+		m.take(at[i], r.env.writes.statusSince(device.ID, at[i]))
 	}
 	return nil
+}
+
+// take counts a report and the status writes that followed it.
+func (m *reported) take(at time.Time, written []time.Time) {
+	m.sent++
+	if len(written) == 0 {
+		m.missing++
+		return
+	}
+	m.several += len(written) - 1
+	m.latencies = append(m.latencies, written[0].Sub(at).Seconds())
 }

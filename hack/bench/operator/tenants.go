@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,8 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
@@ -50,126 +48,123 @@ type underAttack struct {
 	notReady int // looks at the HubConnection that did not find it Ready
 }
 
-func measureTenants(ctx context.Context, b *bench, out *result) (err error) {
-	if err := b.close(); err != nil {
+// tenants is how long the edits take without an attack, and an authority that has not
+// signed the hub's certificate.
+type tenants struct {
+	alone    time.Duration
+	stranger []byte
+}
+
+func tenantsRow() scenario {
+	m := &tenants{}
+	return scenario{
+		name: "tenants", title: "300 twins are edited while another tenant attacks their hub",
+		hub: s1.String(), twins: atMost(tenantTwins),
+		steps: []step{
+			{"start a cluster", startCluster},
+			{"start the hub", startHub(s1)},
+			{"create the DeviceTwins", createTwins},
+			{"start the manager", startManager},
+			{"wait until all are Ready", awaitReady},
+			{"make room for the other tenant", m.prepare},
+			{"edit alone", m.editAlone},
+			{"edit beside wrong certificates", m.editBeside(attack{
+				name: "wrong certificates", conns: intruders,
+				changed: func(conn *v1alpha1.HubConnection) { conn.Spec.CABundle = m.stranger },
+			})},
+			{"edit beside a wrong key", m.editBeside(attack{
+				name: "a wrong key and a tiny share", conns: 1,
+				changed: func(conn *v1alpha1.HubConnection) {
+					conn.Spec.Tier, conn.Spec.Budget.RatePercent = v1alpha1.Tier{SKU: v1alpha1.SKUF1, Units: 1}, 1
+				},
+			})},
+		},
+		report: func(ctx context.Context, r *run) error {
+			made, err := r.hub().calls(ctx)
+			if err == nil {
+				r.out.bound(bounds.None("answers with 429", made.refused))
+			}
+			return err
+		},
+	}
+}
+
+func (m *tenants) prepare(ctx context.Context, r *run) (err error) {
+	if m.stranger, err = os.ReadFile(r.env.cluster.CA.CertFile()); err != nil {
 		return err
 	}
-	s1 := profile{sku: v1alpha1.SKUS1, units: 1, rate: s1Percent, throttled: true}
-	out.N, out.Hub = min(b.opts.n, tenantTwins), s1.String()
-	d, ctx, err := b.newBed(ctx)
+	return r.env.kube.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: intruderNamespace}})
+}
+
+func (m *tenants) editAlone(ctx context.Context, r *run) error {
+	seen, err := r.attacked(ctx, attack{name: "alone"})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	h, attacks, err := d.tenants(ctx, s1, out.N)
-	if err != nil {
-		return err
-	}
-	alone, err := d.attacked(ctx, h, attack{name: "alone"}, out.N)
-	if err != nil {
-		return err
-	}
-	out.add("edits alone, until all are at the hub", alone.edits.Seconds(), "s")
-	out.add("queries alone, in two minutes", float64(alone.queries), "")
-	for _, a := range attacks {
-		seen, err := d.attacked(ctx, h, a, out.N)
+	m.alone = seen.edits
+	r.out.add("edits alone, until all are at the hub", seen.edits.Seconds(), "s")
+	r.out.add("queries alone, in two minutes", float64(seen.queries), "")
+	return nil
+}
+
+func (m *tenants) editBeside(a attack) action {
+	return func(ctx context.Context, r *run) error {
+		seen, err := r.attacked(ctx, a)
 		if err != nil {
 			return err
 		}
-		out.add("edits beside "+a.name, seen.edits.Seconds(), "s")
-		out.bound(bounds.AtMost("edits beside "+a.name+", of the time alone", "%.2f times", seen.edits.Seconds()/alone.edits.Seconds(), mostTimesBeside))
-		out.bound(bounds.AtLeast("queries beside "+a.name+", an interval of the read-back", "%.2f",
+		r.out.add("edits beside "+a.name, seen.edits.Seconds(), "s")
+		r.out.bound(bounds.AtMost("edits beside "+a.name+", of the time alone", "%.2f times", seen.edits.Seconds()/m.alone.Seconds(), mostTimesBeside))
+		r.out.bound(bounds.AtLeast("queries beside "+a.name+", an interval of the read-back", "%.2f",
 			float64(seen.queries)/(tenantWindow.Seconds()/interval.Seconds()), leastReadBacks))
-		out.bound(bounds.None("looks that find the HubConnection not Ready beside "+a.name, seen.notReady))
+		r.out.bound(bounds.None("looks that find the HubConnection not Ready beside "+a.name, seen.notReady))
+		return nil
 	}
-	made, err := h.calls(ctx)
-	if err == nil {
-		out.bound(bounds.None("answers with 429", made.refused))
-	}
-	return err
-}
-
-// tenants prepares a hub in use, and says who attacks it.
-func (d *bed) tenants(ctx context.Context, p profile, n int) (*hub, []attack, error) {
-	h, err := d.addHub(ctx, "hub", p, map[string]int{fleetSet: n})
-	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := d.create(ctx, h, fleetSet, 1, n); err != nil {
-		return nil, nil, err
-	}
-	if _, _, err := d.startManager(ctx); err != nil {
-		return nil, nil, err
-	}
-	if err := d.awaitReady(ctx, n, convergeLimit(n)); err != nil {
-		return nil, nil, err
-	}
-	stranger, err := d.clusterCA()
-	if err != nil {
-		return nil, nil, err
-	}
-	err = d.kube.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: intruderNamespace}})
-	return h, []attack{
-		{name: "wrong certificates", conns: intruders, changed: func(conn *v1alpha1.HubConnection) { conn.Spec.CABundle = stranger }},
-		{name: "a wrong key and a tiny share", conns: 1, changed: func(conn *v1alpha1.HubConnection) {
-			conn.Spec.Tier, conn.Spec.Budget.RatePercent = v1alpha1.Tier{SKU: v1alpha1.SKUF1, Units: 1}, 1
-		}},
-	}, err
-}
-
-// clusterCA is a certificate that has not signed the hub's.
-func (d *bed) clusterCA() ([]byte, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", d.cluster.Kubeconfig)
-	if err != nil {
-		return nil, err
-	}
-	err = rest.LoadTLSFiles(config)
-	return config.CAData, err
 }
 
 // attacked watches the hub for a while under an attack, in which every twin is edited.
-func (d *bed) attacked(ctx context.Context, h *hub, a attack, n int) (seen underAttack, err error) {
-	conns, err := d.intrude(ctx, h, a)
+func (r *run) attacked(ctx context.Context, a attack) (seen underAttack, err error) {
+	conns, err := r.intrude(ctx, a)
 	if err != nil {
 		return seen, err
 	}
-	before, err := h.calls(ctx)
+	before, err := r.hub().calls(ctx)
 	if err != nil {
 		return seen, err
 	}
 	began := time.Now()
 	attacking, ctx := errgroup.WithContext(ctx)
 	for _, conn := range conns {
-		attacking.Go(func() error { return d.wake(ctx, conn, began.Add(tenantWindow)) })
+		attacking.Go(func() error { return r.wake(ctx, conn, began.Add(tenantWindow)) })
 	}
 	attacking.Go(func() (err error) {
 		// The hub is read back before, so that what the attack spoils is spoilt by then.
-		if err := d.bench.pass(ctx, a.name, tenantWindow/4); err != nil {
+		if err := r.pass(ctx, a.name, tenantWindow/4); err != nil {
 			return err
 		}
-		seen.edits, err = d.editTwins(ctx, h, a.name, n)
+		seen.edits, err = r.editTwins(ctx, a.name)
 		return err
 	})
 	attacking.Go(func() (err error) {
-		seen.notReady, err = d.watchReady(ctx, h, began.Add(tenantWindow))
+		seen.notReady, err = r.watchReady(ctx, began.Add(tenantWindow))
 		return err
 	})
 	if err := attacking.Wait(); err != nil {
 		return seen, err
 	}
-	after, err := h.calls(context.WithoutCancel(ctx))
+	after, err := r.hub().calls(context.WithoutCancel(ctx))
 	seen.queries = after.since(before).query
-	d.bench.say("%s: %.1f s, %d queries, %d times not Ready", a.name, seen.edits.Seconds(), seen.queries, seen.notReady)
+	r.say("%s: %.1f s, %d queries, %d times not Ready", a.name, seen.edits.Seconds(), seen.queries, seen.notReady)
 	return seen, err
 }
 
 // intrude creates the HubConnections of an attack, with a key that the hub does not know.
-func (d *bed) intrude(ctx context.Context, h *hub, a attack) ([]*v1alpha1.HubConnection, error) {
-	host, _, _ := strings.Cut(h.Policies["service"], ";")
+func (r *run) intrude(ctx context.Context, a attack) ([]*v1alpha1.HubConnection, error) {
+	host, _, _ := strings.Cut(r.hub().Policies["service"], ";")
 	var conns []*v1alpha1.HubConnection
 	for i := range a.conns {
 		var conn v1alpha1.HubConnection
-		if err := d.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: h.name}, &conn); err != nil {
+		if err := r.env.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: r.hub().name}, &conn); err != nil {
 			return nil, err
 		}
 		conn.ObjectMeta = metav1.ObjectMeta{Namespace: intruderNamespace, Name: fmt.Sprintf("%s-%d", strings.ReplaceAll(a.name, " ", "-"), i)}
@@ -177,11 +172,11 @@ func (d *bed) intrude(ctx context.Context, h *hub, a attack) ([]*v1alpha1.HubCon
 		conn.Spec.Auth.ConnectionStringSecretRef = &v1alpha1.SecretKeyReference{Name: conn.Name}
 		a.changed(&conn)
 		err := errors.Join(
-			d.kube.Create(ctx, &corev1.Secret{
+			r.env.kube.Create(ctx, &corev1.Secret{
 				ObjectMeta: metav1.ObjectMeta{Namespace: intruderNamespace, Name: conn.Name},
 				StringData: map[string]string{"connectionString": host + ";SharedAccessKeyName=service;SharedAccessKey=" + deviceKey},
 			}),
-			d.kube.Create(ctx, &conn),
+			r.env.kube.Create(ctx, &conn),
 		)
 		if err != nil {
 			return nil, err
@@ -192,44 +187,35 @@ func (d *bed) intrude(ctx context.Context, h *hub, a attack) ([]*v1alpha1.HubCon
 }
 
 // wake has a HubConnection looked at again and again.
-func (d *bed) wake(ctx context.Context, conn *v1alpha1.HubConnection, until time.Time) error {
+func (r *run) wake(ctx context.Context, conn *v1alpha1.HubConnection, until time.Time) error {
 	n := 0
-	return d.bench.await(ctx, "an attack", 2*tenantWindow, wakeEvery, func() (string, bool, error) {
+	return r.await(ctx, "an attack", 2*tenantWindow, wakeEvery, func() (string, bool, error) {
 		n++
 		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"%d"}}}`, v1alpha1.ReconcileAtAnnotation, n)
-		err := d.kube.Patch(ctx, conn.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))
+		err := r.env.kube.Patch(ctx, conn.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))
 		return fmt.Sprintf("%d wakes", n), time.Now().After(until), err
 	})
 }
 
 // editTwins changes every twin, and returns how long it takes until all are at the hub.
-func (d *bed) editTwins(ctx context.Context, h *hub, owner string, n int) (time.Duration, error) {
-	before, err := h.calls(ctx)
+func (r *run) editTwins(ctx context.Context, owner string) (time.Duration, error) {
+	before, err := r.hub().calls(ctx)
 	if err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	var edited atomic.Int64
-	err = d.parallel(ctx, "DeviceTwins are edited", creators, n, &edited, func(ctx context.Context, i int) error {
-		twin := deviceTwin(h.name, fleetSet, i+1)
-		before := twin.DeepCopy()
-		changed := tags(i + 1)
-		changed["owner"] = owner
-		twin.Spec.Tags = document(changed)
-		return d.kube.Patch(ctx, twin, client.MergeFrom(before))
-	})
-	if err != nil {
+	if err := r.editFleet(ctx, r.out.N, owner); err != nil {
 		return 0, err
 	}
-	last, err := d.patches(ctx, h, before.patch+n)
+	last, err := r.patches(ctx, before.patch+r.out.N)
 	return last.Sub(began), err
 }
 
 // watchReady counts the looks at the hub's own HubConnection that do not find it Ready.
-func (d *bed) watchReady(ctx context.Context, h *hub, until time.Time) (notReady int, err error) {
-	err = d.bench.await(ctx, "the hub's HubConnection", 2*tenantWindow, time.Second, func() (string, bool, error) {
+func (r *run) watchReady(ctx context.Context, until time.Time) (notReady int, err error) {
+	err = r.await(ctx, "the hub's HubConnection", 2*tenantWindow, time.Second, func() (string, bool, error) {
 		var conn v1alpha1.HubConnection
-		err := d.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: h.name}, &conn)
+		err := r.env.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: r.hub().name}, &conn)
 		if !meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) {
 			notReady++
 		}

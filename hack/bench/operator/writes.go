@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/hack/internal/audit"
@@ -36,11 +37,11 @@ func (w *writes) take(event audit.Event) {
 	}
 }
 
-// lastStatus is when a status of these objects was last written.
-func (w *writes) lastStatus(of func(name string) bool) time.Time {
+// lastStatus is when a status of the objects whose names begin so was last written.
+func (w *writes) lastStatus(prefix string) time.Time {
 	var last time.Time
 	for name, times := range w.status {
-		if newest := times[len(times)-1]; of(name) && newest.After(last) {
+		if newest := times[len(times)-1]; strings.HasPrefix(name, prefix) && newest.After(last) {
 			last = newest
 		}
 	}

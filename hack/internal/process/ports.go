@@ -77,7 +77,8 @@ func (p *Process) WaitFor(ctx context.Context, serving func(context.Context) err
 		case <-p.exited:
 			return p.death()
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not serve: %w (%w)", p.name, context.Cause(ctx), err)
+			return fmt.Errorf("%s does not serve: %w (%w); its last lines:\n  %s", p.name, context.Cause(ctx), err,
+				strings.Join(p.out.tail(tailLines, time.Time{}), "\n  "))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

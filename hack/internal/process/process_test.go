@@ -181,3 +181,23 @@ func TestStartOnFreePortsGivesUpOnOtherFailures(t *testing.T) {
 		t.Errorf("%d attempts, want 1", attempts)
 	}
 }
+
+func TestWaitForTellsWhatAProcessPrinted(t *testing.T) {
+	t.Parallel()
+	sup, _ := newTestSupervisor(t)
+	p, err := sup.Start("server", shell(t), "-c", "echo waiting for a lock; while :; do sleep 1; done")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gaveUp := errors.New("gave up")
+	err = p.WaitFor(ctx, func(context.Context) error {
+		if _, printed := p.Find("lock", time.Time{}); printed {
+			cancel(gaveUp)
+		}
+		return errors.New("connection refused")
+	})
+	if !errors.Is(err, gaveUp) || !strings.Contains(err.Error(), "connection refused") || !strings.Contains(err.Error(), "waiting for a lock") {
+		t.Errorf("got %v, want why it was given up and what it printed", err)
+	}
+}
