@@ -56,7 +56,7 @@ func (m *Memberships) judge(namespace string, conn types.NamespacedName, twin *h
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var document map[string]any
-	for of, one := range m.questions {
+	for of, one := range m.records {
 		if one.selection == nil || one.selection.users[namespace] == 0 || of.hub != conn || (of.from == hub.Modules) != (twin.ID.Module != "") {
 			continue
 		}
@@ -74,7 +74,7 @@ func (m *Memberships) judge(namespace string, conn types.NamespacedName, twin *h
 
 // listManaged takes over which managed twins belong to an answer that was not listed with its
 // query: until the first time its members are who they were.
-func (m *Memberships) listManaged(ctx context.Context, q *question, devices []string, asked time.Time) {
+func (m *Memberships) listManaged(ctx context.Context, q *record, devices []string, asked time.Time) {
 	m.mu.Lock()
 	first := !q.listed()
 	changed, namespaces := q.list(devices, asked)
@@ -90,7 +90,7 @@ func (m *Memberships) listManaged(ctx context.Context, q *question, devices []st
 
 // leftover are the devices whose status names a query that does not list them: of a
 // manager before this one, or of another condition of the query.
-func (m *Memberships) leftover(ctx context.Context, q *question, namespace string, devices []string) []string {
+func (m *Memberships) leftover(ctx context.Context, q *record, namespace string, devices []string) []string {
 	twins, err := fieldindex.TwinsAt(ctx, m.opts.Reader, q.hub, q.from, client.InNamespace(namespace))
 	if err != nil {
 		log.FromContext(ctx).Error(err, "who is selected no more waits for its twin to be read")
@@ -111,8 +111,8 @@ func (m *Memberships) leftover(ctx context.Context, q *question, namespace strin
 }
 
 // wake has the DeviceTwins of some namespaces reconciled that are of some devices of the hub
-// of a question.
-func (m *Memberships) wake(ctx context.Context, q *question, devices []string, namespaces ...string) {
+// of a record.
+func (m *Memberships) wake(ctx context.Context, q *record, devices []string, namespaces ...string) {
 	for _, device := range devices {
 		fieldindex.Trigger(ctx, m.opts.Reader, device, m.opts.Changed, func(obj *v1alpha1.DeviceTwin) bool {
 			return slices.Contains(namespaces, obj.Namespace) && fieldindex.HubOf(obj) == q.hub

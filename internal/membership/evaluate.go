@@ -20,7 +20,7 @@ type session interface {
 	Dispatcher() *dispatch.Share
 }
 
-// maxQueryTime bounds one question: at the 20 pages a minute of a small hub it is enough
+// maxQueryTime bounds one query: at the 20 pages a minute of a small hub it is enough
 // for as many as are listed.
 const maxQueryTime = 10 * time.Minute
 
@@ -49,13 +49,13 @@ func (m *Memberships) Evaluate(ctx context.Context, name types.NamespacedName, q
 	return Evaluation{Query: q, Result: answer, At: now}, nil
 }
 
-// begin returns the question that a TwinQuery asks from now on, for its caller alone until
+// begin returns the record of what a TwinQuery asks from now on, for its caller alone until
 // end; or false, and has it triggered after that.
-func (m *Memberships) begin(name types.NamespacedName, q Query) (one *question, free bool) {
+func (m *Memberships) begin(name types.NamespacedName, q Query) (one *record, free bool) {
 	of := q.key()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	one = m.question(of, q.Condition)
+	one = m.record(of, q.Condition)
 	now := m.users[name]
 	now.asks = one
 	m.put(name, now)
@@ -67,7 +67,7 @@ func (m *Memberships) begin(name types.NamespacedName, q Query) (one *question, 
 	return one, true
 }
 
-func (m *Memberships) end(one *question) {
+func (m *Memberships) end(one *record) {
 	var waiting []types.NamespacedName
 	m.mu.Lock()
 	one.running = false
@@ -86,7 +86,7 @@ func (m *Memberships) end(one *question) {
 // ask asks a hub which twins satisfy a condition, or only how many when that was a
 // large answer. One that became small by a tenth is listed again: one that moves
 // around the bound does not change its kind each time.
-func (m *Memberships) ask(ctx context.Context, at session, one *question, permit Permit) (Result, error) {
+func (m *Memberships) ask(ctx context.Context, at session, one *record, permit Permit) (Result, error) {
 	held, err := permit()
 	if err != nil {
 		return Result{}, err
@@ -111,7 +111,7 @@ func (m *Memberships) ask(ctx context.Context, at session, one *question, permit
 }
 
 // count asks only how many they are, with one page.
-func (q *question) count(ctx context.Context, at session) (Result, error) {
+func (q *record) count(ctx context.Context, at session) (Result, error) {
 	count, err := at.Count(ctx, q.from, q.text)
 	return Result{Count: count, Large: true}, err
 }

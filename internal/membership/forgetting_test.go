@@ -40,10 +40,10 @@ func TestAnAnswerGoesWithItsLastUser(t *testing.T) {
 	f.Forget(t.Context(), named("c"))
 	f.Forget(t.Context(), named("a"))
 	f.Forget(t.Context(), named("a"))
-	f.Expect(f.questions).To(HaveLen(1))
+	f.Expect(f.records).To(HaveLen(1))
 	shared("b", "false")
 	f.Forget(t.Context(), named("b"))
-	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.records).To(BeEmpty())
 	f.Expect(f.users).To(BeEmpty())
 }
 
@@ -61,7 +61,7 @@ func TestAnAnswerThatIsDroppedSelectsStill(t *testing.T) {
 	f.Expect(s.asked).To(Receive())
 	f.Forget(t.Context(), named("a"))
 	f.Drop(named("a"))
-	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.records).To(BeEmpty())
 	f.Expect(f.users).To(BeEmpty())
 }
 
@@ -77,19 +77,19 @@ func TestNothingIsLeftOfAQueryThatWasNotSetYet(t *testing.T) {
 		return found
 	}
 	evaluated("true")
-	f.Expect(f.questions).To(HaveLen(1))
+	f.Expect(f.records).To(HaveLen(1))
 	f.Drop(named("a"))
-	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.records).To(BeEmpty())
 	f.Expect(f.users).To(BeEmpty())
 
 	f.asks("a", hubKey, s, "true")
 	found := evaluated("false")
-	f.Expect(f.questions).To(HaveLen(2))
+	f.Expect(f.records).To(HaveLen(2))
 	f.Set(t.Context(), named("a"), found)
-	f.Expect(f.questions).To(HaveLen(1), "it shows what it asks")
+	f.Expect(f.records).To(HaveLen(1), "it shows what it asks")
 	evaluated("true")
 	f.Forget(t.Context(), named("a"))
-	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.records).To(BeEmpty())
 	f.Expect(f.users).To(BeEmpty())
 }
 
@@ -126,16 +126,16 @@ func (f *fixture) scans(name string, conn types.NamespacedName, s endless) {
 	f.Scan(found, time.Minute, false)
 }
 
-// scanning are the questions of which there is a scan, and at how many HubConnections.
-func (f *fixture) scanning() (questions, hubs int) {
+// scanning are the queries of which there is a scan, and at how many HubConnections.
+func (f *fixture) scanning() (queries, hubs int) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	for _, q := range f.questions {
+	for _, q := range f.records {
 		if q.scan != nil {
-			questions++
+			queries++
 		}
 	}
-	return questions, len(f.turns)
+	return queries, len(f.Memberships.scanning)
 }
 
 // TestAScanEndsWithWhatItIsFor: its last TwinQuery, or its HubConnection, whether it goes on
@@ -167,8 +167,8 @@ func TestAScanEndsWithWhatItIsFor(t *testing.T) {
 					stop = f.start()
 				}
 				f.Eventually(func() int { _, hubs := f.scanning(); return hubs }).Should(BeZero())
-				questions, _ := f.scanning()
-				f.Expect(questions).To(BeZero())
+				queries, _ := f.scanning()
+				f.Expect(queries).To(BeZero())
 				stop()
 				f.Expect(s.asked).NotTo(Receive())
 			})
@@ -190,7 +190,7 @@ func TestScansEndWithTheManager(t *testing.T) {
 }
 
 // TestAScanThatHangsHoldsUpNoOtherHubConnection, though both lead to one hub. Those of its own
-// wait for their turns.
+// wait in the queue.
 func TestAScanThatHangsHoldsUpNoOtherHubConnection(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -213,5 +213,5 @@ func TestAScanThatHangsHoldsUpNoOtherHubConnection(t *testing.T) {
 	f.Forget(t.Context(), named("d"))
 	f.Eventually(func() int { _, hubs := f.scanning(); return hubs }).Should(BeZero())
 	stop()
-	f.Expect(f.questions).To(BeEmpty())
+	f.Expect(f.records).To(BeEmpty())
 }

@@ -13,11 +13,11 @@ import (
 // fail or do not go on: as many as a read-back may miss.
 const lateAfter = 3
 
-// progress notes that the scan that has its turn at a HubConnection gets on.
+// progress notes that the scan that is under way at a HubConnection gets on.
 func (m *Memberships) progress(conn types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if at := m.turns[conn]; at != nil {
+	if at := m.scanning[conn]; at != nil {
 		at.moved = m.opts.Clock.Now()
 	}
 }
@@ -31,18 +31,18 @@ func (m *Memberships) Late(found Evaluation, interval time.Duration) (why outcom
 	of := found.key()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	q := m.questions[of]
+	q := m.records[of]
 	if q == nil || q.scan == nil {
 		return outcome.Outcome{}, false
 	}
-	one, at, longest := q.scan, m.turns[q.hub], lateAfter*interval
+	one, at, longest := q.scan, m.scanning[q.hub], lateAfter*interval
 	switch {
 	case one.failed != nil && m.opts.Clock.Since(one.failing) >= longest:
 		return outcome.Outcome{Reason: v1alpha1.ReasonMembershipsFailing, Message: "for three intervals the hub did not tell which DeviceTwins " +
 			"are members, and status.memberships of those whose membership changed may be old: " + one.failed.Error()}, true
 	case one.running && at != nil && m.opts.Clock.Since(at.moved) >= max(longest, lateAfter*pause(found.Hub.Session)):
 		return outcome.Outcome{Reason: v1alpha1.ReasonMembershipsBlocked, Message: "for three intervals the hub has not answered which DeviceTwins " +
-			"are members, and status.memberships of those whose membership changed may be old. The question is given up after some minutes " +
+			"are members, and status.memberships of those whose membership changed may be old. The query is given up after some minutes " +
 			"and asked again; if this lasts, check the network between here and the hub"}, true
 	}
 	return outcome.Outcome{}, false

@@ -23,7 +23,7 @@ type Query struct {
 	Condition *query.Condition
 }
 
-// key identifies the question, whichever TwinQuery asks it; zero for one that cannot be asked.
+// key identifies what is asked, whichever TwinQuery asks it; zero for one that cannot be asked.
 func (q Query) key() key {
 	if q.Condition == nil {
 		return key{}
@@ -52,16 +52,16 @@ type Evaluation struct {
 // Memberships of all DeviceTwins in all TwinQueries. It is safe for concurrent use.
 type Memberships struct {
 	opts Options
-	// due are the HubConnections at which a scan waits for its turn.
+	// due are the HubConnections at which a scan waits.
 	due workqueue.TypedInterface[types.NamespacedName]
 
-	// mu guards all that follows and what it leads to, but for the answer of a question that
+	// mu guards all that follows and what it leads to, but for the answer of a query that
 	// is running, which only the Evaluate that runs it reads and writes. It is held for no
 	// request, no look into the cache, and no function of Options that tells something.
-	mu        sync.RWMutex
-	questions map[key]*question
-	users     map[types.NamespacedName]user
-	turns     map[types.NamespacedName]*turns // by HubConnection
+	mu       sync.RWMutex
+	records  map[key]*record
+	users    map[types.NamespacedName]user
+	scanning map[types.NamespacedName]*scanQueue // by HubConnection
 }
 
 // Options of New.
@@ -75,7 +75,7 @@ type Options struct {
 	// scanned for its members.
 	Pages int
 	// Changed is called for each DeviceTwin that joined or left a query, and Answered for
-	// each TwinQuery whose question another one was asking. They must not block.
+	// each TwinQuery whose query another one was asking. They must not block.
 	Changed, Answered func(types.NamespacedName)
 	// Disagreed counts the twins that contradict again what a later answer said of them.
 	Disagreed func()
@@ -85,7 +85,7 @@ type Options struct {
 func New(opts Options) *Memberships {
 	return &Memberships{
 		opts: opts, due: workqueue.NewTyped[types.NamespacedName](),
-		questions: map[key]*question{}, users: map[types.NamespacedName]user{}, turns: map[types.NamespacedName]*turns{},
+		records: map[key]*record{}, users: map[types.NamespacedName]user{}, scanning: map[types.NamespacedName]*scanQueue{},
 	}
 }
 
@@ -97,7 +97,7 @@ func (m *Memberships) Set(ctx context.Context, name types.NamespacedName, found 
 	before := m.users[name]
 	now := user{asks: before.asks, answered: true}
 	if found.Condition != nil {
-		now.shows = m.question(of, found.Condition)
+		now.shows = m.record(of, found.Condition)
 	}
 	var left, joined, changed, namespaces []string
 	if before.shows != now.shows {
@@ -136,7 +136,7 @@ func (m *Memberships) Forget(ctx context.Context, name types.NamespacedName) {
 func (m *Memberships) ForgetHub(conn types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for of, one := range m.questions {
+	for of, one := range m.records {
 		if of.hub == conn {
 			m.endScan(one)
 		}

@@ -17,11 +17,11 @@ import (
 const longestScan = 10
 
 // scan finds out which DeviceTwins belong to an answer that is too large to list, beside all
-// else and gently. The record is kept from one scan for a question to the next.
+// else and gently. The record is kept from one scan of a query to the next.
 type scan struct {
 	found   Evaluation         // that it is for
-	stop    context.CancelFunc // nil before its first turn
-	running bool               // or waiting for its turn
+	stop    context.CancelFunc // nil before it began
+	running bool               // or waiting in the queue
 	wanted  bool               // again, by another one who asked while it was running
 	began   time.Time          // of one that succeeded, zero for none
 	pages   int
@@ -31,11 +31,11 @@ type scan struct {
 	failing time.Time
 }
 
-// turns let one scan at a time pass for each HubConnection: one with a small share of a hub
+// scanQueue let one scan at a time pass for each HubConnection: one with a small share of a hub
 // must not have another one's scans wait for it.
-type turns struct {
-	waiting []*question
-	// moved is when the scan that has its turn got on last.
+type scanQueue struct {
+	waiting []*record
+	// moved is when the scan that is under way got on last.
 	moved time.Time
 }
 
@@ -66,7 +66,7 @@ func (m *Memberships) Scan(found Evaluation, interval time.Duration, wanted bool
 	of := found.key()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	q := m.questions[of]
+	q := m.records[of]
 	if q == nil {
 		return // it was forgotten meanwhile
 	}
@@ -83,24 +83,24 @@ func (m *Memberships) Scan(found Evaluation, interval time.Duration, wanted bool
 		return
 	}
 	one.running, one.found = true, found
-	at := m.turns[q.hub]
+	at := m.scanning[q.hub]
 	if at == nil {
-		at = &turns{moved: m.opts.Clock.Now()}
-		m.turns[q.hub] = at
+		at = &scanQueue{moved: m.opts.Clock.Now()}
+		m.scanning[q.hub] = at
 	}
 	at.waiting = append(at.waiting, q)
 	m.due.Add(q.hub)
 }
 
-// every is how long it is to the next scan at least. The intervals of the questions
+// every is how long it is to the next scan at least. The intervals of TwinQueries
 // have jitter, both ways.
 func (s *scan) every(interval time.Duration) time.Duration {
 	return interval*time.Duration(min(max(s.pages, 1), longestScan)) - time.Duration(outcome.IntervalJitter*float64(interval))
 }
 
-// endScan ends the scan for a question that is not asked any more, or whose HubConnection is
+// endScan ends the scan of a query that is not asked any more, or whose HubConnection is
 // gone. It has to be called with the lock held.
-func (m *Memberships) endScan(q *question) {
+func (m *Memberships) endScan(q *record) {
 	if q.scan == nil {
 		return
 	}
@@ -108,17 +108,17 @@ func (m *Memberships) endScan(q *question) {
 		q.scan.stop()
 	}
 	q.scan = nil
-	if at := m.turns[q.hub]; at != nil {
-		at.waiting = slices.DeleteFunc(at.waiting, func(one *question) bool { return one == q })
+	if at := m.scanning[q.hub]; at != nil {
+		at.waiting = slices.DeleteFunc(at.waiting, func(one *record) bool { return one == q })
 	}
 }
 
-// scanNext makes the scan whose turn it is at a HubConnection, and rests after it.
+// scanNext makes the next scan at a HubConnection, and rests after it.
 func (m *Memberships) scanNext(ctx context.Context, conn types.NamespacedName) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer m.passTurn(conn)
-	q, one := m.takeTurn(conn, stop)
+	defer m.leaveQueue(conn)
+	q, one := m.nextScan(conn, stop)
 	if one == nil {
 		return
 	}
@@ -141,12 +141,12 @@ func (m *Memberships) scanNext(ctx context.Context, conn types.NamespacedName) {
 	}
 }
 
-// takeTurn returns the scan whose turn it is at a HubConnection, nil for none, and has it
+// nextScan returns the next scan at a HubConnection, nil for none, and has it
 // ended by stop.
-func (m *Memberships) takeTurn(conn types.NamespacedName, stop context.CancelFunc) (*question, *scan) {
+func (m *Memberships) nextScan(conn types.NamespacedName, stop context.CancelFunc) (*record, *scan) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	at := m.turns[conn]
+	at := m.scanning[conn]
 	if at == nil || len(at.waiting) == 0 {
 		return nil, nil
 	}
@@ -157,12 +157,12 @@ func (m *Memberships) takeTurn(conn types.NamespacedName, stop context.CancelFun
 	return q, q.scan
 }
 
-// passTurn lets the next scan at a HubConnection have its turn.
-func (m *Memberships) passTurn(conn types.NamespacedName) {
+// leaveQueue has the next scan at a HubConnection begin.
+func (m *Memberships) leaveQueue(conn types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if at := m.turns[conn]; at == nil || len(at.waiting) == 0 {
-		delete(m.turns, conn)
+	if at := m.scanning[conn]; at == nil || len(at.waiting) == 0 {
+		delete(m.scanning, conn)
 		return
 	}
 	m.due.Add(conn)

@@ -18,8 +18,8 @@ type key struct {
 	text string
 }
 
-// question is all that is known of what TwinQueries ask in the same words.
-type question struct {
+// record is all that is known of what TwinQueries ask in the same words.
+type record struct {
 	key
 	condition *query.Condition
 	// askers are the TwinQueries that ask it, and whether each waits for the answer that
@@ -38,18 +38,18 @@ type question struct {
 // user is a TwinQuery. What it shows follows what it asks only when that was answered, and
 // its status says so.
 type user struct {
-	asks, shows *question // nil for none
+	asks, shows *record // nil for none
 	// answered tells that shows is what its status was written by.
 	answered bool
 }
 
-// question returns the record of what is asked. It has to be called with the lock held, and
+// record returns the record of what is asked. It has to be called with the lock held, and
 // the record to be put into a user.
-func (m *Memberships) question(of key, condition *query.Condition) *question {
-	one := m.questions[of]
+func (m *Memberships) record(of key, condition *query.Condition) *record {
+	one := m.records[of]
 	if one == nil {
-		one = &question{key: of, condition: condition, askers: map[types.NamespacedName]bool{}}
-		m.questions[of] = one
+		one = &record{key: of, condition: condition, askers: map[types.NamespacedName]bool{}}
+		m.records[of] = one
 	}
 	return one
 }
@@ -78,20 +78,20 @@ func (m *Memberships) put(name types.NamespacedName, now user) {
 	m.release(before.shows)
 }
 
-// release drops what no TwinQuery needs of a question. It has to be called with the lock held.
-func (m *Memberships) release(q *question) {
+// release drops what no TwinQuery needs of a record. It has to be called with the lock held.
+func (m *Memberships) release(q *record) {
 	if q == nil || len(q.askers) > 0 {
 		return
 	}
 	m.endScan(q)
 	q.answer, q.asked = Result{}, time.Time{}
 	if q.selection == nil {
-		delete(m.questions, q.key)
+		delete(m.records, q.key)
 	}
 }
 
 // show notes that one more TwinQuery of a namespace shows the selection.
-func (q *question) show(namespace string) {
+func (q *record) show(namespace string) {
 	if q == nil {
 		return
 	}
@@ -102,7 +102,7 @@ func (q *question) show(namespace string) {
 }
 
 // hide notes that one less does. The selection goes with the last one.
-func (q *question) hide(namespace string) {
+func (q *record) hide(namespace string) {
 	if q == nil {
 		return
 	}
@@ -116,7 +116,7 @@ func (q *question) hide(namespace string) {
 }
 
 // members are all that are known to be selected.
-func (q *question) members() []string {
+func (q *record) members() []string {
 	if q == nil || q.selection == nil {
 		return nil
 	}
@@ -125,7 +125,7 @@ func (q *question) members() []string {
 
 // list stores the devices that the hub listed when it was asked at a time, sorted, or those
 // of them that have a DeviceTwin. It returns who joined or left, and the namespaces that show it.
-func (q *question) list(devices []string, asked time.Time) (changed, namespaces []string) {
+func (q *record) list(devices []string, asked time.Time) (changed, namespaces []string) {
 	if q.selection == nil || asked.Before(q.selection.listed) {
 		return nil, nil
 	}
@@ -133,4 +133,4 @@ func (q *question) list(devices []string, asked time.Time) (changed, namespaces 
 }
 
 // listed tells whether the hub has been asked for the devices of the answer.
-func (q *question) listed() bool { return q.selection != nil && !q.selection.listed.IsZero() }
+func (q *record) listed() bool { return q.selection != nil && !q.selection.listed.IsZero() }
