@@ -36,6 +36,8 @@ func TestTelemetryOverHTTPS(t *testing.T) {
 	g.Expect(twin["connectionState"]).To(Equal("Disconnected"))
 	g.Expect(twin["version"]).To(Equal(jsonNumber("2")))
 	g.Expect(h.server.Counters().Operations["sendEvent"].BilledMessages).To(Equal(int64(2)))
+	d.call(t, http.MethodPost, "/devices/d1/messages/events", strings.Repeat("x", 4097))
+	g.Expect(h.server.Counters().Operations["sendEvent"].BilledMessages).To(Equal(int64(4)), "by what they bring")
 
 	expectError(t, d.call(t, http.MethodPost, "/devices/d1/messages/events", strings.Repeat("x", 256<<10+1)),
 		http.StatusRequestEntityTooLarge, "MessageTooLarge", "A message of a device should be maximum 262144 bytes")
