@@ -20,14 +20,14 @@ const (
 	// idleTime is how long nothing may be written, over at least
 	// minQueries to the hub: each 10 s what moved, and which devices the
 	// tutorial's two TwinQueries select, which makes 12 of them.
-	idleTime     = 60 * time.Second
+	idleTime   = 60 * time.Second
 	minQueries = 15
 )
 
 // activity is what can be seen of the manager from outside.
 type activity struct {
 	updates, queries int
-	writes             []audit.Event
+	writes           []audit.Event
 }
 
 // observe counts the twin updates and reads so far, and the manager's writes
@@ -39,9 +39,9 @@ func (s *story) observe(ctx context.Context, trail *audit.Trail) (activity, erro
 	}
 	writes, err := trail.Next()
 	return activity{
-		updates:   counters["updateTwin"].Calls,
+		updates: counters["updateTwin"].Calls,
 		queries: counters["query"].Statuses["200"],
-		writes:    writes,
+		writes:  writes,
 	}, err
 }
 

@@ -14,12 +14,12 @@ func TestJudgeIdle(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		queries, updates int
-		writes             []audit.Event
-		complaint          string
+		writes           []audit.Event
+		complaint        string
 	}{
 		"too few queries": {minQueries - 1, 0, nil, "queries"},
-		"a twin update":     {minQueries, 1, nil, "twin update"},
-		"a write":           {minQueries, 0, []audit.Event{{Verb: "patch"}}, "API server"},
+		"a twin update":   {minQueries, 1, nil, "twin update"},
+		"a write":         {minQueries, 0, []audit.Event{{Verb: "patch"}}, "API server"},
 	} {
 		err := judgeIdle(test.queries, test.updates, test.writes)
 		if err == nil || !strings.Contains(err.Error(), test.complaint) {
