@@ -13,6 +13,13 @@ GO ?= go
 export GO
 TOOL := $(GO) tool -modfile=hack/tools/go.mod
 
+# The one place of the version. LDFLAGS stamp it into every program, and leave out what only debuggers read.
+VERSION := $(shell cat VERSION)
+LDFLAGS := -s -w -X github.com/devicetwin-io/devicetwin-operator/internal/version.version=$(VERSION)
+# What is built, and where to.
+PROGRAMS ?= manager devicesim hubemulator
+BIN ?= bin
+
 # PACKAGES and TESTFLAGS narrow `make test`: make test PACKAGES=./internal/... TESTFLAGS='-run Plan -v'
 PACKAGES ?= ./...
 TESTFLAGS ?=
@@ -26,7 +33,7 @@ BREAK ?=
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 ##@ See it work
 
@@ -44,7 +51,7 @@ demo-check: bin/demo ## The same story, then stop; fails with the step that did 
 
 .PHONY: build
 build: ## Build bin/manager, bin/devicesim and bin/hubemulator.
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/manager ./cmd/devicesim ./cmd/hubemulator
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
 
 bin/demo: build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./hack/demo
