@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // for TZ, in images that hold no files of zones
 
 	"github.com/spf13/pflag"
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+	_ "time/tzdata" // for TZ, in images that hold no files of zones
 
 	"github.com/spf13/pflag"
 

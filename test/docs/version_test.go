@@ -28,3 +28,19 @@ func TestMakeBuildStampsTheVersion(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(string(out)).To(HavePrefix("devicesim " + strings.TrimSpace(string(version)) + " (commit "))
 }
+
+// TestProgramsHoldTimeZones, as their images have no files of them.
+func TestProgramsHoldTimeZones(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	list := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Deps " "}}`, "./cmd/...")
+	list.Dir = root
+	out, err := list.Output()
+	g.Expect(err).NotTo(HaveOccurred())
+	programs := strings.Split(strings.TrimSpace(string(out)), "\n")
+	g.Expect(programs).To(HaveLen(3))
+	for _, line := range programs {
+		packages := strings.Fields(line)
+		g.Expect(slices.Contains(packages, "time/tzdata")).To(BeTrue(), packages[0])
+	}
+}
