@@ -13,6 +13,14 @@ GO ?= go
 export GO
 TOOL := $(GO) tool -modfile=hack/tools/go.mod
 
+# The one place of the version. LDFLAGS stamp it into every program, and leave out what only debuggers read.
+VERSION := $(shell cat VERSION)
+LDFLAGS := -s -w -X github.com/devicetwin-io/devicetwin-operator/internal/version.version=$(VERSION)
+# What is built, and where to.
+PROGRAMS ?= manager devicesim hubemulator
+BIN ?= bin
+BUILDFLAGS ?=
+
 # PACKAGES and TESTFLAGS narrow `make test`: make test PACKAGES=./internal/... TESTFLAGS='-run Plan -v'
 PACKAGES ?= ./...
 TESTFLAGS ?=
@@ -26,7 +34,7 @@ BREAK ?=
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 ##@ See it work
 
@@ -44,7 +52,7 @@ demo-check: bin/demo ## The same story, then stop; fails with the step that did 
 
 .PHONY: build
 build: ## Build bin/manager, bin/devicesim and bin/hubemulator.
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/manager ./cmd/devicesim ./cmd/hubemulator
+	CGO_ENABLED=0 $(GO) build -trimpath $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
 
 bin/demo: build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./hack/demo
@@ -55,7 +63,29 @@ controlplane: ## Fetch or build kube-apiserver, etcd and kubectl, once per user.
 
 .PHONY: clean
 clean: ## Remove what was built here; caches in the home folder stay.
-	rm -rf bin
+	rm -rf bin dist
+
+##@ Release
+
+# What the images are called after, and where `make push` sends them.
+REGISTRY ?= ghcr.io/devicetwin-io
+PLATFORMS ?= linux/amd64 linux/arm64
+# Everything in the images bears the time of the commit, so that they are the same whenever they are made.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+
+.PHONY: images
+images: ## Write OCI images, archives to load and SBOMs to dist/images, without a daemon.
+	@for platform in $(PLATFORMS); do \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(MAKE) --no-print-directory build BUILDFLAGS=-buildvcs=auto BIN=dist/bin/$$platform; \
+	done
+	@rm -rf dist/images
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run -C hack/images . build --programs '$(PROGRAMS)' --platforms '$(PLATFORMS)' \
+		--binaries $(CURDIR)/dist/bin --out $(CURDIR)/dist/images --license $(CURDIR)/LICENSE --registry $(REGISTRY) \
+		--version $(VERSION) --revision "$$(git describe --always --abbrev=40 --dirty --exclude '*')"
+
+.PHONY: push
+push: ## Push what `make images` wrote to REGISTRY, as in REGISTRY=registry.example.com/iot.
+	@$(GO) run -C hack/images . push --programs '$(PROGRAMS)' --from $(CURDIR)/dist/images --registry $(REGISTRY)
 
 ##@ Measure
 
@@ -115,6 +145,7 @@ vet: ## Run go vet.
 .PHONY: lint
 lint: ## Run golangci-lint, with kube-api-linter in it, by .golangci.yml.
 	$(TOOL) golangci-lint-kube-api-linter run ./...
+	cd hack/images && $(GO) tool -modfile=../tools/go.mod golangci-lint-kube-api-linter run ./...
 
 .PHONY: verify
 verify: ## Check that generated files, formatting, modules and vet are in order.
@@ -131,6 +162,11 @@ test: ## Run every test; ends with "N passed, N failed, N skipped".
 	else echo "running without -race: it needs a C compiler, and '$$cc' is not on this machine"; fi; \
 	$(GO) build -o bin/testsummary ./hack/testsummary; \
 	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) | bin/testsummary
+
+.PHONY: test-images
+test-images: ## Test hack/images, which is a module of its own.
+	@$(GO) build -o bin/testsummary ./hack/testsummary; \
+	$(GO) test -C hack/images -json -count=1 ./... | bin/testsummary
 
 # The test runs as a program of its own, so that it shows how far it is.
 .PHONY: crash-matrix

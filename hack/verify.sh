@@ -56,8 +56,10 @@ tidy() { (cd "$1" && "$go" mod tidy -diff); }
 
 check "generated files" "run 'make generate manifests api-docs' and commit the result" regenerated
 check "formatting" "run 'make fmt'" formatted
-for module in . hack/tools hack/controlplane; do
+for module in . hack/tools hack/controlplane hack/images; do
   check "go.mod in $module" "run 'go mod tidy' there" tidy "$module"
 done
-check "go vet" "fix what it says" "$go" vet ./...
+for module in . hack/images; do
+  check "go vet in $module" "fix what it says" "$go" -C "$module" vet ./...
+done
 exit "$failed"

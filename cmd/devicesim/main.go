@@ -12,10 +12,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // for TZ, in images that hold no files of zones
 
 	"github.com/spf13/pflag"
 
 	"github.com/devicetwin-io/devicetwin-operator/devicesim"
+	"github.com/devicetwin-io/devicetwin-operator/internal/version"
 )
 
 const help = `devicesim plays one IoT Hub device: it connects over MQTT with the device's own
@@ -59,12 +61,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	caFile := flags.String("ca-file", "", "file with the PEM certificates to trust; the system's roots when empty")
 	mqttAddress := flags.String("mqtt-address", "", "host:port to connect to; the connection string's host on port 8883 when empty")
 	connectivity := flags.String("connectivity", "cellular", "what to report as the property connectivity; nothing when empty")
+	showVersion := flags.Bool("version", false, "print the version and stop")
 	flags.Usage = func() { fmt.Fprint(stderr, help+flags.FlagUsages()) }
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q: devicesim takes flags only", flags.Arg(0))
+	}
+	if *showVersion {
+		fmt.Fprintln(stdout, version.Line("devicesim"))
+		return nil
 	}
 	opts := devicesim.Options{
 		MQTTAddress:  *mqttAddress,

@@ -78,6 +78,15 @@ func TestBinary(t *testing.T) {
 	}, patience).Should(Equal("Disconnected"))
 }
 
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	var stdout, stderr bytes.Buffer
+	g.Expect(run(t.Context(), []string{"--version"}, &stdout, &stderr)).To(Succeed())
+	g.Expect(stdout.String()).To(HavePrefix("devicesim devel (commit "))
+	g.Expect(stderr.String()).To(BeEmpty())
+}
+
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

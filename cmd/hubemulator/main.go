@@ -12,10 +12,12 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+	_ "time/tzdata" // for TZ, in images that hold no files of zones
 
 	"github.com/spf13/pflag"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/version"
 )
 
 // Exit codes: a wrong command line is told apart from a failure at work.
@@ -237,12 +239,17 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	flags.DurationVar(&opts.ConfigurationInterval, "configuration-interval", 5*time.Minute, "`duration` between evaluations of configurations; a written one has its first within 10s")
 	flags.Func("choose", "`name=value` of a choice listed below; repeat for more", choose(&opts.Choices))
 	flags.BoolVar(&verbose, "verbose", false, "log failed TLS handshakes, why access tokens are refused, and the like")
+	showVersion := flags.Bool("version", false, "print the version and stop")
 	flags.Usage = func() { fmt.Fprint(stdout, usage+flags.FlagUsages()+choicesHelp()) }
 	if err := flags.Parse(args); err != nil {
 		return opts, verbose, err
 	}
 	if flags.NArg() > 0 {
 		return opts, verbose, fmt.Errorf("unexpected argument %q: everything is set by flags", flags.Arg(0))
+	}
+	if *showVersion {
+		fmt.Fprintln(stdout, version.Line("hubemulator"))
+		return opts, verbose, pflag.ErrHelp // as after --help, there is nothing to run
 	}
 	if err := readInto(&opts.DeviceCAs, "device-ca-file", *deviceCAFile); err != nil {
 		return opts, verbose, err

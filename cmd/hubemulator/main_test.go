@@ -134,6 +134,17 @@ func TestRefusedFleet(t *testing.T) {
 	}
 }
 
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	var stdout, stderr bytes.Buffer
+	dir := t.TempDir()
+	g.Expect(run(t.Context(), []string{"--version", "--data-dir", dir}, &stdout, &stderr)).To(Equal(exitOK))
+	g.Expect(stdout.String()).To(HavePrefix("hubemulator devel (commit "))
+	g.Expect(stderr.String()).To(BeEmpty())
+	g.Expect(os.ReadDir(dir)).To(BeEmpty(), "no hub was started")
+}
+
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)

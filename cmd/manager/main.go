@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	_ "time/tzdata" // for TZ, in images that hold no files of zones
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap/zapcore"
@@ -32,6 +33,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/lease"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
+	"github.com/devicetwin-io/devicetwin-operator/internal/version"
 )
 
 // leaderElectionID names the Lease; one manager at a time acts. Each shard has a Lease
@@ -59,10 +61,15 @@ type options struct {
 	entraCAFile     string
 	entraScope      string
 	entraAudience   string
+	showVersion     bool
 }
 
 func main() {
 	opts, logging := parse()
+	if opts.showVersion {
+		fmt.Println(version.Line("manager"))
+		return
+	}
 	logging.Level = withoutBodies(logging.Level)
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
 	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
@@ -110,6 +117,7 @@ func parse() (options, zap.Options) {
 		"what Entra ID calls the service API of IoT hubs, such as https://iothubs.azure.net/.default; by default that of the cloud of --entra-authority-host")
 	flag.StringVar(&opts.entraAudience, "entra-exchange-audience", "",
 		"what service account tokens are to be for, such as api://AzureADTokenExchange; by default that of the cloud of --entra-authority-host")
+	flag.BoolVar(&opts.showVersion, "version", false, "print the version and stop")
 	// A hub that does not answer is an error of every day: no stack traces for it.
 	logging := zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder, StacktraceLevel: zapcore.PanicLevel}
 	logging.BindFlags(flag.CommandLine)
@@ -182,9 +190,7 @@ func run(ctx context.Context, opts options) error {
 		}
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
-		Sessions: hub.NewPool(hub.PoolOptions{
-			Metrics: hubMetrics, MaxInFlight: controllers.PlacesPerHub(opts.workers), Fence: lock.Check,
-		}),
+		Sessions:            hub.NewPool(poolOptions(opts, hubMetrics, lock)),
 		AllowedHostSuffixes: split(opts.hostSuffixes),
 		Workers:             opts.workers,
 		Shard:               part,
@@ -195,6 +201,15 @@ func run(ctx context.Context, opts options) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+func poolOptions(opts options, hubMetrics *hub.Metrics, lock *lease.Lock) hub.PoolOptions {
+	return hub.PoolOptions{
+		Metrics:     hubMetrics,
+		UserAgent:   "devicetwin-operator/" + version.Get(),
+		Fence:       lock.Check,
+		MaxInFlight: controllers.PlacesPerHub(opts.workers),
+	}
 }
 
 func managerOptions(opts options, part shard.Shard, scheme *runtime.Scheme, webhooks webhook.Server, lock *lease.Lock) ctrl.Options {

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -202,4 +203,22 @@ func TestNoLevelLogsBodies(t *testing.T) {
 		g.Expect(capped.Enabled(zapcore.Level(-want-1))).To(BeFalse(), "%d", given)
 	}
 	g.Expect(withoutBodies(nil)).To(BeNil(), "the default stays")
+}
+
+// TestVersion needs no cluster, and finds none.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	program, err := os.Executable()
+	g.Expect(err).NotTo(HaveOccurred())
+	cmd := exec.CommandContext(t.Context(), program, "--version")
+	cmd.Env = append(os.Environ(), managerVariable+"=1")
+	out, err := cmd.CombinedOutput()
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(string(out)).To(MatchRegexp(`^manager devel \(commit .+\)\n$`))
+}
+
+func TestHubsAreToldTheVersion(t *testing.T) {
+	t.Parallel()
+	NewWithT(t).Expect(poolOptions(options{}, nil, nil).UserAgent).To(Equal("devicetwin-operator/devel"))
 }

@@ -41,16 +41,14 @@ func pod(deployment *appsv1.Deployment) *corev1.Pod {
 func TestOverlayAddsTheSidecar(t *testing.T) {
 	g := NewWithT(t)
 	c := newClient(t)
-	const image = "registry.example.com/devicetwin-operator:v1"
-
 	spec := install(t, c, "test/config/testdata/overlay", "plant-operations").Spec.Template.Spec
 
 	g.Expect(spec.Containers).To(HaveLen(1))
-	g.Expect(spec.Containers[0].Image).To(Equal(image))
+	g.Expect(spec.Containers[0].Image).To(Equal("registry.example.com/devicetwin-operator:v1"))
 	g.Expect(spec.InitContainers).To(HaveLen(1))
 	sidecar := spec.InitContainers[0]
 	g.Expect(sidecar.Name).To(Equal("devicesim"))
-	g.Expect(sidecar.Image).To(Equal(image), "one image for both")
+	g.Expect(sidecar.Image).To(Equal("registry.example.com/devicesim:v1"))
 	g.Expect(sidecar.RestartPolicy).To(HaveValue(Equal(corev1.ContainerRestartPolicyAlways)), "a native sidecar")
 	g.Expect(sidecar.Args).To(ContainElement("--connection-string-file=/etc/devicesim/connection/connectionString"))
 

@@ -1,0 +1,4 @@
+// Command nothing is what images are made of in tests.
+package main
+
+func main() {}
