@@ -12,6 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 GO ?= go
 export GO
 TOOL := $(GO) tool -modfile=hack/tools/go.mod
+# Helm and its tools have a module of their own: helm-unittest and helm-docs need another Helm.
+HELM_TOOL := $(GO) tool -modfile=hack/tools/helm/go.mod
 
 # PACKAGES and TESTFLAGS narrow `make test`: make test PACKAGES=./internal/... TESTFLAGS='-run Plan -v'
 PACKAGES ?= ./...
@@ -99,6 +101,10 @@ manifests: ## Generate the custom resource definitions, the manager's role and t
 	@test -s config/rbac/role.yaml || { \
 		echo "no role came out: +kubebuilder:rbac markers must not stand in a type's doc comment"; exit 1; }
 
+.PHONY: chart
+chart: ## Bring the Helm chart's generated parts in step with config, VERSION and values.yaml.
+	@hack/chart.sh
+
 .PHONY: api-docs
 api-docs: ## Generate docs/api-reference.md from the API types.
 	$(TOOL) crd-ref-docs --source-path=api --config=hack/tools/crd-ref-docs.yaml --renderer=markdown \
@@ -131,6 +137,15 @@ test: ## Run every test; ends with "N passed, N failed, N skipped".
 	else echo "running without -race: it needs a C compiler, and '$$cc' is not on this machine"; fi; \
 	$(GO) build -o bin/testsummary ./hack/testsummary; \
 	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) | bin/testsummary
+
+.PHONY: helm-test
+helm-test: ## Lint the Helm chart, run its unit tests, and hold it against a real API server and against config.
+	@$(HELM_TOOL) helm lint --strict charts/devicetwin-operator
+	@for values in charts/devicetwin-operator/ci/*.yaml; do \
+		$(HELM_TOOL) helm lint --strict --quiet --values "$$values" charts/devicetwin-operator; done
+	@$(HELM_TOOL) helm-unittest --strict charts/devicetwin-operator
+	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
+	$(GO) test -count=1 $(TESTFLAGS) ./test/chart
 
 # The test runs as a program of its own, so that it shows how far it is.
 .PHONY: crash-matrix
