@@ -84,6 +84,10 @@ spec:
 {{/* The manager's container, for what the Deployment gets. */}}
 {{- define "devicetwin-operator.manager" -}}
 {{- $values := .root.Values }}
+{{- $hosts := $values.allowedHostSuffixes }}
+{{- if $values.emulator.enabled }}
+{{- $hosts = append $hosts (include "devicetwin-operator.emulatorHost" .root) }}
+{{- end }}
 {{- $resources := include "devicetwin-operator.resources" (dict "root" .root
       "fleetSize" (default $values.fleetSize .size.fleetSize) "resources" (default $values.resources .size.resources)) | fromYaml }}
 - name: manager
@@ -104,7 +108,7 @@ spec:
   - {{ printf "--watch-label-selector=%s" .selector | quote }}
   {{- range $flag, $value := dict "workers" $values.workers "deletion-timeout" $values.deletionTimeout
         "zap-log-level" $values.log.level "zap-encoder" $values.log.encoder
-        "allowed-host-suffixes" (join "," $values.allowedHostSuffixes) "entra-authority-host" $values.entra.authorityHost
+        "allowed-host-suffixes" (join "," $hosts) "entra-authority-host" $values.entra.authorityHost
         "entra-scope" $values.entra.scope "entra-exchange-audience" $values.entra.exchangeAudience }}
   {{- if $value }}
   - {{ printf "--%s=%v" $flag $value | quote }}
