@@ -58,15 +58,15 @@ func TestChartAndConfigInstallTheSame(t *testing.T) {
 		if chart[name] == nil || strings.HasPrefix(name, "Deployment ") {
 			continue // TestChartAndConfigRunTheSameManager
 		}
-		if diff := cmp.Diff(comparable(config[name]), comparable(chart[name])); diff != "" {
+		if diff := cmp.Diff(stripped(config[name]), stripped(chart[name])); diff != "" {
 			t.Errorf("%s (-config +chart):\n%s", name, diff)
 		}
 	}
 }
 
-// comparable is an object without what says who manages it, and with the API
+// stripped is an object without what says who manages it, and with the API
 // server's defaults where only one of both writes them out.
-func comparable(object *unstructured.Unstructured) map[string]any {
+func stripped(object *unstructured.Unstructured) map[string]any {
 	content := object.DeepCopy().Object
 	metadata := map[string]any{"namespace": object.GetNamespace()}
 	labels := map[string]string{}

@@ -100,7 +100,8 @@ func TestALifeOfTheChart(t *testing.T) {
 
 	i.helm("uninstall", release)
 	i.gone(deployment)
-	i.Expect(get(i, twin.DeepCopy())).To(Equal(kept), "an uninstall leaves the objects")
+	i.Expect(i.crd().DeletionTimestamp).To(BeNil(), "an uninstall leaves the definitions, which delete their objects with a delay")
+	i.Expect(get(i, twin.DeepCopy())).To(Equal(kept), "and the objects")
 
 	i.helm("install", release, chart)
 	i.Expect(get(i, twin.DeepCopy())).To(Equal(kept), "so does an install over them")
