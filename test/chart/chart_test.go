@@ -32,7 +32,7 @@ const (
 )
 
 // toolTimeout covers building Helm on a slow machine with empty caches.
-const toolTimeout = 20 * time.Minute
+const toolTimeout = 10 * time.Minute
 
 // patience is how long to wait for the API server to serve or to drop a kind.
 const patience = time.Minute

@@ -53,6 +53,25 @@ func TestAnOldClusterIsToldWhatItTakes(t *testing.T) {
 	}
 }
 
+// TestEveryValueIsDescribed: the README has a row for each value, empty where
+// values.yaml says nothing of it.
+func TestEveryValueIsDescribed(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	text, err := os.ReadFile(chart + "/README.md")
+	g.Expect(err).NotTo(HaveOccurred())
+	_, table, found := strings.Cut(string(text), "\n## Values\n")
+	g.Expect(found).To(BeTrue())
+	rows := 0
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "| ") {
+			rows++
+			g.Expect(line).NotTo(MatchRegexp(`\|\s*\|\s*$`))
+		}
+	}
+	g.Expect(rows).To(BeNumerically(">", 50))
+}
+
 // TestTheChartHasTheProjectsVersion: one file has it, `make chart` puts it here.
 func TestTheChartHasTheProjectsVersion(t *testing.T) {
 	t.Parallel()
