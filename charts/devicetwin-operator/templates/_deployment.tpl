@@ -178,7 +178,8 @@ spec:
   args:
   - --connection-string-file=/etc/devicesim/connection/connectionString
   - --connectivity={{ .Values.devicesim.connectivity }}
-  {{- with .Values.devicesim.mqttAddress }}
+  {{- $mqtt := ternary (printf "%s:%v" (include "devicetwin-operator.emulatorHost" .) .Values.emulator.ports.mqtts) "" .Values.emulator.enabled }}
+  {{- with default $mqtt .Values.devicesim.mqttAddress }}
   - --mqtt-address={{ . }}
   {{- end }}
   env:

@@ -1,6 +1,6 @@
 {{/* The name that the emulated hub goes by. */}}
 {{- define "devicetwin-operator.emulatorHost" -}}
-{{- include "devicetwin-operator.fullname" . }}-emulator.{{ .Release.Namespace }}.svc
+{{- default (printf "%s-emulator.%s.svc" (include "devicetwin-operator.fullname" .) .Release.Namespace) .Values.emulator.hostname }}
 {{- end }}
 
 {{/*
