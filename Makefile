@@ -12,6 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 GO ?= go
 export GO
 TOOL := $(GO) tool -modfile=hack/tools/go.mod
+# Helm and its tools have a module of their own: helm-unittest and helm-docs need another Helm.
+HELM_TOOL := $(GO) tool -modfile=hack/tools/helm/go.mod
 
 # The one place of the version. LDFLAGS stamp it into every program, and leave out what only debuggers read.
 VERSION := $(shell cat VERSION)
@@ -129,6 +131,10 @@ manifests: ## Generate the custom resource definitions, the manager's role and t
 	@test -s config/rbac/role.yaml || { \
 		echo "no role came out: +kubebuilder:rbac markers must not stand in a type's doc comment"; exit 1; }
 
+.PHONY: chart
+chart: ## Bring the Helm chart's generated parts in step with config, VERSION and values.yaml.
+	@hack/chart.sh
+
 .PHONY: api-docs
 api-docs: ## Generate docs/api-reference.md from the API types.
 	$(TOOL) crd-ref-docs --source-path=api --config=hack/tools/crd-ref-docs.yaml --renderer=markdown \
@@ -154,8 +160,12 @@ verify: ## Check that generated files, formatting, modules and vet are in order.
 ##@ Test
 
 # The race detector needs cgo, and so a C compiler. Without one the tests still run.
+.PHONY: helm
+helm:
+	@$(HELM_TOOL) -n helm >/dev/null # builds it, outside of any test's time
+
 .PHONY: test
-test: ## Run every test; ends with "N passed, N failed, N skipped".
+test: helm ## Run every test; ends with "N passed, N failed, N skipped".
 	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
 	race=(); cc="$$($(GO) env CC)"; \
 	if [[ "$$($(GO) env CGO_ENABLED)" == 1 ]] && command -v "$${cc%% *}" >/dev/null; then race=(-race); \
@@ -167,6 +177,15 @@ test: ## Run every test; ends with "N passed, N failed, N skipped".
 test-images: ## Test hack/images, which is a module of its own.
 	@$(GO) build -o bin/testsummary ./hack/testsummary; \
 	$(GO) test -C hack/images -json -count=1 ./... | bin/testsummary
+
+.PHONY: helm-test
+helm-test: helm ## Lint the Helm chart, run its unit tests, and hold it against a real API server and against config.
+	@$(HELM_TOOL) helm lint --strict charts/devicetwin-operator
+	@for values in charts/devicetwin-operator/ci/*.yaml; do \
+		$(HELM_TOOL) helm lint --strict --quiet --values "$$values" charts/devicetwin-operator; done
+	@$(HELM_TOOL) helm-unittest --strict charts/devicetwin-operator
+	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
+	$(GO) test -count=1 $(TESTFLAGS) ./test/chart
 
 # The test runs as a program of its own, so that it shows how far it is.
 .PHONY: crash-matrix

@@ -36,6 +36,13 @@ type Options struct {
 	// Fleet is registered at start, unless DataDir has it: each device and
 	// module that the hub has already stays as it is.
 	Fleet *Fleet
+	// PolicyKeys are primary keys of shared access policies by the policies'
+	// names, base64 of 16 to 64 bytes, in place of those that the hub has or
+	// would make. With them, connection strings are known before the hub runs.
+	PolicyKeys map[string]string
+	// CACertificate and CAKey, in PEM, are the certificate authority that issues
+	// the hub's certificate, in place of one that the hub has or would make.
+	CACertificate, CAKey []byte
 	// DeviceCAs are PEM certificates of the authorities that devices of
 	// authentication type certificateAuthority may have theirs from.
 	DeviceCAs []byte

@@ -148,6 +148,9 @@ func assemble(running context.Context, opts Options, bound listeners) (*Server, 
 		err = s.openDataDir()
 	}
 	if err == nil {
+		err = s.takeGiven()
+	}
+	if err == nil {
 		err = s.populate()
 	}
 	if err == nil {

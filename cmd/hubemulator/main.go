@@ -230,6 +230,7 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 	flags.StringArrayVar(&opts.Devices, "device", nil, "`ID` of a device to create, if it is not there yet; repeat for more")
 	flags.Func("fleet", "`file` of YAML or JSON with devices to create, see above", readFleet(&opts))
 	deviceCAFile := flags.String("device-ca-file", "", "`file` with PEM certificates of the CAs that devices may have certificates from")
+	given := addGivenFlags(flags)
 	signIn := addEntraFlags(flags, &opts)
 	flags.StringVar(&opts.Tier, "tier", "", "`size` of hub whose throttles and daily quota apply: F1, S1, S2 or S3; none by default")
 	flags.IntVar(&opts.Units, "units", 0, "`number` of units of the tier; 1 by default")
@@ -252,6 +253,9 @@ func parseFlags(args []string, stdout io.Writer) (hubemulator.Options, bool, err
 		return opts, verbose, pflag.ErrHelp // as after --help, there is nothing to run
 	}
 	if err := readInto(&opts.DeviceCAs, "device-ca-file", *deviceCAFile); err != nil {
+		return opts, verbose, err
+	}
+	if err := given.apply(&opts); err != nil {
 		return opts, verbose, err
 	}
 	if err := signIn.apply(&opts); err != nil {

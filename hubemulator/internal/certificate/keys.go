@@ -11,7 +11,7 @@ import (
 )
 
 // Keys are an authority and a server, as they can be kept in a file that is
-// secret. The zero value stands for nothing.
+// secret. The zero value stands for nothing; an authority may be without a server.
 type Keys struct {
 	Authority Pair `json:"authority"`
 	Server    Pair `json:"server"`
@@ -35,6 +35,9 @@ func (k Keys) parse() (authority, server tls.Certificate, err error) {
 	}
 	if authority, err = k.Authority.parse(); err != nil {
 		return tls.Certificate{}, tls.Certificate{}, fmt.Errorf("the CA: %w", err)
+	}
+	if k.Server == (Pair{}) {
+		return authority, tls.Certificate{}, nil
 	}
 	if server, err = k.Server.parse(); err != nil {
 		return tls.Certificate{}, tls.Certificate{}, fmt.Errorf("the server's certificate: %w", err)

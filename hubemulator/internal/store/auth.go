@@ -1,7 +1,9 @@
 package store
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -70,6 +72,24 @@ func defaultPolicies() []Policy {
 		mint("registryRead", RegistryRead),
 		mint("registryReadWrite", RegistryRead|RegistryWrite),
 	}
+}
+
+// SetPolicyKey gives a shared access policy another primary key. It has to be called
+// before the store is used.
+func (s *Store) SetPolicyKey(name, key string) error {
+	if decoded, err := base64.StdEncoding.DecodeString(key); err != nil || len(decoded) < minKeyBytes || len(decoded) > maxKeyLength {
+		return fmt.Errorf("it should be base64 of %d to %d bytes", minKeyBytes, maxKeyLength)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.policies {
+		if s.policies[i].Name == name {
+			s.policies[i].PrimaryKey = key
+			s.revision++
+			return nil
+		}
+	}
+	return errors.New("there is no such policy")
 }
 
 // Policies returns the hub's shared access policies, keys included.

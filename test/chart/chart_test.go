@@ -1,0 +1,135 @@
+// Package chart_test renders the Helm chart and holds it against a real API
+// server, against config, and against what it says of itself.
+package chart_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
+)
+
+const (
+	root      = "../.."
+	chart     = root + "/charts/devicetwin-operator"
+	release   = "devicetwin-operator"
+	namespace = "devicetwin-system"
+)
+
+// toolTimeout covers building Helm on a slow machine with empty caches.
+const toolTimeout = 10 * time.Minute
+
+// patience is how long to wait for the API server to serve or to drop a kind.
+const patience = time.Minute
+
+// TestMain sets both: an API server with no custom resource definition, since the
+// chart brings them, and where Helm is.
+var (
+	cluster *testenv.Env
+	helmCLI string
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	if helmCLI, err = tool("hack/tools/helm/go.mod", "-n", "helm"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	helmCLI = strings.TrimSpace(helmCLI)
+	os.Exit(testenv.Run(m, testenv.Options{CRDDirs: []string{}}, func(e *testenv.Env) { cluster = e }))
+}
+
+// tool runs a tool of one of the project's modules, or with -n tells where it is.
+func tool(module string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), toolTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", append([]string{"tool", "-modfile=" + module}, args...)...)
+	cmd.Dir = root
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("go tool %s: %w: %s", strings.Join(args, " "), err, &stderr)
+	}
+	return stdout.String(), nil
+}
+
+// helm runs Helm, against the cluster where kubeconfig names it. What it says on
+// standard error is part of the error.
+func helm(t *testing.T, kubeconfig string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute) // cleanups run it too
+	defer cancel()
+	cmd := exec.CommandContext(ctx, helmCLI, args...)
+	home := t.TempDir() // no repositories, plugins or settings of the user's
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "HELM_CONFIG_HOME="+home, "HELM_CACHE_HOME="+home, "HELM_DATA_HOME="+home)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("helm %s: %w: %s", args[0], err, &stderr)
+	}
+	return stdout.String(), nil
+}
+
+// render renders the chart without a cluster, as GitOps tools do.
+func render(t *testing.T, args ...string) []*unstructured.Unstructured {
+	t.Helper()
+	out, err := helm(t, "", append([]string{"template", release, chart, "--namespace", namespace}, args...)...)
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	return decode(t, out)
+}
+
+func decode(t *testing.T, text string) []*unstructured.Unstructured {
+	t.Helper()
+	g := NewWithT(t)
+	var objects []*unstructured.Unstructured
+	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(object)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		g.Expect(err).NotTo(HaveOccurred())
+		if len(object.Object) > 0 { // a document of comments alone
+			objects = append(objects, object)
+		}
+	}
+	g.Expect(objects).NotTo(BeEmpty())
+	return objects
+}
+
+func newClient(t *testing.T) client.Client {
+	t.Helper()
+	c, err := client.New(cluster.Config(), client.Options{})
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	// A field that the schema does not have is an error, not a warning.
+	return client.WithFieldValidation(c, metav1.FieldValidationStrict)
+}
+
+// examples are the example values by their names without -values.yaml.
+func examples(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(chart + "/ci/*-values.yaml")
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	NewWithT(t).Expect(files).NotTo(BeEmpty())
+	out := map[string]string{}
+	for _, file := range files {
+		out[strings.TrimSuffix(filepath.Base(file), "-values.yaml")] = file
+	}
+	return out
+}
