@@ -89,6 +89,20 @@ images: ## Write OCI images, archives to load and SBOMs to dist/images, without 
 push: ## Push what `make images` wrote to REGISTRY, as in REGISTRY=registry.example.com/iot.
 	@$(GO) run -C hack/images . push --programs '$(PROGRAMS)' --from $(CURDIR)/dist/images --registry $(REGISTRY)
 
+# PUSHFLAGS for a registry without TLS: make push-chart PUSHFLAGS=--plain-http
+PUSHFLAGS ?=
+
+.PHONY: push-chart
+push-chart: ## Push the chart's package that `make release` wrote to REGISTRY/charts.
+	@$(HELM_TOOL) helm push dist/release/devicetwin-operator-$(VERSION).tgz oci://$(REGISTRY)/charts $(PUSHFLAGS)
+
+.PHONY: release
+release: images helm ## Write everything that a release page needs to dist: images, manifests, the chart's package, checksums.
+	@rm -rf dist/release
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) hack/release.sh dist/release $(REGISTRY) $(VERSION)
+	@cp dist/images/*.tar dist/images/*.cdx.json dist/images/digests.txt dist/release
+	@cd dist/release && sha256sum -- * >../checksums.txt && mv ../checksums.txt . && ls -sh1
+
 ##@ Measure
 
 # BENCHFLAGS goes to the program: make bench-emulator BENCHFLAGS='--rounds 3 --fleet 1000'

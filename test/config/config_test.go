@@ -65,19 +65,25 @@ func build(t *testing.T, dir string) []*unstructured.Unstructured {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	g.Expect(cmd.Run()).To(Succeed(), "kustomize build %s: %s", dir, &stderr)
+	return decode(t, &stdout)
+}
 
+// decode reads the objects of a file of YAML documents, at least one.
+func decode(t *testing.T, manifests io.Reader) []*unstructured.Unstructured {
+	t.Helper()
+	g := NewWithT(t)
 	var objects []*unstructured.Unstructured
-	decoder := utilyaml.NewYAMLOrJSONDecoder(&stdout, 4096)
+	decoder := utilyaml.NewYAMLOrJSONDecoder(manifests, 4096)
 	for {
 		object := &unstructured.Unstructured{}
 		err := decoder.Decode(object)
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		g.Expect(err).NotTo(HaveOccurred(), "output of kustomize build %s", dir)
+		g.Expect(err).NotTo(HaveOccurred())
 		objects = append(objects, object)
 	}
-	g.Expect(objects).NotTo(BeEmpty(), "kustomize build %s gave nothing", dir)
+	g.Expect(objects).NotTo(BeEmpty())
 	return objects
 }
 
