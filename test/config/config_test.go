@@ -163,6 +163,7 @@ func TestEveryKustomizationApplies(t *testing.T) {
 		}},
 		{dir: "config/manager", want: []string{"Deployment manager"}},
 		{dir: "config/webhook", want: []string{"ValidatingWebhookConfiguration validation", "Service webhook"}},
+		{dir: "config/policy", want: []string{"ValidatingAdmissionPolicy manager-secrets", "ValidatingAdmissionPolicyBinding manager-secrets"}},
 		{dir: "config/certmanager", want: []string{"Issuer webhook", "Certificate webhook"}},
 		{dir: "config/default", want: []string{
 			"Namespace devicetwin-system", "CustomResourceDefinition devicetwins.iothub.devicetwin.io",
@@ -200,10 +201,11 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 		return err
 	})).To(Succeed())
 	g.Expect(found).To(ConsistOf(
-		"config/crd", "config/rbac", "config/manager", "config/webhook", "config/certmanager", "config/default",
+		"config/crd", "config/rbac", "config/manager", "config/webhook", "config/certmanager", "config/policy", "config/default",
 		"config/samples", "config/samples/tutorial", "config/shards",
 		"config/shards/shard1",                // through config/shards
 		"config/certmanager/names",            // a transformer, used by config/default
+		"config/policy/names",                 // likewise
 		"config/components/devicesim-sidecar", // through test/config/testdata/overlay
 		"config/kustomize",                    // through TestNamesFollowKustomize
 		"config/components/without-webhook",   // through test/config/testdata/without-webhook
