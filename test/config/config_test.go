@@ -200,6 +200,7 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 		"config/certmanager/names",            // a transformer, used by config/default
 		"config/components/devicesim-sidecar", // through test/config/testdata/overlay
 		"config/kustomize",                    // through TestNamesFollowKustomize
+		"config/argocd",                       // through test/gitops
 		"config/components/without-webhook",   // through test/config/testdata/without-webhook
 	))
 }
