@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -123,6 +125,25 @@ func sorted(g *WithT, field *runtime.RawExtension) string {
 	text, err := json.Marshal(content)
 	g.Expect(err).NotTo(HaveOccurred())
 	return string(text)
+}
+
+// TestNothingIsCurrentBeforeItsFirstReconcile: Flux and Helm, which go by kstatus, wait for
+// an object that no operator has seen yet.
+func TestNothingIsCurrentBeforeItsFirstReconcile(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	c := newClient(t)
+	namespace := testenv.Namespace(t, c, nil)
+	kubectl(t, "apply", "-n", namespace, "-k", root+"/config/samples")
+	for _, kind := range []string{"HubConnection", "DeviceTwin", "TwinQuery"} {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind(kind + "List"))
+		g.Expect(c.List(t.Context(), list, client.InNamespace(namespace))).To(Succeed())
+		g.Expect(list.Items).To(HaveLen(1))
+		result, err := status.Compute(&list.Items[0])
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(result.Status).To(Equal(status.InProgressStatus), kind)
+	}
 }
 
 // TestExampleHasTheNameReferences that config/kustomize has: a repository that is copied
