@@ -192,7 +192,7 @@ func (r *deviceTwinReconciler) claimed(ctx context.Context, obj *v1alpha1.Device
 // keepWritten has an object that wrote to its twin keep it also when it was suspended
 // before its first status was written, and the manager that wrote has gone since.
 func (r *deviceTwinReconciler) keepWritten(ctx context.Context, obj *v1alpha1.DeviceTwin) error {
-	if obj.Status.ObservedGeneration != 0 || !claim.Wrote(obj) {
+	if obj.Status.ObservedGeneration > 0 || !claim.Wrote(obj) {
 		return nil // its status says what it keeps, or it keeps nothing
 	}
 	if _, err := r.claimed(ctx, obj); outcome.Of(err).Class == outcome.Unseen {

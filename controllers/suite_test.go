@@ -340,7 +340,7 @@ func (w *world) delete(obj client.Object) {
 }
 
 // await waits until an object's Ready condition has a status and reason, and
-// speaks of the object's current generation.
+// speaks of the object's current generation. Tools conclude from it what it means.
 func (w *world) await(obj kstatus.Object, status metav1.ConditionStatus, reason string) metav1.Condition {
 	w.Helper()
 	var found metav1.Condition
@@ -353,6 +353,7 @@ func (w *world) await(obj kstatus.Object, status metav1.ConditionStatus, reason 
 		found = *ready
 		return string(found.Status) + " " + found.Reason
 	}, patience, "20ms").Should(Equal(string(status)+" "+reason), func() string { return found.Message })
+	w.Expect(kstatus.Check(obj)).To(Succeed())
 	return found
 }
 

@@ -251,7 +251,8 @@ type DeviceTwinStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of the spec that this status speaks of.
+	// observedGeneration is the generation of the spec that this status speaks of;
+	// -1 before the first reconcile, which tells tools to wait for it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -369,6 +370,7 @@ type DeviceTwin struct {
 
 	// status is what was last seen of the twin.
 	// +optional
+	// +kubebuilder:default={observedGeneration:-1}
 	Status DeviceTwinStatus `json:"status,omitzero"`
 }
 

@@ -241,7 +241,8 @@ type HubConnectionStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of the spec that this status speaks of.
+	// observedGeneration is the generation of the spec that this status speaks of;
+	// -1 before the first reconcile, which tells tools to wait for it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -297,6 +298,7 @@ type HubConnection struct {
 
 	// status is what is known of the hub.
 	// +optional
+	// +kubebuilder:default={observedGeneration:-1}
 	Status HubConnectionStatus `json:"status,omitzero"`
 }
 

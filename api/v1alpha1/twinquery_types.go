@@ -45,7 +45,8 @@ type TwinQueryStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of the spec that this status speaks of.
+	// observedGeneration is the generation of the spec that this status speaks of;
+	// -1 before the first reconcile, which tells tools to wait for it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -104,6 +105,7 @@ type TwinQuery struct {
 
 	// status is the hub's last answer.
 	// +optional
+	// +kubebuilder:default={observedGeneration:-1}
 	Status TwinQueryStatus `json:"status,omitzero"`
 }
 

@@ -17,7 +17,7 @@ import (
 // The script that fetches them is asked, so that only one place knows where
 // they are kept; it never downloads or builds here.
 func findAssets() (string, error) {
-	root, err := projectRoot()
+	root, err := ProjectRoot()
 	if err != nil {
 		return "", err
 	}
@@ -33,9 +33,9 @@ func findAssets() (string, error) {
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// projectRoot walks up from the working directory, which is the package's own
+// ProjectRoot walks up from the working directory, which is the package's own
 // folder in a test, to the folder of the go.mod.
-func projectRoot() (string, error) {
+func ProjectRoot() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("finding the project's folder: %w", err)

@@ -16,7 +16,7 @@ import (
 // that a permission that the controllers lack fails their tests. It is for once in
 // the life of an API server.
 func (e *Env) GrantManagerRole(to ...rbacv1.Subject) error {
-	root, err := projectRoot()
+	root, err := ProjectRoot()
 	if err != nil {
 		return err
 	}

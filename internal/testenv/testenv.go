@@ -78,7 +78,7 @@ func Start(opts Options) (*Env, error) {
 	}
 	crdDirs := opts.CRDDirs
 	if crdDirs == nil {
-		root, err := projectRoot()
+		root, err := ProjectRoot()
 		if err != nil {
 			return nil, err
 		}

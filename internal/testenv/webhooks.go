@@ -43,7 +43,7 @@ func (e *Env) InstallWebhooks(t testing.TB, namespaces ...string) Webhooks {
 
 func (e *Env) installWebhooks(t testing.TB, namespaces []string) (Webhooks, error) {
 	t.Helper()
-	root, err := projectRoot()
+	root, err := ProjectRoot()
 	if err != nil {
 		return Webhooks{}, err
 	}

@@ -208,6 +208,7 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 		"config/policy/names",                 // likewise
 		"config/components/devicesim-sidecar", // through test/config/testdata/overlay
 		"config/kustomize",                    // through TestNamesFollowKustomize
+		"config/argocd",                       // through test/gitops
 		"config/components/without-webhook",   // through test/config/testdata/without-webhook
 	))
 }

@@ -102,7 +102,7 @@ func (w *world) awaitGone() {
 		w.Eventually(func() int64 {
 			w.Expect(w.client.Get(w.context(), client.ObjectKeyFromObject(namesake), namesake)).To(Succeed())
 			return namesake.Status.ObservedGeneration
-		}, patience, poll).ShouldNot(BeZero())
+		}, patience, poll).Should(BeNumerically(">", 0))
 		w.Expect(w.client.Delete(w.context(), namesake)).To(Succeed())
 	}
 	w.Eventually(func() bool {

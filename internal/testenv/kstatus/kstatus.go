@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/argocd"
 )
 
 // Object is a kind of this API.
@@ -35,7 +36,7 @@ func Current(obj Object, conditionType string) *metav1.Condition {
 // Check says what is wrong with an object's conditions: Ready is always there,
 // Reconciling and Stalled are true or absent and never both, every condition has a
 // reason and a message and speaks of no future generation, and kstatus concludes
-// from them just what they mean.
+// from them just what they mean, as does Argo CD.
 func Check(obj Object) error {
 	conditions := *obj.GetConditions()
 	ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
@@ -53,11 +54,39 @@ func Check(obj Object) error {
 	if reconciling != nil && stalled != nil {
 		errs = append(errs, fmt.Errorf("%s: both Reconciling and Stalled", obj.GetName()))
 	}
-	concluded, err := compute(obj)
-	if expected := expect(obj, ready, reconciling, stalled); err == nil && concluded != expected {
-		err = fmt.Errorf("%s: kstatus concludes %s, not %s, from %+v", obj.GetName(), concluded, expected, conditions)
+	return errors.Join(append(errs, checkTools(obj, expect(obj, ready, reconciling, stalled), ready))...)
+}
+
+// checkTools holds what tools conclude against what they should.
+func checkTools(obj Object, expected status.Status, ready *metav1.Condition) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+	if err != nil {
+		return err
 	}
-	return errors.Join(append(errs, err)...)
+	seen := &unstructured.Unstructured{Object: content}
+	result, err := status.Compute(seen)
+	if err == nil && result.Status != expected {
+		err = fmt.Errorf("%s: kstatus concludes %s, not %s, from %+v", obj.GetName(), result.Status, expected, *obj.GetConditions())
+	}
+	health, _, errOfArgo := argocd.HealthOf(seen)
+	if shown := expectHealth(obj, expected, ready); errOfArgo == nil && health != shown {
+		errOfArgo = fmt.Errorf("%s: Argo CD shows %s, not %s, for %+v", obj.GetName(), health, shown, *obj.GetConditions())
+	}
+	return errors.Join(err, errOfArgo)
+}
+
+// expectHealth is what Argo CD should show where kstatus concludes a status. Only Argo CD
+// knows objects that are suspended.
+func expectHealth(obj Object, concluded status.Status, ready *metav1.Condition) argocd.Health {
+	switch {
+	case concluded == status.CurrentStatus:
+		return argocd.Healthy
+	case concluded == status.FailedStatus:
+		return argocd.Degraded
+	case concluded == status.InProgressStatus && ready.Reason == v1alpha1.ReasonSuspended && ready.ObservedGeneration == obj.GetGeneration():
+		return argocd.Suspended
+	}
+	return argocd.Progressing
 }
 
 func checkEach(obj Object, conditions []metav1.Condition) error {
@@ -83,16 +112,4 @@ func expect(obj Object, ready, reconciling, stalled *metav1.Condition) status.St
 		return status.FailedStatus
 	}
 	return status.CurrentStatus
-}
-
-func compute(obj Object) (status.Status, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
-	if err != nil {
-		return "", err
-	}
-	result, err := status.Compute(&unstructured.Unstructured{Object: content})
-	if err != nil {
-		return "", err
-	}
-	return result.Status, nil
 }
