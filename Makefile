@@ -201,6 +201,11 @@ helm-test: helm ## Lint the Helm chart, run its unit tests, and hold it against 
 	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
 	$(GO) test -count=1 $(TESTFLAGS) ./test/chart
 
+.PHONY: e2e
+e2e: helm ## Run the images in Pods of a real node, installed with Helm, and tell the story there; needs root and containerd.
+	@$(MAKE) --no-print-directory images PLATFORMS="linux/$$($(GO) env GOHOSTARCH)"
+	@hack/e2e/run.sh
+
 # The test runs as a program of its own, so that it shows how far it is.
 .PHONY: crash-matrix
 crash-matrix: ## Kill the manager at each of its writes, in some five minutes, and print what comes of it.
