@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/perkey"
 )
 
 // SecretWatches follow exactly the Secrets that HubConnections name, one watch
@@ -54,19 +56,8 @@ func NewSecretWatches(client kubernetes.Interface, changed func(types.Namespaced
 // Start implements manager.Runnable: it watches until ctx ends, and returns when the watches
 // have ended.
 func (w *SecretWatches) Start(ctx context.Context) error {
-	context.AfterFunc(ctx, w.due.ShutDown)
-	var watches sync.WaitGroup
-	for {
-		secret, over := w.due.Get()
-		if over {
-			watches.Wait()
-			return nil
-		}
-		watches.Go(func() {
-			defer w.due.Done(secret) // until then no other watch of it begins
-			w.watch(ctx, secret)
-		})
-	}
+	perkey.Run(ctx, w.due, w.watch)
+	return nil
 }
 
 // Follow makes a HubConnection be reconciled again whenever a Secret changes from

@@ -3,13 +3,13 @@ package membership
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
+	"github.com/devicetwin-io/devicetwin-operator/internal/perkey"
 )
 
 // longestScan is how many intervals of a TwinQuery lie between two scans for it at
@@ -42,19 +42,8 @@ type scanQueue struct {
 // Start implements manager.Runnable: it scans until ctx ends, and returns when the scans have
 // ended.
 func (m *Memberships) Start(ctx context.Context) error {
-	context.AfterFunc(ctx, m.due.ShutDown)
-	var scans sync.WaitGroup
-	for {
-		conn, over := m.due.Get()
-		if over {
-			scans.Wait()
-			return nil
-		}
-		scans.Go(func() {
-			defer m.due.Done(conn) // until then it is due for no other one
-			m.scanNext(ctx, conn)
-		})
-	}
+	perkey.Run(ctx, m.due, m.scanNext)
+	return nil
 }
 
 // Scan finds out which DeviceTwins belong to an answer that is too large to list, if that is

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/perkey"
 )
 
 // Group follows the twins of all hubs. It is safe for concurrent use.
@@ -64,20 +65,11 @@ func NewGroup(c clock.Clock, callbacks Callbacks) *Group {
 
 // Start implements manager.Runnable: it follows the hubs until ctx ends.
 func (g *Group) Start(ctx context.Context) error {
-	context.AfterFunc(ctx, g.due.ShutDown)
-	var running sync.WaitGroup
-	running.Go(func() { g.watch(ctx) })
-	for {
-		key, over := g.due.Get()
-		if over {
-			running.Wait()
-			return nil
-		}
-		running.Go(func() {
-			defer g.due.Done(key) // until then it is followed no second time
-			g.follow(ctx, key)
-		})
-	}
+	var watching sync.WaitGroup
+	watching.Go(func() { g.watch(ctx) })
+	perkey.Run(ctx, g.due, g.follow)
+	watching.Wait()
+	return nil
 }
 
 // follow follows a hub until ctx ends or the hub is forgotten.
