@@ -5,20 +5,17 @@ package chart_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
@@ -30,9 +27,6 @@ const (
 	release   = "devicetwin-operator"
 	namespace = "devicetwin-system"
 )
-
-// toolTimeout covers building Helm on a slow machine with empty caches.
-const toolTimeout = 10 * time.Minute
 
 // patience is how long to wait for the API server to serve or to drop a kind.
 const patience = time.Minute
@@ -46,26 +40,12 @@ var (
 
 func TestMain(m *testing.M) {
 	var err error
-	if helmCLI, err = tool("hack/tools/helm/go.mod", "-n", "helm"); err != nil {
+	if helmCLI, err = testenv.Tool("hack/tools/helm/go.mod", "-n", "helm"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	helmCLI = strings.TrimSpace(helmCLI)
 	os.Exit(testenv.Run(m, testenv.Options{CRDDirs: []string{}}, func(e *testenv.Env) { cluster = e }))
-}
-
-// tool runs a tool of one of the project's modules, or with -n tells where it is.
-func tool(module string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), toolTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", append([]string{"tool", "-modfile=" + module}, args...)...)
-	cmd.Dir = root
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("go tool %s: %w: %s", strings.Join(args, " "), err, &stderr)
-	}
-	return stdout.String(), nil
 }
 
 // helm runs Helm, against the cluster where kubeconfig names it. What it says on
@@ -93,32 +73,17 @@ func render(t *testing.T, args ...string) []*unstructured.Unstructured {
 	return decode(t, out)
 }
 
+// decode leaves out documents of comments alone, as templates give.
 func decode(t *testing.T, text string) []*unstructured.Unstructured {
 	t.Helper()
-	g := NewWithT(t)
-	var objects []*unstructured.Unstructured
-	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096)
-	for {
-		object := &unstructured.Unstructured{}
-		err := decoder.Decode(object)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		g.Expect(err).NotTo(HaveOccurred())
-		if len(object.Object) > 0 { // a document of comments alone
-			objects = append(objects, object)
-		}
-	}
-	g.Expect(objects).NotTo(BeEmpty())
+	objects := slices.DeleteFunc(testenv.Decode(t, strings.NewReader(text)), func(object *unstructured.Unstructured) bool { return len(object.Object) == 0 })
+	NewWithT(t).Expect(objects).NotTo(BeEmpty())
 	return objects
 }
 
 func newClient(t *testing.T) client.Client {
 	t.Helper()
-	c, err := client.New(cluster.Config(), client.Options{})
-	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	// A field that the schema does not have is an error, not a warning.
-	return client.WithFieldValidation(c, metav1.FieldValidationStrict)
+	return cluster.StrictClient(t)
 }
 
 // examples are the example values by their names without -values.yaml.

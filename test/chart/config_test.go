@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
 
 // byName is what both render, as "Kind name". The chart is told to name its
@@ -26,7 +28,7 @@ func byName(objects []*unstructured.Unstructured) map[string]*unstructured.Unstr
 
 func fromConfig(t *testing.T) map[string]*unstructured.Unstructured {
 	t.Helper()
-	out, err := tool("hack/tools/go.mod", "kustomize", "build", "config/default")
+	out, err := testenv.Tool("hack/tools/go.mod", "kustomize", "build", "config/default")
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	return byName(decode(t, out))
 }

@@ -3,13 +3,8 @@
 package config_test
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,7 +15,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
@@ -31,7 +25,7 @@ const (
 	systemNamespace = "devicetwin-system"
 )
 
-// toolTimeout covers building kustomize on a slow machine with empty caches.
+// toolTimeout covers building kustomize and Helm on a slow machine with empty caches.
 const toolTimeout = 5 * time.Minute
 
 // certManager holds the definitions of cert-manager's kinds, which a cluster has
@@ -48,43 +42,15 @@ func TestMain(m *testing.M) {
 
 func newClient(t *testing.T) client.Client {
 	t.Helper()
-	c, err := client.New(cluster.Config(), client.Options{})
-	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	// A field that the schema does not have is an error, not a warning.
-	return client.WithFieldValidation(c, metav1.FieldValidationStrict)
+	return cluster.StrictClient(t)
 }
 
 // build runs `kustomize build` on a folder given relative to the project's root.
 func build(t *testing.T, dir string) []*unstructured.Unstructured {
 	t.Helper()
-	g := NewWithT(t)
-	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", dir)
-	cmd.Dir = root
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	g.Expect(cmd.Run()).To(Succeed(), "kustomize build %s: %s", dir, &stderr)
-	return decode(t, &stdout)
-}
-
-// decode reads the objects of a file of YAML documents, at least one.
-func decode(t *testing.T, manifests io.Reader) []*unstructured.Unstructured {
-	t.Helper()
-	g := NewWithT(t)
-	var objects []*unstructured.Unstructured
-	decoder := utilyaml.NewYAMLOrJSONDecoder(manifests, 4096)
-	for {
-		object := &unstructured.Unstructured{}
-		err := decoder.Decode(object)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		g.Expect(err).NotTo(HaveOccurred())
-		objects = append(objects, object)
-	}
-	g.Expect(objects).NotTo(BeEmpty())
-	return objects
+	out, err := testenv.Tool("hack/tools/go.mod", "kustomize", "build", dir)
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	return testenv.Decode(t, strings.NewReader(out))
 }
 
 // apply applies objects in order, those without a namespace of their own to

@@ -10,6 +10,8 @@ import (
 
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
 
 // released runs hack/release.sh, and returns what it wrote by name.
@@ -43,10 +45,10 @@ func TestAReleaseInstalls(t *testing.T) {
 	g.Expect(files).To(And(HaveLen(4), HaveKey(MatchRegexp(`^devicetwin-operator-.*\.tgz$`)), HaveKey("install-with-webhook.yaml")))
 
 	c := newClient(t)
-	apply(t, c, "", decode(t, bytes.NewReader(files["crds.yaml"])))
+	apply(t, c, "", testenv.Decode(t, bytes.NewReader(files["crds.yaml"])))
 	var managers int
 	for _, name := range []string{"install.yaml", "install-with-webhook.yaml"} {
-		objects := decode(t, bytes.NewReader(files[name]))
+		objects := testenv.Decode(t, bytes.NewReader(files[name]))
 		apply(t, c, "", objects)
 		for _, object := range objects {
 			if object.GetKind() != "Deployment" {
