@@ -10,12 +10,13 @@ import (
 )
 
 // Few keys and values, so that documents collide often.
-var (
-	someKey    = rapid.SampledFrom([]string{"a", "b", "c", ""})
-	someScalar = rapid.SampledFrom([]any{
+func someKey() *rapid.Generator[string] { return rapid.SampledFrom([]string{"a", "b", "c", ""}) }
+
+func someScalar() *rapid.Generator[any] {
+	return rapid.SampledFrom([]any{
 		json.Number("1"), json.Number("1.0"), json.Number("2"), "x", "", true, false,
 	})
-)
+}
 
 func someValue(depth int) *rapid.Generator[any] {
 	return rapid.Custom(func(t *rapid.T) any {
@@ -24,14 +25,14 @@ func someValue(depth int) *rapid.Generator[any] {
 		case depth > 0 && kind < 4:
 			return someObject(depth-1).Draw(t, "object")
 		case kind == 4:
-			return rapid.SliceOfN(someScalar, 0, 2).Draw(t, "array")
+			return rapid.SliceOfN(someScalar(), 0, 2).Draw(t, "array")
 		}
-		return someScalar.Draw(t, "scalar")
+		return someScalar().Draw(t, "scalar")
 	})
 }
 
 func someObject(depth int) *rapid.Generator[map[string]any] {
-	return rapid.MapOfN(someKey, someValue(depth), 0, 3)
+	return rapid.MapOfN(someKey(), someValue(depth), 0, 3)
 }
 
 func someDocument() *rapid.Generator[Document] {

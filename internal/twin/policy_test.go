@@ -205,17 +205,19 @@ func TestParsePath(t *testing.T) {
 	}
 }
 
-var somePolicy = rapid.SampledFrom([]Policy{Enforce, Yield, Initialize, Observe})
+func somePolicy() *rapid.Generator[Policy] {
+	return rapid.SampledFrom([]Policy{Enforce, Yield, Initialize, Observe})
+}
 
 func somePolicies() *rapid.Generator[Policies] {
 	return rapid.Custom(func(t *rapid.T) Policies {
-		policies := Policies{Default: somePolicy.Draw(t, "default")}
+		policies := Policies{Default: somePolicy().Draw(t, "default")}
 		for range rapid.IntRange(0, 3).Draw(t, "paths") {
 			path := Path{section: rapid.SampledFrom([]Section{Tags, Desired}).Draw(t, "section")}
 			for range rapid.IntRange(0, 3).Draw(t, "depth") {
-				path = path.child(someKey.Draw(t, "key"))
+				path = path.child(someKey().Draw(t, "key"))
 			}
-			policies.Paths = append(policies.Paths, PathPolicy{Path: path, Policy: somePolicy.Draw(t, "policy")})
+			policies.Paths = append(policies.Paths, PathPolicy{Path: path, Policy: somePolicy().Draw(t, "policy")})
 		}
 		return policies
 	})

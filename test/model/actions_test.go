@@ -126,7 +126,7 @@ func (w *world) someWriter(t *rapid.T) (*device, *declared) {
 
 // editAnew edits an object so that it is likely to write at once.
 func (w *world) editAnew(t *rapid.T, d *device, o *declared) {
-	policy := somePolicy.Draw(t, "policy")
+	policy := somePolicy().Draw(t, "policy")
 	w.edit(d, o, edited(t, o.leaves), func(spec *v1alpha1.DeviceTwinSpec) {
 		spec.Suspend = false
 		if spec.Policy == v1alpha1.PolicyObserve {
@@ -152,7 +152,7 @@ func (w *world) actCreate(t *rapid.T) {
 
 func (w *world) createOn(t *rapid.T, d *device) *declared {
 	return w.create(d, &v1alpha1.DeviceTwinSpec{
-		Policy: somePolicy.Draw(t, "policy"), Policies: somePolicies(t),
+		Policy: somePolicy().Draw(t, "policy"), Policies: somePolicies(t),
 		DeletionPolicy: rapid.SampledFrom([]v1alpha1.DeletionPolicy{
 			v1alpha1.DeletionRetain, v1alpha1.DeletionRetain, v1alpha1.DeletionClear, v1alpha1.DeletionDelete,
 		}).Draw(t, "deletion"),
@@ -168,7 +168,7 @@ func (w *world) actEdit(t *rapid.T) {
 
 func (w *world) actChangePolicies(t *rapid.T) {
 	d, o := w.someObject(t)
-	policy, policies := somePolicy.Draw(t, "policy"), somePolicies(t)
+	policy, policies := somePolicy().Draw(t, "policy"), somePolicies(t)
 	w.edit(d, o, o.leaves, func(spec *v1alpha1.DeviceTwinSpec) { spec.Policy, spec.Policies = policy, policies })
 }
 

@@ -13,28 +13,38 @@ import (
 )
 
 // Few keys and values, so that declarations and writers meet often.
-var (
-	someSection = rapid.SampledFrom([]string{"tags", "desired"})
-	someKey     = rapid.SampledFrom([]string{"a", "b", "größe", "a/b", "tags"})
-	someValue   = rapid.SampledFrom([]string{"1", "2", "3", `"x"`, "true", "[]", "[1,2]", reference.Empty})
-	somePath    = rapid.Custom(func(t *rapid.T) reference.Path {
-		keys := []string{someSection.Draw(t, "section"), someKey.Draw(t, "key")}
+func someSection() *rapid.Generator[string] { return rapid.SampledFrom([]string{"tags", "desired"}) }
+
+func someKey() *rapid.Generator[string] {
+	return rapid.SampledFrom([]string{"a", "b", "größe", "a/b", "tags"})
+}
+
+func someValue() *rapid.Generator[string] {
+	return rapid.SampledFrom([]string{"1", "2", "3", `"x"`, "true", "[]", "[1,2]", reference.Empty})
+}
+
+func somePath() *rapid.Generator[reference.Path] {
+	return rapid.Custom(func(t *rapid.T) reference.Path {
+		keys := []string{someSection().Draw(t, "section"), someKey().Draw(t, "key")}
 		for range rapid.SampledFrom([]int{0, 0, 1, 1, 2}).Draw(t, "depth") {
 			keys = append(keys, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key"))
 		}
 		return reference.At(keys...)
 	})
-	somePolicy = rapid.SampledFrom([]v1alpha1.LeafPolicy{
+}
+
+func somePolicy() *rapid.Generator[v1alpha1.LeafPolicy] {
+	return rapid.SampledFrom([]v1alpha1.LeafPolicy{
 		v1alpha1.PolicyEnforce, v1alpha1.PolicyEnforce, v1alpha1.PolicyYield, v1alpha1.PolicyInitialize, v1alpha1.PolicyObserve,
 	})
-)
+}
 
 // someLeaves are a declaration, or what another writer writes.
 func someLeaves(least, most int) *rapid.Generator[reference.Leaves] {
 	return rapid.Custom(func(t *rapid.T) reference.Leaves {
 		leaves := reference.Leaves{}
 		for range rapid.IntRange(least, most).Draw(t, "leaves") {
-			leaves = leaves.Apply(set(somePath.Draw(t, "path"), someValue.Draw(t, "value")))
+			leaves = leaves.Apply(set(somePath().Draw(t, "path"), someValue().Draw(t, "value")))
 		}
 		return leaves
 	})
@@ -50,9 +60,9 @@ func edited(t *rapid.T, before reference.Leaves) reference.Leaves {
 	kind := rapid.IntRange(0, 9).Draw(t, "edit")
 	switch {
 	case kind < 3 || len(paths) == 0:
-		return before.Apply(set(somePath.Draw(t, "path"), someValue.Draw(t, "value")))
+		return before.Apply(set(somePath().Draw(t, "path"), someValue().Draw(t, "value")))
 	case kind < 5:
-		return before.Apply(set(rapid.SampledFrom(paths).Draw(t, "declared"), someValue.Draw(t, "value")))
+		return before.Apply(set(rapid.SampledFrom(paths).Draw(t, "declared"), someValue().Draw(t, "value")))
 	case kind < 7:
 		return before.Without(rapid.SampledFrom(paths).Draw(t, "declared"))
 	case kind < 8:
@@ -67,7 +77,7 @@ func written(t *rapid.T, declared []reference.Path) reference.Patch {
 		if len(declared) > 0 && rapid.Bool().Draw(t, "a declared leaf") {
 			return rapid.SampledFrom(declared).Draw(t, "declared")
 		}
-		return somePath.Draw(t, "path")
+		return somePath().Draw(t, "path")
 	}
 	change := reference.Patch{Set: reference.Leaves{}}
 	if rapid.IntRange(0, 3).Draw(t, "deletes") == 0 {
@@ -75,7 +85,7 @@ func written(t *rapid.T, declared []reference.Path) reference.Patch {
 		return change
 	}
 	for range rapid.IntRange(1, 2).Draw(t, "leaves") {
-		change.Set = change.Set.Apply(set(path(), someValue.Draw(t, "value")))
+		change.Set = change.Set.Apply(set(path(), someValue().Draw(t, "value")))
 	}
 	return change
 }
@@ -84,15 +94,15 @@ func somePolicies(t *rapid.T) []v1alpha1.PathPolicy {
 	seen := map[reference.Path]bool{}
 	var out []v1alpha1.PathPolicy
 	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "policies") {
-		path := somePath.Draw(t, "path")
+		path := somePath().Draw(t, "path")
 		if rapid.IntRange(0, 3).Draw(t, "whole section") == 0 {
-			path = reference.At(someSection.Draw(t, "section"))
+			path = reference.At(someSection().Draw(t, "section"))
 		}
 		if seen[path] {
 			continue
 		}
 		seen[path] = true
-		out = append(out, v1alpha1.PathPolicy{Path: path.String(), Policy: somePolicy.Draw(t, "policy")})
+		out = append(out, v1alpha1.PathPolicy{Path: path.String(), Policy: somePolicy().Draw(t, "policy")})
 	}
 	return out
 }

@@ -133,7 +133,7 @@ func (w *world) tenantObject(t *rapid.T) client.Object {
 	obj.Spec.Policy = v1alpha1.PolicyObserve
 	if n.kind != smallShare {
 		obj.Spec.DeviceID = w.someDevice(t).id
-		obj.Spec.Policy, obj.Spec.DeletionPolicy = somePolicy.Draw(t, "policy"), v1alpha1.DeletionClear
+		obj.Spec.Policy, obj.Spec.DeletionPolicy = somePolicy().Draw(t, "policy"), v1alpha1.DeletionClear
 	}
 	leaves := someLeaves(1, 3).Draw(t, "declaration")
 	obj.Spec.Tags, obj.Spec.Desired = rawSection(leaves, "tags"), rawSection(leaves, "desired")

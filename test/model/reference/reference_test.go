@@ -190,28 +190,34 @@ func TestOneThatOnlyLooksKeepsTheTwinFromNoOther(t *testing.T) {
 	g.Expect(d.Rest(second)).To(Succeed())
 }
 
-var (
-	fewPaths = rapid.SampledFrom([]Path{
+func fewPaths() *rapid.Generator[Path] {
+	return rapid.SampledFrom([]Path{
 		At("tags", "a"), At("tags", "a", "a"), At("tags", "a", "b"), At("tags", "a", "a", "a"), At("tags", "b"),
 	})
-	fewValues   = rapid.SampledFrom([]string{"1", "2", Empty, "[]"})
-	fewPolicies = rapid.SampledFrom([]Policy{Enforce, Yield, Initialize, Observe})
-	fewLeaves   = rapid.Custom(func(t *rapid.T) Leaves {
+}
+
+func fewPolicies() *rapid.Generator[Policy] {
+	return rapid.SampledFrom([]Policy{Enforce, Yield, Initialize, Observe})
+}
+
+func fewLeaves() *rapid.Generator[Leaves] {
+	return rapid.Custom(func(t *rapid.T) Leaves {
 		out := Leaves{}
 		for range rapid.IntRange(0, 3).Draw(t, "leaves") {
-			out = out.Apply(Patch{Set: Leaves{fewPaths.Draw(t, "path"): fewValues.Draw(t, "value")}})
+			value := rapid.SampledFrom([]string{"1", "2", Empty, "[]"}).Draw(t, "value")
+			out = out.Apply(Patch{Set: Leaves{fewPaths().Draw(t, "path"): value}})
 		}
 		return out
 	})
-)
+}
 
 // TestPlansKeepTheRules holds the rules themselves against what they are for.
 func TestPlansKeepTheRules(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		spec := Spec{Leaves: fewLeaves.Draw(t, "declared"), Policy: fewPolicies.Draw(t, "policy")}
-		hub, before := fewLeaves.Draw(t, "hub"), record{}.clone()
-		for path, value := range fewLeaves.Draw(t, "recorded") {
+		spec := Spec{Leaves: fewLeaves().Draw(t, "declared"), Policy: fewPolicies().Draw(t, "policy")}
+		hub, before := fewLeaves().Draw(t, "hub"), record{}.clone()
+		for path, value := range fewLeaves().Draw(t, "recorded") {
 			before.add(path, value)
 		}
 		p := &planner{before: before}
