@@ -201,10 +201,14 @@ helm-test: helm ## Lint the Helm chart, run its unit tests, and hold it against 
 	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
 	$(GO) test -count=1 $(TESTFLAGS) ./test/chart
 
+# E2EFLAGS for the story: make e2e E2EFLAGS='--only fleet --twins 50'
+E2EFLAGS ?=
+
 .PHONY: e2e
 e2e: helm ## Run the images in Pods of a real node, installed with Helm, and tell the story there; needs root and containerd.
+	@hack/e2e/prerequisites.sh
 	@$(MAKE) --no-print-directory images PLATFORMS="linux/$$($(GO) env GOHOSTARCH)"
-	@hack/e2e/run.sh
+	@hack/e2e/run.sh $(E2EFLAGS)
 
 # The test runs as a program of its own, so that it shows how far it is.
 .PHONY: crash-matrix

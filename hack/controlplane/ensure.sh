@@ -15,22 +15,10 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-go=${GO:-go}
-export GOWORK=off CGO_ENABLED=0
-
-say() { echo "controlplane: $*" >&2; }
-version_of() { awk -v module="$1" '$1 == module && NF >= 2 { print $2; exit }' "$here/go.mod"; }
+source "$here/build.sh"
 holds_all() { [[ -x $1/kube-apiserver && -x $1/etcd && -x $1/kubectl ]]; }
 
-k8s=$(version_of k8s.io/kubernetes)
 etcd=$(version_of go.etcd.io/etcd/server/v3)
-minor=${k8s%.*} # v1.37
-platform=$("$go" env GOHOSTOS)-$("$go" env GOHOSTARCH)
-cache_home=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
-if [[ -z $cache_home ]]; then
-  say "set HOME or XDG_CACHE_HOME: there is nowhere to keep the binaries"
-  exit 1
-fi
 root=$cache_home/devicetwin-operator/controlplane
 built=$root/${k8s#v}-${etcd#v}-$platform
 downloads=$root/setup-envtest
@@ -71,27 +59,15 @@ download() {
   find_cached >/dev/null
 }
 
-# compile builds one binary; SECONDS is bash's own clock.
-compile() {
-  local name=$1 package=$2 started=$SECONDS
-  local ldflags="-s -w" pkg
-  for pkg in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-    ldflags+=" -X $pkg.gitVersion=$k8s -X $pkg.gitTreeState=clean"
-    ldflags+=" -X $pkg.gitMajor=1 -X $pkg.gitMinor=${minor#v1.}"
-  done
-  (cd "$here" && "$go" build -trimpath -buildvcs=false -ldflags "$ldflags" -o "$staging/$name" "$package")
-  say "built $name in $((SECONDS - started)) s"
-}
-
 build() {
   local started=$SECONDS
   say "building Kubernetes $k8s and etcd $etcd from the Go module proxy, once for this user: about 6 minutes on two cores"
   if [[ -n ${locked:-} ]]; then rm -rf "$root"/.build-*; fi # left by one that was killed
   staging=$(mktemp -d "$root/.build-XXXXXX")
   trap 'rm -rf "$staging"' EXIT
-  compile etcd ./etcd
-  compile kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
-  compile kubectl k8s.io/kubernetes/cmd/kubectl
+  compile ./etcd "$staging/etcd"
+  compile k8s.io/kubernetes/cmd/kube-apiserver "$staging/kube-apiserver"
+  compile k8s.io/kubernetes/cmd/kubectl "$staging/kubectl"
   chmod 755 "$staging"
   rm -rf "$built" # an incomplete one, or find_cached would have answered
   mv "$staging" "$built"
