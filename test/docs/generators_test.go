@@ -16,7 +16,7 @@ import (
 func TestGeneratorsAreNotShared(t *testing.T) {
 	t.Parallel()
 	seen := 0
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}

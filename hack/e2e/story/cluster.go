@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -88,12 +87,9 @@ func await(ctx context.Context, expected string, look func(context.Context) (see
 	return nil
 }
 
-// pods of a release's component.
-func (c *cluster) pods(ctx context.Context, namespace, component string) ([]corev1.Pod, error) {
+// managers are the Pods of the operator's release that run one.
+func (c *cluster) managers(ctx context.Context) ([]corev1.Pod, error) {
 	var list corev1.PodList
-	err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{"app.kubernetes.io/component": component})
+	err := c.List(ctx, &list, client.InNamespace(systemNamespace), client.MatchingLabels{"app.kubernetes.io/component": "manager"})
 	return list.Items, err
 }
-
-// logf notes what goes on within a step.
-func logf(format string, args ...any) { fmt.Fprintf(os.Stderr, "          "+format+"\n", args...) }

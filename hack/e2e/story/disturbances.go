@@ -133,7 +133,7 @@ func (f *fleet) restartContainerd(ctx context.Context) (string, error) {
 
 // restarts of the managers' containers.
 func (f *fleet) restarts(ctx context.Context) (int32, error) {
-	pods, err := f.pods(ctx, systemNamespace, "manager")
+	pods, err := f.managers(ctx)
 	var n int32
 	for _, pod := range pods {
 		for _, status := range pod.Status.ContainerStatuses {
@@ -194,19 +194,25 @@ func (f *fleet) serveNew(ctx context.Context, data map[string][]byte) (string, b
 	if err != nil {
 		return "", false, err
 	}
-	pods, err := f.pods(ctx, systemNamespace, "manager")
+	pods, err := f.managers(ctx)
 	if err != nil {
 		return "", false, err
 	}
 	for _, pod := range pods {
-		dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // which one is served is looked at, not trusted
+		served := false
+		dialer := tls.Dialer{Config: &tls.Config{
+			InsecureSkipVerify: true, //nolint:gosec // which one is served is looked at, not trusted
+			VerifyConnection: func(state tls.ConnectionState) error {
+				served = state.PeerCertificates[0].Equal(want.Leaf)
+				return nil
+			},
+		}}
 		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, "9443"))
 		if err != nil {
 			return "", false, err
 		}
-		served := conn.(*tls.Conn).ConnectionState().PeerCertificates[0]
 		_ = conn.Close() // nothing was written
-		if !served.Equal(want.Leaf) {
+		if !served {
 			return pod.Name + " serves the old one", false, nil
 		}
 	}
@@ -223,7 +229,7 @@ func (f *fleet) starve(ctx context.Context) (string, error) {
 		return "", starved
 	}
 	err := await(ctx, "managers that are killed for their memory", func(ctx context.Context) (string, bool, error) {
-		pods, err := f.pods(ctx, systemNamespace, "manager")
+		pods, err := f.managers(ctx)
 		killed := 0
 		seen := ""
 		for _, pod := range pods {

@@ -25,7 +25,7 @@ const (
 	hubNamespace = "iot-hub"
 	hubRelease   = "hub"
 	hubPod       = "deployment/hub-emulator"
-	hubSecret    = "hub-emulator-hub"
+	hubSecret    = "hub-emulator-hub" //nolint:gosec // a name
 	hubHost      = "hub-emulator.iot-hub.svc"
 	// adminPort is hubemulator's default. It listens on loopback: within the Pod.
 	adminPort  = 8444

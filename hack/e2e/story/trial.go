@@ -110,7 +110,7 @@ EOF`)
 }
 
 func (t *trial) restarts(ctx context.Context) (string, error) {
-	pods, err := t.pods(ctx, systemNamespace, "manager")
+	pods, err := t.managers(ctx)
 	if err != nil {
 		return "", err
 	}
