@@ -154,6 +154,10 @@ api-docs: ## Generate docs/api-reference.md from the API types.
 	$(TOOL) crd-ref-docs --source-path=api --config=hack/tools/crd-ref-docs.yaml --renderer=markdown \
 		--output-path=docs/api-reference.md --log-level=ERROR
 
+.PHONY: options
+options: ## Generate docs/options.md from what the programs' --help says.
+	@hack/options.sh >docs/options.md.new && mv docs/options.md.new docs/options.md
+
 .PHONY: fmt
 fmt: ## Format the Go code, and order its imports.
 	$(TOOL) golangci-lint-kube-api-linter fmt

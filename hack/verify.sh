@@ -44,6 +44,8 @@ regenerated() {
   return "$status"
 }
 
+options() { diff -u docs/options.md <(hack/options.sh); }
+
 formatted() {
   local files
   files=$(gofmt -l .) || return 1
@@ -56,11 +58,12 @@ formatted() {
 tidy() { (cd "$1" && "$go" mod tidy -diff); }
 
 check "generated files" "run 'make generate manifests api-docs chart' and commit the result" regenerated
+check "docs/options.md" "run 'make options' and commit the result" options
 check "formatting" "run 'make fmt'" formatted
-for module in . hack/tools hack/tools/helm hack/controlplane hack/images; do
+for module in . hack/tools hack/tools/helm hack/controlplane hack/images hack/e2e/dns; do
   check "go.mod in $module" "run 'go mod tidy' there" tidy "$module"
 done
-for module in . hack/images; do
+for module in . hack/images hack/e2e/dns; do
   check "go vet in $module" "fix what it says" "$go" -C "$module" vet ./...
 done
 exit "$failed"
