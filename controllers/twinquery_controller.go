@@ -50,7 +50,7 @@ func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
 		WatchesMetadata(hubaccess.NamespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
 		Named("twinquery").
-		Complete(r)
+		Complete(traced(opts.Tracing, "TwinQuery", r))
 }
 
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=twinqueries,verbs=get;list;watch
