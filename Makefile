@@ -120,15 +120,21 @@ bench_operator := CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench-operator ./ha
 .PHONY: bench
 bench: build ## Measure the operator with 10,000 twins on real parts; writes docs/benchmarks.
 	@$(bench_operator) $(BENCHFLAGS)
+	@$(MAKE) --no-print-directory charts
 
 .PHONY: bench-100k
 bench-100k: build ## Measure it with 100,000 twins, for as long as that takes.
 	@$(bench_operator) --report operator-100k --n 100000 --rounds 1 --sizes 10000,50000,100000 \
 		--rows converge,idle,memory $(BENCHFLAGS)
+	@$(MAKE) --no-print-directory charts
 
 .PHONY: bench-check
 bench-check: build ## As bench; fails with every row that misses its bound.
 	@$(bench_operator) --check $(BENCHFLAGS)
+
+.PHONY: charts
+charts: ## Draw the benchmarks' figures as docs/benchmarks/*.svg.
+	@$(GO) run -C hack/charts . --dir $(CURDIR)/docs/benchmarks --out $(CURDIR)/docs/benchmarks
 
 ##@ Develop
 

@@ -46,6 +46,12 @@ regenerated() {
 
 options() { diff -u docs/options.md <(hack/options.sh); }
 
+charts() {
+  local name
+  mkdir -p "$scratch/charts" && "$go" run -C hack/charts . --dir "$PWD/docs/benchmarks" --out "$scratch/charts" || return 1
+  for name in docs/benchmarks/*.svg; do cmp "$name" "$scratch/charts/$(basename "$name")" || return 1; done
+}
+
 formatted() {
   local files
   files=$(gofmt -l .) || return 1
@@ -59,11 +65,12 @@ tidy() { (cd "$1" && "$go" mod tidy -diff); }
 
 check "generated files" "run 'make generate manifests api-docs chart' and commit the result" regenerated
 check "docs/options.md" "run 'make options' and commit the result" options
+check "docs/benchmarks/*.svg" "run 'make charts' and commit the result" charts
 check "formatting" "run 'make fmt'" formatted
-for module in . hack/tools hack/tools/helm hack/controlplane hack/images hack/e2e/dns; do
+for module in . hack/tools hack/tools/helm hack/controlplane hack/images hack/e2e/dns hack/charts; do
   check "go.mod in $module" "run 'go mod tidy' there" tidy "$module"
 done
-for module in . hack/images hack/e2e/dns; do
+for module in . hack/images hack/e2e/dns hack/charts; do
   check "go vet in $module" "fix what it says" "$go" -C "$module" vet ./...
 done
 exit "$failed"
