@@ -230,6 +230,9 @@ func TestAHubThatIsNotReached(t *testing.T) {
 
 	w.startManager("")
 	w.options.MetricsURLs = nil
+	w.options.HubSecret = "none"
+	w.expectFailed("hub", "the HubConnection is not Ready: ", `"none"`)
+
 	w.create(&corev1.Secret{ObjectMeta: w.named("broken"), StringData: map[string]string{"connectionString": "HostName=localhost:1;SharedAccessKeyName=service;SharedAccessKey=MDEyMzQ1Njc4OWFiY2RlZg=="}})
 	w.options.HubSecret = "broken"
 	w.expectFailed("hub", "the HubConnection is not Ready: HubUnreachable: ", "nothing accepts connections there", "docs/conditions.md")

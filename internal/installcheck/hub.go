@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -52,8 +53,11 @@ func (c *checker) awaitReady(ctx context.Context, connection *v1alpha1.HubConnec
 	}}
 	_, err := watchtools.Until(ctx, connection.ResourceVersion, watcher, func(event watch.Event) (bool, error) {
 		seen, ok := event.Object.(*v1alpha1.HubConnection)
-		if !ok || event.Type == watch.Deleted {
-			return false, fmt.Errorf("following HubConnection %s: it is gone: %v", connection.Name, event.Type)
+		if !ok {
+			return false, fmt.Errorf("following HubConnection %s: %w", connection.Name, apierrors.FromObject(event.Object))
+		}
+		if event.Type == watch.Deleted {
+			return false, fmt.Errorf("HubConnection %s was deleted by another", connection.Name)
 		}
 		last = seen
 		return meta.IsStatusConditionTrue(seen.Status.Conditions, v1alpha1.ConditionReady), nil

@@ -82,6 +82,9 @@ func newWorld(t *testing.T) *world {
 	w.client, err = client.New(suite.env.Config(), client.Options{Scheme: suite.scheme})
 	w.Expect(err).NotTo(HaveOccurred())
 	w.ns = testenv.Namespace(t, w.client, nil)
+	// The first of a kind takes the API server its time; later ones it does not.
+	first := &v1alpha1.DeviceTwin{ObjectMeta: w.named("first"), Spec: v1alpha1.DeviceTwinSpec{HubRef: v1alpha1.HubReference{Name: "hub"}, DeviceID: "d1"}}
+	w.Expect(w.client.Create(t.Context(), first, client.DryRunAll)).To(Succeed())
 	w.create(&corev1.ServiceAccount{ObjectMeta: w.named(account)})
 	w.grant("objects", rbacv1.PolicyRule{APIGroups: []string{v1alpha1.SchemeGroupVersion.Group}, Resources: []string{"devicetwins"}, Verbs: []string{"create"}},
 		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.SchemeGroupVersion.Group}, Resources: []string{"hubconnections"}, Verbs: []string{"create", "watch", "delete"}},

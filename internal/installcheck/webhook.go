@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +27,9 @@ import (
 // configuration, as NAMESPACE/CERTIFICATE.
 const injectFrom = "cert-manager.io/inject-ca-from"
 
+// dialTimeout is more than an API server that is near takes.
+const dialTimeout = 5 * time.Second
+
 // webhookName is what the webhook of DeviceTwins is called.
 func webhookName() string { return "devicetwins." + v1alpha1.SchemeGroupVersion.Group }
 
@@ -36,6 +40,8 @@ func (c *checker) webhook(ctx context.Context) (string, error) {
 	switch {
 	case err == nil:
 		return "", fmt.Errorf("a DeviceTwin with a tag that no hub takes was let in: the API server does not reach the webhook, and does without it (failurePolicy Ignore): %w", c.diagnose(ctx))
+	case errors.Is(err, context.DeadlineExceeded):
+		return "", fmt.Errorf("the API server has not said in time whether it lets in a DeviceTwin (%w): %w", context.DeadlineExceeded, c.diagnose(context.WithoutCancel(ctx)))
 	case apierrors.IsForbidden(err) && !strings.Contains(err.Error(), "admission webhook"):
 		return "", fmt.Errorf("the check lacks rights: %w", err)
 	case !strings.Contains(err.Error(), "admission webhook") && !strings.Contains(err.Error(), "failed calling webhook"):
@@ -94,7 +100,7 @@ func dial(ctx context.Context, to admissionv1.WebhookClientConfig) error {
 	if !roots.AppendCertsFromPEM(to.CABundle) {
 		return errors.New("the webhook's caBundle holds no PEM certificate")
 	}
-	dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	connection, err := dialer.DialContext(ctx, "tcp", address)
 	var verification *tls.CertificateVerificationError
 	switch {
