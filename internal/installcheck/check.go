@@ -135,7 +135,7 @@ func (c *checker) checks() []check {
 		{name: checkKinds, run: c.kinds},
 		{name: checkWebhook, run: c.webhook, skipped: skipIf(c.Webhooks == "", "no webhooks are installed")},
 		{name: checkMetrics, run: c.metrics, skipped: skipIf(len(c.MetricsURLs) == 0, "no metrics are served")},
-		{name: checkHub, run: c.hub, skipped: skipIf(c.HubSecret == "", "no emulated hub is installed")},
+		{name: checkHub, run: c.hub, skipped: skipIf(c.HubSecret == "", "no hub to reach is named")},
 	}
 }
 

@@ -58,7 +58,7 @@ func TestWhatIsNotInstalledIsSkipped(t *testing.T) {
 	lines, err := w.run()
 	w.Expect(err).NotTo(HaveOccurred())
 	w.Expect(lines[1:]).To(Equal([]string{
-		"skipped  webhook: no webhooks are installed", "skipped  metrics: no metrics are served", "skipped  hub: no emulated hub is installed",
+		"skipped  webhook: no webhooks are installed", "skipped  metrics: no metrics are served", "skipped  hub: no hub to reach is named",
 	}))
 }
 

@@ -55,6 +55,9 @@ func TestHelmTest(t *testing.T) {
 		And(HavePrefix("FAILED   hub: "), ContainSubstring("no manager has taken up the HubConnection")), "",
 	))
 
+	i.expectNothingLeft()
+	i.Expect(get(i.installation, i.pod()).Status.Phase).To(Equal(corev1.PodFailed), "its log is to be read")
+
 	i.startHub()
 	i.startManager()
 	out, err = i.test("--patience=30s")
@@ -64,7 +67,11 @@ func TestHelmTest(t *testing.T) {
 		HavePrefix("ok       hub: a HubConnection to localhost:"+i.hub), "",
 	))
 	i.expectNothingLeft()
+	i.gone(i.pod())
 }
+
+// pod is the one of the test.
+func (i *trial) pod() *corev1.Pod { return &corev1.Pod{ObjectMeta: named(namespace, release+"-test")} }
 
 // test runs `helm test`, and returns what the Pod's program printed.
 func (i *trial) test(extra string) (string, error) {
@@ -80,10 +87,9 @@ func (i *trial) test(extra string) (string, error) {
 
 // runTestPod waits for the Pod and runs its program.
 func (i *trial) runTestPod(ctx context.Context, extra string) string {
-	var pod corev1.Pod
-	key := client.ObjectKey{Namespace: namespace, Name: release + "-test"}
+	pod := i.pod()
 	found := func(g Gomega) {
-		g.Expect(i.client.Get(ctx, key, &pod)).To(Succeed())
+		g.Expect(i.client.Get(ctx, client.ObjectKeyFromObject(pod), pod)).To(Succeed())
 		g.Expect(pod.Status.Phase).To(Equal(corev1.PodPending), "the Pod of the test before is still there")
 	}
 	if !NewWithT(i.t).Eventually(found, patience).WithContext(ctx).Should(Succeed()) {
@@ -94,14 +100,14 @@ func (i *trial) runTestPod(ctx context.Context, extra string) string {
 	if err != nil {
 		pod.Status.Phase = corev1.PodFailed
 	}
-	if err := i.client.Status().Update(ctx, &pod); err != nil {
+	if err := i.client.Status().Update(ctx, pod); err != nil {
 		i.t.Errorf("saying how the Pod ended: %v", err)
 	}
 	return out
 }
 
 // runContainer runs the only container: its account's token, its volume, and what the names of Services lead to.
-func (i *trial) runContainer(ctx context.Context, pod corev1.Pod, extra string) (string, error) {
+func (i *trial) runContainer(ctx context.Context, pod *corev1.Pod, extra string) (string, error) {
 	container := pod.Spec.Containers[0]
 	account := &corev1.ServiceAccount{ObjectMeta: named(namespace, pod.Spec.ServiceAccountName)}
 	request := &authenticationv1.TokenRequest{}
@@ -163,11 +169,11 @@ func (i *trial) startManager() {
 		"--leader-elect-namespace="+namespace, "--webhook-cert-dir="+certificate, "--webhook-bind-address="+webhookAddress+":"+i.webhook)
 }
 
-// expectNothingLeft: neither what the test needs, nor what it makes.
+// expectNothingLeft of what the test needs, its Pod aside, and of what it makes.
 func (i *trial) expectNothingLeft() {
 	i.t.Helper()
 	for _, object := range []client.Object{
-		&corev1.Pod{}, &corev1.ServiceAccount{}, &rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{},
+		&corev1.ServiceAccount{}, &rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{},
 	} {
 		err := i.client.Get(i.t.Context(), client.ObjectKey{Namespace: namespace, Name: release + "-test"}, object)
 		i.Expect(err).To(MatchError(apierrors.IsNotFound, "not found"), "%T", object)
