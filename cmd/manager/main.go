@@ -67,6 +67,9 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == checkCommand {
+		os.Exit(check(ctrl.SetupSignalHandler(), os.Args[2:], os.Stdout, os.Stderr))
+	}
 	opts, logging := parse()
 	if opts.showVersion {
 		fmt.Println(version.Line("manager"))
@@ -145,6 +148,10 @@ To keep a shard of a fleet, beside managers that keep others:
 To reach a hub emulator on this machine as well as Azure:
 
   manager --allowed-host-suffixes .azure-devices.net,localhost
+
+To find out whether an installation works:
+
+  manager check --help
 
 Flags:
 `)
