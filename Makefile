@@ -24,8 +24,10 @@ BIN ?= bin
 BUILDFLAGS ?=
 
 # PACKAGES and TESTFLAGS narrow `make test`: make test PACKAGES=./internal/... TESTFLAGS='-run Plan -v'
+# TESTARGS are flags of a package's own: make test PACKAGES=./controllers TESTARGS=-namespaced
 PACKAGES ?= ./...
 TESTFLAGS ?=
+TESTARGS ?=
 # KILL_AFTER and BREAK are for `make demo` and `make demo-check`.
 KILL_AFTER ?=
 BREAK ?=
@@ -195,7 +197,7 @@ test: helm ## Run every test; ends with "N passed, N failed, N skipped".
 	if [[ "$$($(GO) env CGO_ENABLED)" == 1 ]] && command -v "$${cc%% *}" >/dev/null; then race=(-race); \
 	else echo "running without -race: it needs a C compiler, and '$$cc' is not on this machine"; fi; \
 	$(GO) build -o bin/testsummary ./hack/testsummary; \
-	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) | bin/testsummary
+	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) $(TESTARGS) | bin/testsummary
 
 .PHONY: test-images
 test-images: ## Test hack/images, which is a module of its own.
