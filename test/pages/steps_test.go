@@ -61,6 +61,10 @@ func onTheWay() []step {
 		{page: install, has: "--reuse-values --set fleetSize=50000", prints: "STATUS: deployed"},
 		{page: install, has: "--reset-then-reuse-values", prints: "STATUS: deployed"},
 		{page: install, has: "helm uninstall", prints: "uninstalled"},
+		{
+			page: install, has: "watchNamespaces={plant-a,plant-b}", prints: "STATUS: deployed",
+			before: script("kubectl create namespace plant-a\nkubectl create namespace plant-b\n"),
+		},
 		{page: install, has: "--set emulator.enabled=true", prints: "kind: HubConnection"},
 		{
 			page: install, has: "kind: DeviceTwin", prints: "devicetwin.iothub.devicetwin.io/thermostat-1 created",
