@@ -11,6 +11,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/change"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/cluster"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/doctor"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/inspect"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/lint"
 	"github.com/devicetwin-io/devicetwin-operator/internal/version"
@@ -59,7 +60,7 @@ func New(access *cluster.Access) *cobra.Command {
 		inspect.NewGet(access), inspect.NewStatus(access),
 		change.NewSuspend(access), change.NewResume(access), change.NewReconcile(access), change.NewApprove(access),
 		change.NewAdopt(access), change.NewRelease(access),
-		lint.NewCommand(access),
+		lint.NewCommand(access), doctor.NewCommand(access),
 		newVersion(), newCompletion(),
 	)
 	completeFlags(root, access)
