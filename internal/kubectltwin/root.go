@@ -14,6 +14,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/doctor"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/inspect"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/lint"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/report"
 	"github.com/devicetwin-io/devicetwin-operator/internal/version"
 )
 
@@ -60,7 +61,7 @@ func New(access *cluster.Access) *cobra.Command {
 		inspect.NewGet(access), inspect.NewStatus(access),
 		change.NewSuspend(access), change.NewResume(access), change.NewReconcile(access), change.NewApprove(access),
 		change.NewAdopt(access), change.NewRelease(access),
-		lint.NewCommand(access), doctor.NewCommand(access),
+		lint.NewCommand(access), doctor.NewCommand(access), report.NewCommand(access),
 		newVersion(), newCompletion(),
 	)
 	completeFlags(root, access)

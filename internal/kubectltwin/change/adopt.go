@@ -2,10 +2,13 @@ package change
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -73,12 +76,31 @@ Where the objects come from Git, take them out there first: they are created ane
 		return nil
 	}
 	v.after = func(ctx context.Context, r *run, obj *v1alpha1.DeviceTwin) error {
-		if err := r.client.Delete(ctx, obj, r.deleteOptions(obj)...); err != nil {
+		if err := r.delete(ctx, obj); err != nil {
 			return fmt.Errorf("its deletionPolicy is Retain now, and it was not deleted: %w", err)
 		}
 		return nil
 	}
 	return onTwins(access, cmd, v)
+}
+
+// delete deletes an object whose deletionPolicy is Retain. The controllers write to it when it becomes that: it is looked
+// at again then, so that none goes that another user has given another policy.
+func (r *run) delete(ctx context.Context, obj *v1alpha1.DeviceTwin) error {
+	uid := obj.UID
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		err := r.client.Delete(ctx, obj, r.deleteOptions(obj)...)
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		if err := r.client.Get(ctx, client.ObjectKeyFromObject(obj), obj); err != nil {
+			return err
+		}
+		if obj.UID != uid || obj.Spec.DeletionPolicy != v1alpha1.DeletionRetain {
+			return errors.New("another user has changed it meanwhile")
+		}
+		return err
+	})
 }
 
 // deleteOptions delete just the object as it was patched. Its Secret, if it has one, is left without an owner.

@@ -28,6 +28,11 @@ func EachHub(ctx context.Context, c client.Reader, do func(*v1alpha1.HubConnecti
 	return each(ctx, c, func() client.ObjectList { return &v1alpha1.HubConnectionList{} }, do, options...)
 }
 
+// EachQuery is the same for TwinQueries.
+func EachQuery(ctx context.Context, c client.Reader, do func(*v1alpha1.TwinQuery) error, options ...client.ListOption) error {
+	return each(ctx, c, func() client.ObjectList { return &v1alpha1.TwinQueryList{} }, do, options...)
+}
+
 func each[T client.Object](ctx context.Context, c client.Reader, newList func() client.ObjectList, do func(T) error, options ...client.ListOption) error {
 	pages := pager.New(func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
 		list := newList()

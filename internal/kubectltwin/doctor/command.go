@@ -77,22 +77,26 @@ func NewCommand(access *cluster.Access) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Look for what keeps the operator from its work", Long: help, Example: examples, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := e.connect(); err != nil {
-				return err
-			}
-			e.progress = access.Progress("checks")
-			err := e.run(cmd.Context())
-			e.progress.Stop()
-			if err != nil {
+			if err := e.run(cmd.Context()); err != nil {
 				return err
 			}
 			return e.print(format)
 		},
 	}
 	cmd.Flags().BoolVarP(&e.all, "all-namespaces", "A", false, "HubConnections of all namespaces")
-	cmd.Flags().StringVar(&e.managerNamespace, "manager-namespace", "devicetwin-system", "namespace that the manager is installed in")
+	cmd.Flags().StringVar(&e.managerNamespace, "manager-namespace", DefaultManagerNamespace, "namespace that the manager is installed in")
 	format.AddFlag(cmd)
 	return cmd
+}
+
+// DefaultManagerNamespace is where the manifests and the documents install the manager.
+const DefaultManagerNamespace = "devicetwin-system"
+
+// Examine runs the checks; all looks at the HubConnections of all namespaces. It fails where the cluster cannot be asked.
+func Examine(ctx context.Context, access *cluster.Access, managerNamespace string, all bool) ([]Check, error) {
+	e := &examination{access: access, managerNamespace: managerNamespace, all: all}
+	err := e.run(ctx)
+	return e.checks, err
 }
 
 func (e *examination) connect() error {
@@ -115,6 +119,11 @@ func (e *examination) connect() error {
 
 // run runs the checks in the order in which one may explain the next.
 func (e *examination) run(ctx context.Context) error {
+	if err := e.connect(); err != nil {
+		return err
+	}
+	e.progress = e.access.Progress("checks")
+	defer e.progress.Stop()
 	if err := e.apiServer(ctx); err != nil {
 		return cluster.Explained(err)
 	}
@@ -132,9 +141,7 @@ func (e *examination) run(ctx context.Context) error {
 
 func (e *examination) add(status Status, subject, text string) {
 	e.checks = append(e.checks, Check{Status: status, Subject: subject, Text: text})
-	if e.progress != nil {
-		e.progress.Add(1)
-	}
+	e.progress.Add(1)
 }
 
 func (e *examination) print(format *terminal.Format) error {

@@ -20,14 +20,14 @@ import (
 // leaseName is what the names of the managers' Leases begin with; that of a shard has a hash behind it.
 const leaseName = "devicetwin-operator.iothub.devicetwin.io"
 
-// managerLabels are those of the managers' Deployments, in the manifests and in the chart.
-func managerLabels() client.MatchingLabels {
+// ManagerLabels are those of the managers' Deployments, in the manifests and in the chart.
+func ManagerLabels() client.MatchingLabels {
 	return client.MatchingLabels{"app.kubernetes.io/name": "devicetwin-operator", "app.kubernetes.io/component": "manager"}
 }
 
 func (e *examination) managers(ctx context.Context) {
 	var found appsv1.DeploymentList
-	err := e.client.List(ctx, &found, client.InNamespace(e.managerNamespace), managerLabels())
+	err := e.client.List(ctx, &found, client.InNamespace(e.managerNamespace), ManagerLabels())
 	switch {
 	case apierrors.IsForbidden(err):
 		e.add(Warn, "manager", "not checked: you may not list deployments in namespace "+e.managerNamespace)
