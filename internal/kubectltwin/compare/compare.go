@@ -172,7 +172,7 @@ func object(raw *runtime.RawExtension) (map[string]any, error) {
 func (v Value) Text() string {
 	switch v.State {
 	case Absent:
-		return "-"
+		return suffixed("-", v.Note)
 	case Unknown:
 		return suffixed("unknown", v.Note)
 	case Differs:
