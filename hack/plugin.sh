@@ -42,7 +42,7 @@ for platform in "$@"; do
   chmod 0644 "$folder/LICENSE"
   archive=kubectl-twin_${version}_${os}_$arch.tar.gz
   tar --create --directory="$folder" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
-    LICENSE kubectl_complete-twin "$program" | gzip --no-name --best >"$out/$archive"
+    LICENSE kubectl_complete-twin "$program" | gzip --no-name >"$out/$archive"
   sum=$(sha256sum "$out/$archive")
   cat >>"$manifest" <<MANIFEST
   - selector:
