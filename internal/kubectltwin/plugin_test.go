@@ -82,5 +82,5 @@ func TestTheArchiveIsAPlugin(t *testing.T) {
 	}
 	w.Expect(kubectl("twin", "--version")).To(HavePrefix("kubectl-twin "))
 	w.Expect(kubectl("twin", "get", "thermostat-1", "-n", w.ns)).To(ContainSubstring("tags.plant"))
-	w.Expect(kubectl("__complete", "twin", "get", "-n", w.ns, "ther")).To(HavePrefix("thermostat-1\n"))
+	w.Expect(kubectl("__complete", "twin", "get", "-n", w.ns, "therm")).To(HavePrefix("thermostat-1\n"))
 }
