@@ -19,7 +19,7 @@ HELM_TOOL := $(GO) tool -modfile=hack/tools/helm/go.mod
 VERSION := $(shell cat VERSION)
 LDFLAGS := -s -w -X github.com/devicetwin-io/devicetwin-operator/internal/version.version=$(VERSION)
 # What is built, and where to.
-PROGRAMS ?= manager devicesim hubemulator
+PROGRAMS ?= manager devicesim hubemulator kubectl-twin
 BIN ?= bin
 BUILDFLAGS ?=
 
@@ -55,7 +55,7 @@ demo-check: bin/demo ## The same story, then stop; fails with the step that did 
 ##@ Build
 
 .PHONY: build
-build: ## Build bin/manager, bin/devicesim and bin/hubemulator.
+build: ## Build bin/manager, bin/devicesim, bin/hubemulator and bin/kubectl-twin.
 	CGO_ENABLED=0 $(GO) build -trimpath $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
 
 bin/demo: build
@@ -98,10 +98,14 @@ PUSHFLAGS ?=
 push-chart: ## Push the chart's package that `make release` wrote to REGISTRY/charts.
 	@$(HELM_TOOL) helm push dist/release/devicetwin-operator-$(VERSION).tgz oci://$(REGISTRY)/charts $(PUSHFLAGS)
 
+# Where people use kubectl.
+PLUGIN_PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+
 .PHONY: release
-release: images helm ## Write everything that a release page needs to dist: images, manifests, the chart's package, checksums.
+release: images helm ## Write everything that a release page needs to dist: images, manifests, the chart's package, the plugin, checksums.
 	@rm -rf dist/release
 	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) hack/release.sh dist/release $(REGISTRY) $(VERSION)
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) hack/plugin.sh dist/release $(VERSION) $(PLUGIN_PLATFORMS)
 	@cp dist/images/*.tar dist/images/*.cdx.json dist/images/digests.txt dist/release
 	@cd dist/release && sha256sum -- * >../checksums.txt && mv ../checksums.txt . && ls -sh1
 
@@ -165,6 +169,10 @@ api-docs: ## Generate docs/api-reference.md from the API types.
 .PHONY: options
 options: ## Generate docs/options.md from what the programs' --help says.
 	@hack/options.sh >docs/options.md.new && mv docs/options.md.new docs/options.md
+
+.PHONY: plugin-docs
+plugin-docs: ## Generate docs/kubectl-twin.md from the commands of kubectl-twin.
+	@$(GO) run ./hack/plugindocs >docs/.kubectl-twin.md && mv docs/.kubectl-twin.md docs/kubectl-twin.md
 
 .PHONY: fmt
 fmt: ## Format the Go code, and order its imports.

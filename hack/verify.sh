@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}
 generated=(api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml
-  config/webhook/manifests.yaml docs/api-reference.md
+  config/webhook/manifests.yaml docs/api-reference.md docs/kubectl-twin.md
   charts/devicetwin-operator/files/{crds,rbac,webhook} charts/devicetwin-operator/README.md)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -37,7 +37,7 @@ regenerated() {
       if [[ -e $path ]]; then printf '%s\0' "$path"; fi
     done | tar --create --null --files-from=- | tar --extract --directory="$copy" || return 1
   (cd "$copy" && rm -rf "${generated[@]}" && mkdir -p config/crd/bases docs) || return 1
-  make --no-print-directory -C "$copy" generate manifests api-docs chart || return 1
+  make --no-print-directory -C "$copy" generate manifests api-docs chart plugin-docs || return 1
   for path in "${generated[@]}"; do
     diff -ruN "$path" "$copy/$path" || status=1
   done
@@ -63,7 +63,7 @@ formatted() {
 
 tidy() { (cd "$1" && "$go" mod tidy -diff); }
 
-check "generated files" "run 'make generate manifests api-docs chart' and commit the result" regenerated
+check "generated files" "run 'make generate manifests api-docs chart plugin-docs' and commit the result" regenerated
 check "docs/options.md" "run 'make options' and commit the result" options
 check "docs/benchmarks/*.svg" "run 'make charts' and commit the result" charts
 check "formatting" "run 'make fmt'" formatted

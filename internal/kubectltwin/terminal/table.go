@@ -1,0 +1,133 @@
+package terminal
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	gap = "  "
+	// narrowest is what a column is cut to at most, so that it still tells something.
+	narrowest = 8
+	cutMark   = "…"
+)
+
+// Cell is one cell of a table.
+type Cell struct {
+	Text  string
+	Style Style
+}
+
+// Text is a cell without a style.
+func Text(format string, args ...any) Cell { return Cell{Text: fmt.Sprintf(format, args...)} }
+
+// Styled is a cell with one.
+func Styled(style Style, format string, args ...any) Cell {
+	return Cell{Text: fmt.Sprintf(format, args...), Style: style}
+}
+
+// Table lays out rows in columns.
+type Table struct {
+	indent string
+	rows   [][]Cell
+	// kept is a column that is cut only when all others are narrow already; -1 for none.
+	kept int
+}
+
+// NewTable returns a table that is moved to the right by so many blanks, with these headings if there are any.
+func NewTable(indent int, headings ...string) *Table {
+	t := &Table{indent: strings.Repeat(" ", indent), kept: -1}
+	if len(headings) > 0 {
+		cells := make([]Cell, len(headings))
+		for i, heading := range headings {
+			cells[i] = Cell{Text: heading, Style: Heading}
+		}
+		t.rows = append(t.rows, cells)
+	}
+	return t
+}
+
+// Keep has a column cut last: by it the rows are told apart.
+func (t *Table) Keep(column int) *Table {
+	t.kept = column
+	return t
+}
+
+// Row adds a row.
+func (t *Table) Row(cells ...Cell) {
+	for i := range cells {
+		cells[i].Text = clean(cells[i].Text)
+	}
+	t.rows = append(t.rows, cells)
+}
+
+// Table writes a table, cut to the width of the screen.
+func (s *Screen) Table(t *Table) {
+	widths := t.widths()
+	if s.width > 0 {
+		fit(widths, s.width-len(t.indent), t.kept)
+	}
+	for _, row := range t.rows {
+		var line strings.Builder
+		line.WriteString(t.indent)
+		for i, cell := range row {
+			text := cut(cell.Text, widths[i])
+			line.WriteString(s.paint(cell.Style, text))
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)) + gap)
+			}
+		}
+		fmt.Fprintln(s.out, strings.TrimRight(line.String(), " "))
+	}
+}
+
+func (t *Table) widths() []int {
+	var widths []int
+	for _, row := range t.rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell.Text))
+		}
+	}
+	return widths
+}
+
+// fit narrows the widest columns until the table has its place, or no column can give more.
+func fit(widths []int, room, kept int) {
+	total := (len(widths) - 1) * len(gap)
+	for _, width := range widths {
+		total += width
+	}
+	for total > room {
+		widest := widestBut(widths, kept)
+		if widest < 0 {
+			widest = widestBut(widths, -1)
+		}
+		if widest < 0 {
+			return
+		}
+		widths[widest]--
+		total--
+	}
+}
+
+// widestBut is the widest column but one that can give something, or -1.
+func widestBut(widths []int, kept int) int {
+	found := -1
+	for i, width := range widths {
+		if i != kept && width > narrowest && (found < 0 || width > widths[found]) {
+			found = i
+		}
+	}
+	return found
+}
+
+func cut(text string, width int) string {
+	if utf8.RuneCountInString(text) <= width {
+		return text
+	}
+	return string([]rune(text)[:width-1]) + cutMark
+}
