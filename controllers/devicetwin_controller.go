@@ -152,7 +152,7 @@ func (r *deviceTwinReconciler) known(obj *v1alpha1.DeviceTwin) *readback.Known {
 }
 
 // writer changes the twin of an object. wrote is called after each change.
-func (r *deviceTwinReconciler) writer(stored *outcome.Stored, found hubaccess.Hub, wrote func()) twinsync.Writer {
+func (r *deviceTwinReconciler) writer(stored *outcome.Stored, found hubaccess.Hub, wrote func(context.Context, twinsync.Change)) twinsync.Writer {
 	obj := stored.Obj
 	return twinsync.Writer{
 		Stored: stored, Session: found.Session, InFlight: r.inFlight, ID: fieldindex.IDOf(obj),

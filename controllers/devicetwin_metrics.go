@@ -1,15 +1,19 @@
 package controllers
 
 import (
+	"context"
+
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 )
 
 // edited notes what the user did to an object.
@@ -29,15 +33,23 @@ func (r *deviceTwinReconciler) served(name types.NamespacedName, seen observatio
 }
 
 // wrote counts a change of the twin of an object that the hub accepted.
-func (r *deviceTwinReconciler) wrote(obj *v1alpha1.DeviceTwin, seen *observation, cause string) {
+func (r *deviceTwinReconciler) wrote(ctx context.Context, obj *v1alpha1.DeviceTwin, seen *observation, cause string, change twinsync.Change) {
 	host := seen.hub.Session.Host()
-	r.counts(host, func() { r.metrics.patched(host, cause) })
+	r.patched(ctx, host, cause, change)
 	if cause == causeDrift {
 		return
 	}
 	if waited, ok := r.edits.take(client.ObjectKeyFromObject(obj), seen.began); ok {
 		r.counts(host, func() { r.metrics.editArrived(host, waited) })
 	}
+}
+
+// patched counts a PATCH that the hub accepted and logs it: each change of the hub leaves a line, of names and without
+// values.
+func (r *deviceTwinReconciler) patched(ctx context.Context, host, cause string, change twinsync.Change) {
+	r.counts(host, func() { r.metrics.patched(host, cause) })
+	log.FromContext(ctx).Info("changed the twin", "device", change.After.ID.String(), "cause", cause, "leaves", change.Leaves.String(),
+		"etagBefore", change.Before, "etag", change.After.ETag, "requestID", change.After.RequestID)
 }
 
 // causeOf is why the twin of an object is changed, by what its status said before: the hub

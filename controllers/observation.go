@@ -94,11 +94,11 @@ func (r *deviceTwinReconciler) sync(ctx context.Context, stored *outcome.Stored,
 	var sync twinsync.Sync
 	cause := causeOf(obj)
 	sync = twinsync.Sync{
-		Writer: r.writer(stored, seen.hub, func() {
+		Writer: r.writer(stored, seen.hub, func(ctx context.Context, change twinsync.Change) {
 			if sync.Result.Registered {
 				cause = causeRegistration
 			}
-			r.wrote(obj, seen, cause)
+			r.wrote(ctx, obj, seen, cause, change)
 		}), Declared: seen.declared.Document, Policies: seen.declared.Policies,
 		Contention: r.contention, Registrar: r.registrar(stored, seen.hub.Session),
 	}

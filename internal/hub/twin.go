@@ -38,6 +38,9 @@ type Twin struct {
 	// ReportedAt is when the device last reported something, by the hub's clock; zero where the hub does not say.
 	ReportedAt time.Time
 
+	// RequestID is IoT Hub's id of the request that this answers, for a support case; empty where it came with others.
+	RequestID string
+
 	document []byte
 }
 
