@@ -162,7 +162,8 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *outcome.Stor
 	}
 	defer permit.Done()
 	ctx = dispatch.With(ctx, permit)
-	writer := r.writer(stored, found)
+	host := found.Session.Host()
+	writer := r.writer(stored, found, func() { r.counts(host, func() { r.metrics.patched(host, causeDeletion) }) })
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete && successor == nil {
 		if deleted, err := r.registrar(stored, found.Session).Deregister(ctx, writer.Admit); err != nil || deleted {
 			return "", err

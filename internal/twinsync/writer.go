@@ -34,6 +34,8 @@ type Writer struct {
 	Owner *v1alpha1.OwnerTag
 	// Admit says whether the hub may be changed now.
 	Admit func() error
+	// Wrote is called after each change that the hub accepted.
+	Wrote func()
 }
 
 // errReplan says that the twin is not what was planned for.
@@ -93,6 +95,7 @@ func (w *Writer) write(ctx context.Context, held *hub.Twin, patch twin.Document)
 	case err != nil:
 		return nil, err
 	}
+	w.Wrote()
 	return after, nil
 }
 
