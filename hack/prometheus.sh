@@ -19,7 +19,6 @@ unpack() {
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
   mkdir -p "$cache"
   scratch=$(mktemp -d "$cache/.unpack-XXXXXX")
-  # As root apt fetches as a user of its own, who has to get there too; a cache under /root is closed to it.
   if ! (cd "$scratch" && fetch); then
     rm -rf "$scratch"
     return 1
@@ -31,8 +30,9 @@ unpack() {
   holds_both "$cache/bin"
 }
 
+# fetch does not leave it to apt's own user to write here: a cache in root's home is closed to that one.
 fetch() {
-  if apt-get -qq -o APT::Sandbox::User="$(id -un)" download prometheus >&2; then return; fi
+  if apt-get -qq -o APT::Sandbox::User=root download prometheus >&2; then return; fi
   ((EUID == 0)) && apt-get -qq update >&2 && apt-get -qq -o APT::Sandbox::User=root download prometheus >&2
 }
 
