@@ -42,7 +42,7 @@ func TestAReconcileIsASpan(t *testing.T) {
 	g.Expect(whole.Status()).To(Equal(sdktrace.Status{Code: codes.Error, Description: "the hub does not answer"}))
 	seen := map[string]string{}
 	for _, attribute := range whole.Attributes() {
-		seen[string(attribute.Key)] = attribute.Value.AsString()
+		seen[string(attribute.Key)] = attribute.Value.String()
 	}
 	g.Expect(seen).To(Equal(map[string]string{"k8s.namespace.name": "plant", "k8s.object.name": "thermostat-1", "requeue_after": "1m0s"}))
 	g.Expect(request.Name()).To(Equal("getTwin"))

@@ -51,7 +51,7 @@ func TestRequestsAreTraced(t *testing.T) {
 	attributes := func(span sdktrace.ReadOnlySpan) map[string]string {
 		seen := map[string]string{}
 		for _, attribute := range span.Attributes() {
-			seen[string(attribute.Key)] = attribute.Value.Emit()
+			seen[string(attribute.Key)] = attribute.Value.String()
 		}
 		return seen
 	}
