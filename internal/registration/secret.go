@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -134,8 +135,41 @@ func (r *Registrar) createSecret(ctx context.Context, keys hub.Credentials) erro
 	if err := controllerutil.SetControllerReference(r.Stored.Obj, secret, r.Client.Scheme()); err != nil {
 		return err
 	}
-	if err := r.Client.Create(ctx, secret); err != nil {
+	err := r.Client.Create(ctx, secret)
+	if apierrors.IsForbidden(err) {
+		if denied := r.mayCreateSecrets(ctx); denied != nil {
+			return denied
+		} // else it is a policy's or a quota's word
+	}
+	if err != nil {
 		return fmt.Errorf("creating Secret %q: %w", secret.Name, err)
 	}
 	return nil
+}
+
+// mayCreateSecrets asks the API server for the manager's right, which an installation may
+// leave out.
+func (r *Registrar) mayCreateSecrets(ctx context.Context) error {
+	namespace := r.Stored.Obj.Namespace
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "create", Version: "v1", Resource: "secrets"},
+	}}
+	if err := r.Client.Create(ctx, review); err != nil {
+		return fmt.Errorf("asking whether Secrets may be created in namespace %q: %w", namespace, err)
+	}
+	if review.Status.Allowed {
+		return nil
+	}
+	return outcome.Stall(v1alpha1.ReasonSecretNotAllowed, fmt.Sprintf(
+		"the manager may not create Secrets in namespace %q, as Secret %q of spec.connectionSecretName: grant it the role secret-creator-role "+
+			"(rbac.createSecrets of the Helm chart), or create this object without spec.connectionSecretName", namespace, r.Stored.Obj.Spec.ConnectionSecretName))
+}
+
+// forbiddenStill asks again for a right that was missing, before anything is noted: a note
+// for each try would be two writes a minute for good.
+func (r *Registrar) forbiddenStill(ctx context.Context) error {
+	if !r.lastEffects().SecretForbidden {
+		return nil
+	}
+	return r.mayCreateSecrets(ctx)
 }
