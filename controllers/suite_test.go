@@ -15,6 +15,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"go.uber.org/zap/zapcore"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -207,7 +208,7 @@ func (w *world) standBy() (elect func()) {
 	account, err := w.env.ServiceAccountConfig(w.accounts, w.account)
 	w.Expect(err).NotTo(HaveOccurred())
 	if w.accounts == boundNamespace {
-		w.bind(account)
+		w.bind()
 	}
 	if w.wire != nil {
 		account.Wrap(w.wire)
@@ -245,21 +246,22 @@ func (w *world) standBy() (elect func()) {
 
 // bind gives the manager's account the generated roles in the namespaces that it sees, and
 // has the manager watch those. It returns once the API server knows.
-func (w *world) bind(account *rest.Config) {
+func (w *world) bind() {
 	w.Helper()
 	namespaces := append([]string{w.ns}, w.also...)
+	user := "system:serviceaccount:" + w.accounts + ":" + w.account
 	var err error
 	w.options.Shard, err = w.options.Shard.In(strings.Join(namespaces, ","))
 	w.Expect(err).NotTo(HaveOccurred())
-	manager, err := client.New(account, client.Options{Scheme: suite.scheme})
-	w.Expect(err).NotTo(HaveOccurred())
 	for _, namespace := range namespaces {
-		w.Expect(w.env.GrantRoles(namespace, rbacv1.Subject{
-			APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "system:serviceaccount:" + w.accounts + ":" + w.account,
-		})).To(Succeed())
-		w.Eventually(func() error {
-			return manager.List(w.Context(), &v1alpha1.DeviceTwinList{}, client.InNamespace(namespace))
-		}, patience, "10ms").Should(Succeed())
+		w.Expect(w.env.GrantRoles(namespace, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user})).To(Succeed())
+		w.Eventually(func() bool {
+			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "create", Resource: "secrets"},
+			}}
+			w.create(review)
+			return review.Status.Allowed
+		}, patience, "10ms").Should(BeTrue())
 	}
 }
 
@@ -491,6 +493,8 @@ type request struct {
 	Verb       string
 	RequestURI string
 	ObjectRef  struct{ Resource, Subresource, Namespace, Name string }
+	// ResponseStatus has the HTTP status.
+	ResponseStatus struct{ Code int }
 }
 
 // requests are all that the API server has answered so far, in its audit log.
