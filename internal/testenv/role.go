@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,7 +27,7 @@ const (
 // so that a permission that the controllers lack fails their tests: by Roles in a namespace,
 // or by ClusterRoles where namespace is empty.
 func (e *Env) GrantRoles(namespace string, to rbacv1.Subject, names ...string) error {
-	roles, err := managerRoles()
+	roles, err := rolesIn("role.yaml")
 	if err != nil {
 		return err
 	}
@@ -45,6 +46,26 @@ func (e *Env) GrantRoles(namespace string, to rbacv1.Subject, names ...string) e
 	return nil
 }
 
+// GrantLeaderElection grants what managers of a Lease need in its namespace, as
+// config/rbac/leader-election.yaml does for the Lease of a manager of everything.
+func (e *Env) GrantLeaderElection(namespace, lease string, to rbacv1.Subject) error {
+	roles, err := rolesIn("leader-election.yaml")
+	if err != nil {
+		return err
+	}
+	admin, err := client.New(e.Config(), client.Options{})
+	if err != nil {
+		return err
+	}
+	role := roles[0]
+	for i := range role.Rules {
+		if len(role.Rules[i].ResourceNames) > 0 {
+			role.Rules[i].ResourceNames = []string{lease}
+		}
+	}
+	return grant(admin, namespace, to, role)
+}
+
 func grant(admin client.Client, namespace string, to rbacv1.Subject, role rbacv1.ClusterRole) error {
 	ctx := context.Background()
 	ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name}
@@ -60,13 +81,13 @@ func grant(admin client.Client, namespace string, to rbacv1.Subject, role rbacv1
 	return errors.Join(client.IgnoreAlreadyExists(err), admin.Create(ctx, binding))
 }
 
-// managerRoles reads config/rbac/role.yaml, which has at least one role.
-func managerRoles() ([]rbacv1.ClusterRole, error) {
+// rolesIn reads the roles in a file of config/rbac, of which there is one at least.
+func rolesIn(name string) ([]rbacv1.ClusterRole, error) {
 	root, err := ProjectRoot()
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(root, "config", "rbac", "role.yaml")
+	file := filepath.Join(root, "config", "rbac", name)
 	text, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -75,16 +96,20 @@ func managerRoles() ([]rbacv1.ClusterRole, error) {
 	var roles []rbacv1.ClusterRole
 	decoder := utilyaml.NewYAMLOrJSONDecoder(text, 4096)
 	for {
-		var role rbacv1.ClusterRole
+		var role rbacv1.ClusterRole // a Role has the same rules
 		err := decoder.Decode(&role)
 		if errors.Is(err, io.EOF) {
-			return roles, nil
+			break
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		if role.Name != "" { // what stands before the first separator is no role
+		if strings.HasSuffix(role.Kind, "Role") { // not a binding, nor what stands before the first separator
 			roles = append(roles, role)
 		}
 	}
+	if len(roles) == 0 {
+		return nil, fmt.Errorf("%s has no role", file)
+	}
+	return roles, nil
 }
