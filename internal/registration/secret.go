@@ -136,10 +136,10 @@ func (r *Registrar) createSecret(ctx context.Context, keys hub.Credentials) erro
 		return err
 	}
 	err := r.Client.Create(ctx, secret)
-	if apierrors.IsForbidden(err) {
+	if apierrors.IsForbidden(err) { // for want of a right, or by a policy or a quota
 		if denied := r.mayCreateSecrets(ctx); denied != nil {
 			return denied
-		} // else it is a policy's or a quota's word
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("creating Secret %q: %w", secret.Name, err)
@@ -161,8 +161,9 @@ func (r *Registrar) mayCreateSecrets(ctx context.Context) error {
 		return nil
 	}
 	return outcome.Stall(v1alpha1.ReasonSecretNotAllowed, fmt.Sprintf(
-		"the manager may not create Secrets in namespace %q, as Secret %q of spec.connectionSecretName: grant it the role secret-creator-role "+
-			"(rbac.createSecrets of the Helm chart), or create this object without spec.connectionSecretName", namespace, r.Stored.Obj.Spec.ConnectionSecretName))
+		"the manager may not create Secrets in namespace %q, and Secret %q of spec.connectionSecretName does not exist: "+
+			"grant the manager the role secret-creator-role there (rbac.createSecrets in the Helm chart), or leave out spec.connectionSecretName",
+		namespace, r.Stored.Obj.Spec.ConnectionSecretName))
 }
 
 // forbiddenStill asks again for a right that was missing, before anything is noted: a note

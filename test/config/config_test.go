@@ -145,6 +145,7 @@ func TestEveryKustomizationApplies(t *testing.T) {
 		{dir: "test/config/testdata/overlay", want: []string{"Namespace plant-operations", "Deployment devicetwin-manager"}},
 		{dir: "config/namespaced", want: []string{"Role devicetwin-manager-role", "RoleBinding devicetwin-secret-creator-rolebinding"}},
 		{dir: "test/config/testdata/namespaced", want: []string{"Role devicetwin-manager-role", "Deployment devicetwin-manager"}},
+		{dir: "test/config/testdata/without-secret-creation", want: []string{"ClusterRole devicetwin-manager-role"}},
 		{dir: "test/config/testdata/without-webhook", want: []string{"Deployment devicetwin-manager", "Service devicetwin-manager-metrics"}},
 	} {
 		t.Run(tc.dir, func(t *testing.T) {
@@ -183,6 +184,6 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 		"config/components/without-webhook",   // through test/config/testdata/without-webhook
 		"config/namespaced",
 		"config/components/namespaced",              // through test/config/testdata/namespaced
-		"config/components/without-secret-creation", // likewise
+		"config/components/without-secret-creation", // through test/config/testdata/without-secret-creation
 	))
 }

@@ -44,6 +44,19 @@ func TestTheManagerMayRenewItsLease(t *testing.T) {
 	g.Expect(leases(t, build(t, "test/config/testdata/namespaced"))).To(ConsistOf(lease(t, "", "plant-a,plant-b")))
 }
 
+// TestNoSecretsAreCreated where the component takes that right away, and just that.
+func TestNoSecretsAreCreated(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	all, without := names(build(t, "config/default")), names(build(t, "test/config/testdata/without-secret-creation"))
+	g.Expect(all).To(ConsistOf(append(without, "ClusterRole devicetwin-secret-creator-role", "ClusterRoleBinding devicetwin-secret-creator-rolebinding")))
+	for _, rule := range find[rbacv1.ClusterRole](t, build(t, "config/rbac"), "ClusterRole", "manager-role").Rules {
+		if slices.Contains(rule.Resources, "secrets") {
+			g.Expect(rule.Verbs).To(ConsistOf("get", "list", "watch"))
+		}
+	}
+}
+
 // TestAManagerOfSomeNamespaces has the rules of config/rbac in each of them, and nothing
 // anywhere else.
 func TestAManagerOfSomeNamespaces(t *testing.T) {
