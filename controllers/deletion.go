@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,7 +15,6 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
-	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
@@ -123,9 +121,7 @@ func (r *deviceTwinReconciler) wentAlone(ctx context.Context, obj *v1alpha1.Devi
 func (r *deviceTwinReconciler) recordLeftBehind(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) {
 	log.FromContext(ctx).Info("left behind on the hub", "device", fieldindex.IDOf(obj).String(), "left", left)
 	r.metrics.leftBehind()
-	namespace := hubaccess.NamespaceMetadata()
-	err := r.client.Get(ctx, types.NamespacedName{Name: obj.Namespace}, namespace)
-	if err == nil && namespace.DeletionTimestamp.IsZero() {
+	if r.connections.Namespaces().Stays(ctx, obj.Namespace) {
 		r.report.Event(obj, corev1.EventTypeWarning, v1alpha1.EventLeftBehind, left)
 		return
 	}

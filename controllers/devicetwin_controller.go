@@ -52,21 +52,20 @@ type deviceTwinReconciler struct {
 
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	r.connections.Subscribe(dependents(r.client, &v1alpha1.DeviceTwinList{}, r.queue))
-	toTwinsOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.DeviceTwinList{}), trigger.News)
-	return ctrl.NewControllerManagedBy(mgr).
+	build := ctrl.NewControllerManagedBy(mgr).
 		Watches(&v1alpha1.DeviceTwin{}, trigger.Edits(r.permits.Mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
 		WatchesRawSource(r.permits.Ready().Source()).
 		WatchesRawSource(r.queue.Source()).
-		WatchesMetadata(hubaccess.NamespaceMetadata(), toTwinsOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
-		Named("devicetwin").
-		Complete(r)
+		Named("devicetwin")
+	followNamespaces(build, opts.Shard, r.connections.Namespaces(), guestsOf(r.client, &v1alpha1.DeviceTwinList{}), r.queue)
+	return build.Complete(r)
 }
 
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=create
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=create,roleName=secret-creator-role
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins/finalizers,verbs=update
 
 // Reconcile brings one DeviceTwin and its twin into step.

@@ -21,12 +21,13 @@ import (
 
 // describe is the status as a value of what was seen.
 func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.DeviceTwin, seen observation) {
-	out := seen.outcome
-	if out.Class == outcome.Succeeded {
-		out.Message = "the hub holds what is declared"
-		if left := leftToOthers(seen.Plan); left != "" {
-			out.Message += ", but for what policy leaves alone"
-		}
+	out, ofTwin := seen.outcome, seen.outcome
+	switch {
+	case out.Class == outcome.Succeeded:
+		out = inStep(seen.Plan)
+		ofTwin = out
+	case out.Effects().SecretForbidden && !out.Differs:
+		ofTwin = inStep(seen.Plan) // what is missing is in the cluster
 	}
 	r.describeRecord(obj, seen)
 	obj.Status.ObservedGeneration = obj.Generation
@@ -38,7 +39,7 @@ func (r *deviceTwinReconciler) describe(ctx context.Context, obj *v1alpha1.Devic
 		obj.Status.Target = cmp.Or(r.claims.Kept(obj), obj.Status.Target)
 	}
 	r.report.SetConditions(obj, out)
-	r.report.SetCondition(obj, v1alpha1.ConditionSynced, synced(out), out)
+	r.report.SetCondition(obj, v1alpha1.ConditionSynced, synced(ofTwin), ofTwin)
 	if seen.twin != nil {
 		now := r.report.Clock.Now().Truncate(time.Second)
 		twinstatus.Mirror(&obj.Status, seen.declared.Mirror, obj.Spec.Mirror, seen.twin, now)
@@ -106,6 +107,16 @@ func inOneLine(names []string) string {
 		return line
 	}
 	return line[:strings.LastIndexByte(line[:maxQueries+1], ',')] + ",…"
+}
+
+// inStep is the outcome for a twin that was brought into step.
+func inStep(plan twin.Plan) outcome.Outcome {
+	out := outcome.Of(nil)
+	out.Message = "the hub holds what is declared"
+	if left := leftToOthers(plan); left != "" {
+		out.Message += ", but for what policy leaves alone"
+	}
+	return out
 }
 
 func synced(out outcome.Outcome) metav1.ConditionStatus {

@@ -7,14 +7,18 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
+	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 )
 
@@ -36,6 +40,32 @@ func guestsOf(reader client.Reader, kind client.ObjectList) handler.MapFunc {
 	return func(ctx context.Context, namespace client.Object) []reconcile.Request {
 		return requests(ctx, reader, kind, client.InNamespace(namespace.GetName()))
 	}
+}
+
+// followNamespaces has the guests of a namespace reconciled when its labels change. Only a
+// manager of all namespaces may watch them; one of some polls, and is told by a queue.
+func followNamespaces(build *builder.Builder, part shard.Shard, namespaces *hubaccess.Namespaces, guests handler.MapFunc, queue *trigger.Queue) {
+	if part.Everywhere() {
+		build.WatchesMetadata(hubaccess.NamespaceMetadata(), trigger.Mapped(guests, trigger.News), builder.WithPredicates(labelsChanged()))
+		return
+	}
+	namespaces.Subscribe(func(ctx context.Context, name string) {
+		namespace := hubaccess.NamespaceMetadata()
+		namespace.Name = name
+		for _, guest := range guests(ctx, namespace) {
+			queue.Enqueue(guest.NamespacedName, trigger.News)
+		}
+	})
+}
+
+// pollNamespaces is for managers that may not watch them.
+func pollNamespaces(namespaces *hubaccess.Namespaces, opts Options) manager.Runnable {
+	return manager.RunnableFunc(func(ctx context.Context) error {
+		if !opts.Shard.Everywhere() {
+			namespaces.Poll(ctx, opts.RetryInterval)
+		}
+		return nil
+	})
 }
 
 func requests(ctx context.Context, reader client.Reader, kind client.ObjectList, opts ...client.ListOption) []reconcile.Request {

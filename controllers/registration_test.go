@@ -8,12 +8,15 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/kstatus"
 )
 
 // registering makes a DeviceTwin that registers its device.
@@ -231,4 +234,69 @@ func TestRegistrationFieldsGoTogether(t *testing.T) {
 		change(obj)
 		w.Expect(w.client.Create(w.Context(), obj)).To(MatchError(ContainSubstring(message)))
 	}
+}
+
+// TestAManagerThatMayCreateNoSecrets registers nothing that needs one, says so once, keeps
+// everything else, and goes on when it is granted that.
+func TestAManagerThatMayCreateNoSecrets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withPolicy("iothubowner"), withAccountIn(noSecretsNamespace))
+	w.connect()
+	obj := w.registering("new-1")
+	w.create(obj)
+	ready := w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonSecretNotAllowed)
+	w.Expect(ready.Message).To(And(ContainSubstring("%q", w.ns), ContainSubstring("rbac.createSecrets"), ContainSubstring("spec.connectionSecretName")))
+	w.Expect(obj.Status.Registration).To(BeNil(), "there is nothing to clean up")
+	w.visitTwin(obj)
+	w.visitTwin(obj)
+	w.Expect(w.registered("new-1")).To(BeFalse())
+	w.Expect(w.calls("putDevice")).To(BeZero())
+	w.Expect(strings.Count(strings.Join(w.writes(), "\n"), "create secrets")).To(Equal(1), "the right is asked for from then on")
+
+	keyless := w.twin("t2", "new-2", `{"plant":"Redmond43"}`, "")
+	keyless.Spec.Registration = v1alpha1.RegistrationCreate
+	plain := w.twin("t3", "d1", `{"plant":"Redmond43"}`, "")
+	for _, other := range []*v1alpha1.DeviceTwin{keyless, plain} {
+		w.create(other)
+		w.awaitReady(other)
+	}
+
+	w.mayCreateSecrets()
+	w.awaitReady(obj)
+	w.Expect(metav1.IsControlledBy(w.connectionSecret(), obj)).To(BeTrue())
+}
+
+// TestATwinIsKeptWithoutItsSecret: a Secret that may not be made again keeps the twin of a
+// device that is registered from nothing.
+func TestATwinIsKeptWithoutItsSecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withPolicy("iothubowner"))
+	w.connect()
+	obj := w.registering("new-1")
+	w.create(obj)
+	w.awaitReady(obj)
+	w.stop()
+	w.accounts = noSecretsNamespace
+	w.delete(w.connectionSecret())
+	w.startManager()
+	w.visitTwin(obj)
+	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonSecretNotAllowed)
+	w.edit(obj, func() { obj.Spec.Tags = raw(`{"plant":"Redmond44"}`) })
+	w.Eventually(func() string { return w.tags("new-1") }, patience).Should(Equal(`{"plant":"Redmond44"}`))
+	w.await(obj, metav1.ConditionFalse, v1alpha1.ReasonSecretNotAllowed)
+	w.Expect(kstatus.Current(obj, v1alpha1.ConditionSynced).Status).To(Equal(metav1.ConditionTrue))
+
+	w.mayCreateSecrets()
+	w.awaitReady(obj)
+	want, err := w.hub.DeviceConnectionString("new-1")
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Expect(string(w.connectionSecret().Data["connectionString"])).To(Equal(want))
+}
+
+// mayCreateSecrets grants the manager what it lacks in the test's namespace.
+func (w *world) mayCreateSecrets() {
+	w.Helper()
+	w.Expect(w.env.GrantRoles(w.ns, rbacv1.Subject{
+		APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "system:serviceaccount:" + w.accounts + ":" + w.account,
+	}, testenv.SecretCreatorRole)).To(Succeed())
 }

@@ -66,8 +66,8 @@ type Options struct {
 	// zero. Of a larger one the devices are counted, and those that have a DeviceTwin
 	// are reconciled now and then.
 	ListedPages int
-	// Shard is the part of the fleet that the manager's cache is narrowed to; all of
-	// it when zero.
+	// Shard is the part of the fleet that the manager's cache is narrowed to, by labels,
+	// namespaces or both; all of it when zero. Nothing outside its namespaces is asked for.
 	Shard shard.Shard
 	// Entra says where HubConnections with a workload identity sign in.
 	Entra credentials.EntraOptions
@@ -157,7 +157,7 @@ type reconcilers struct {
 }
 
 func (r reconcilers) add(mgr ctrl.Manager, opts Options) error {
-	for _, runnable := range []manager.Runnable{r.twins.readBack, r.queries.memberships, r.connections.secrets} {
+	for _, runnable := range []manager.Runnable{r.twins.readBack, r.queries.memberships, r.connections.secrets, pollNamespaces(r.connections.connections.Namespaces(), opts)} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T: %w", runnable, err)
 		}

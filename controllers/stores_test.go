@@ -17,8 +17,9 @@ import (
 // configured are the fields that hold what a manager is made of, whatever objects there
 // are. Each one that is not listed has to be empty when there are none.
 var configured = []string{
-	"connections.suffixes",          // the hosts that are allowed
-	"twins.connections.subscribers", // the controllers that are told
+	"connections.suffixes",                                                                                                  // the hosts that are allowed
+	"twins.connections.subscribers",                                                                                         // the controllers that are told
+	"twins.connections.namespaces.subscribers", "twins.connections.namespaces.polled", "twins.connections.namespaces.known", // with --watch-namespaces
 	"connections.identities.entra.CABundle",
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -13,6 +15,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"go.uber.org/zap/zapcore"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -43,9 +46,17 @@ const (
 	patience = 30 * time.Second
 	// readBack is the interval of the test hubs, the shortest that is allowed.
 	readBack = time.Second
-	// managersNamespace holds the accounts that the managers under test act as.
-	managersNamespace = "devicetwin-system"
+	// Namespaces of the accounts that the managers under test act as. Those of the first have
+	// the generated roles in all namespaces, those of the second just what every manager
+	// needs, and those of the third nothing but what each is given in its namespaces.
+	managersNamespace  = "devicetwin-system"
+	noSecretsNamespace = "devicetwin-no-secrets"
+	boundNamespace     = "devicetwin-bound"
 )
+
+// namespaced has each manager act with Roles in its test's namespaces alone, in place of
+// ClusterRoles.
+var namespaced = flag.Bool("namespaced", false, "run managers with --watch-namespaces, and rights there alone")
 
 // suite is what the tests of this package share: an API server, nothing in it.
 var suite struct {
@@ -80,11 +91,15 @@ func must(err error) {
 	}
 }
 
-// grantManagers gives the generated role to every account of managersNamespace.
+// grantManagers gives the generated roles to the accounts of all managers' namespaces but
+// boundNamespace.
 func grantManagers(env *testenv.Env) error {
-	return env.GrantManagerRole(rbacv1.Subject{
-		APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + managersNamespace,
-	})
+	accounts := func(namespace string) rbacv1.Subject {
+		return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + namespace}
+	}
+	return errors.Join(
+		env.GrantRoles("", accounts(managersNamespace)),
+		env.GrantRoles("", accounts(noSecretsNamespace), testenv.ManagerRole))
 }
 
 // world is one test's own: a hub, a namespace, and a manager that sees just that.
@@ -95,8 +110,10 @@ type world struct {
 	hub     *hubemulator.Server
 	ns      string
 	account string
-	stop    context.CancelFunc // ends the manager and waits
-	options controllers.Options
+	// accounts is the namespace of account, by which it has its rights.
+	accounts string
+	stop     context.CancelFunc // ends the manager and waits
+	options  controllers.Options
 	// hubOptions of the hub, which has a device d1 unless they say otherwise.
 	hubOptions hubemulator.Options
 	policy     string   // of the hub's connection string; service by default
@@ -128,13 +145,19 @@ func withNamespace(name string) setting {
 	return func(w *world) { w.also = append(w.also, name) }
 }
 
+// withAccountIn has the manager act as an account of another namespace, with other rights.
+func withAccountIn(namespace string) setting { return func(w *world) { w.accounts = namespace } }
+
 // withEnv gives the test an API server that it does not share.
 func withEnv(env *testenv.Env) setting { return func(w *world) { w.env = env } }
 
 // newWorld starts a hub with one device d1, and a manager.
 func newWorld(t *testing.T, settings ...setting) *world {
 	t.Helper()
-	w := &world{T: t, WithT: *NewWithT(t), env: suite.env}
+	w := &world{T: t, WithT: *NewWithT(t), env: suite.env, accounts: managersNamespace}
+	if *namespaced {
+		w.accounts = boundNamespace
+	}
 	w.hubOptions.Devices = []string{"d1"}
 	for _, set := range settings {
 		set(w)
@@ -182,8 +205,11 @@ func (w *world) startManager() {
 // function is called that it returns: as one that is elected then.
 func (w *world) standBy() (elect func()) {
 	w.Helper()
-	account, err := w.env.ServiceAccountConfig(managersNamespace, w.account)
+	account, err := w.env.ServiceAccountConfig(w.accounts, w.account)
 	w.Expect(err).NotTo(HaveOccurred())
+	if w.accounts == boundNamespace {
+		w.bind()
+	}
 	if w.wire != nil {
 		account.Wrap(w.wire)
 	}
@@ -218,6 +244,27 @@ func (w *world) standBy() (elect func()) {
 	}
 }
 
+// bind gives the manager's account the generated roles in the namespaces that it sees, and
+// has the manager watch those. It returns once the API server knows.
+func (w *world) bind() {
+	w.Helper()
+	namespaces := append([]string{w.ns}, w.also...)
+	user := "system:serviceaccount:" + w.accounts + ":" + w.account
+	var err error
+	w.options.Shard, err = w.options.Shard.In(strings.Join(namespaces, ","))
+	w.Expect(err).NotTo(HaveOccurred())
+	for _, namespace := range namespaces {
+		w.Expect(w.env.GrantRoles(namespace, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user})).To(Succeed())
+		w.Eventually(func() bool {
+			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "create", Resource: "secrets"},
+			}}
+			w.create(review)
+			return review.Status.Allowed
+		}, patience, "10ms").Should(BeTrue())
+	}
+}
+
 func (w *world) newManager(account *rest.Config) ctrl.Manager {
 	w.Helper()
 	namespaces := map[string]cache.Config{w.ns: {}}
@@ -227,7 +274,7 @@ func (w *world) newManager(account *rest.Config) ctrl.Manager {
 	mgr, err := ctrl.NewManager(account, ctrl.Options{
 		Scheme:  suite.scheme,
 		Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache:   cache.Options{DefaultNamespaces: namespaces, ByObject: w.options.Shard.Cached()},
+		Cache:   w.options.Shard.Cached(cache.Options{DefaultNamespaces: namespaces}),
 		// A panic is the end of the test, not a retry that hides it.
 		Controller: config.Controller{SkipNameValidation: ptr.To(true), RecoverPanic: ptr.To(false)},
 	})
@@ -446,6 +493,8 @@ type request struct {
 	Verb       string
 	RequestURI string
 	ObjectRef  struct{ Resource, Subresource, Namespace, Name string }
+	// ResponseStatus has the HTTP status.
+	ResponseStatus struct{ Code int }
 }
 
 // requests are all that the API server has answered so far, in its audit log.
@@ -453,7 +502,7 @@ func (w *world) requests() []request {
 	w.Helper()
 	text, err := os.ReadFile(suite.audit)
 	w.Expect(err).NotTo(HaveOccurred())
-	user := fmt.Sprintf("%q", "system:serviceaccount:"+managersNamespace+":"+w.account)
+	user := fmt.Sprintf("%q", "system:serviceaccount:"+w.accounts+":"+w.account)
 	var out []request
 	for line := range strings.Lines(string(text)) {
 		if !strings.Contains(line, user) {

@@ -43,14 +43,13 @@ type twinQueryReconciler struct {
 
 func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	r.connections.Subscribe(dependents(r.client, &v1alpha1.TwinQueryList{}, r.permits.Ready()))
-	toQueriesOfNamespace := trigger.Mapped(guestsOf(r.client, &v1alpha1.TwinQueryList{}), trigger.News)
-	return ctrl.NewControllerManagedBy(mgr).
+	build := ctrl.NewControllerManagedBy(mgr).
 		Watches(&v1alpha1.TwinQuery{}, trigger.Edits(r.permits.Mark), builder.WithPredicates(declarationChanged())).
 		WatchesRawSource(r.permits.Ready().Source()).
-		WatchesMetadata(hubaccess.NamespaceMetadata(), toQueriesOfNamespace, builder.WithPredicates(labelsChanged())).
 		WithOptions(opts.controller()).
-		Named("twinquery").
-		Complete(r)
+		Named("twinquery")
+	followNamespaces(build, opts.Shard, r.connections.Namespaces(), guestsOf(r.client, &v1alpha1.TwinQueryList{}), r.permits.Ready())
+	return build.Complete(r)
 }
 
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=twinqueries,verbs=get;list;watch

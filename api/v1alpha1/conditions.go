@@ -152,6 +152,9 @@ const (
 	// ReasonSecretNotOwned: the Secret of spec.connectionSecretName belongs to
 	// another object or user. Nothing was registered.
 	ReasonSecretNotOwned = "SecretNotOwned"
+	// ReasonSecretNotAllowed: the manager may not create the Secret of
+	// spec.connectionSecretName. No device is registered without it.
+	ReasonSecretNotAllowed = "SecretNotAllowed"
 	// ReasonRegisteredElsewhere: another client registered the device or module, with
 	// other keys than those in the Secret of spec.connectionSecretName.
 	ReasonRegisteredElsewhere = "RegisteredElsewhere"

@@ -18,6 +18,7 @@ import (
 	. "github.com/onsi/gomega"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -55,13 +56,15 @@ func TestAPausedLeaderBringsNothingBack(t *testing.T) {
 	}
 }
 
-// pair is two managers as processes, a hub, and a namespace.
+// pair is two managers as processes, a hub, and a namespace: they have Roles in that, and
+// no other right.
 type pair struct {
 	*testing.T
 	WithT
 	client client.Client
 	ns     string
 	hub    *hubemulator.Server
+	lease  string // of the managers
 	config string // file of the managers
 }
 
@@ -73,7 +76,13 @@ func newPair(t *testing.T) *pair {
 	p.client, err = client.New(suite.env.Config(), client.Options{Scheme: scheme})
 	p.Expect(err).NotTo(HaveOccurred())
 	p.ns = testenv.Namespace(t, p.client, nil)
-	p.config = suite.env.KubeconfigFile(t)
+	part, err := options{namespaces: p.ns}.shard()
+	p.Expect(err).NotTo(HaveOccurred())
+	p.lease = part.Lease(leaderElectionID)
+	account := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "system:serviceaccount:" + p.ns + ":manager"}
+	p.Expect(suite.env.GrantRoles(p.ns, account)).To(Succeed())
+	p.Expect(suite.env.GrantLeaderElection(p.ns, p.lease, account)).To(Succeed())
+	p.config = suite.env.ServiceAccountKubeconfigFile(t, p.ns, "manager")
 	p.hub, err = hubemulator.Start(t.Context(), hubemulator.Options{
 		Fleet: &hubemulator.Fleet{Devices: []hubemulator.FleetDevice{{ID: "d-{{n}}", Count: *pausedTwins}}},
 	})
@@ -121,7 +130,7 @@ func (p *pair) start() *process {
 	p.Expect(err).NotTo(HaveOccurred())
 	ctx, kill := context.WithCancel(context.Background()) // not the test's own, which ends before its cleanup
 	m := &process{pair: p, ended: make(chan struct{})}
-	m.cmd = exec.CommandContext(ctx, program, "--kubeconfig", p.config, "--leader-elect", "--leader-elect-namespace", p.ns,
+	m.cmd = exec.CommandContext(ctx, program, "--kubeconfig", p.config, "--leader-elect", "--leader-elect-namespace", p.ns, "--watch-namespaces", p.ns,
 		"--leader-elect-lease-duration", pausedLease.String(), "--leader-elect-renew-deadline", (*pausedLease * 2 / 3).String(),
 		"--leader-elect-retry-period", (*pausedLease / 8).String(),
 		"--allowed-host-suffixes", "localhost", "--health-probe-bind-address", "0", "--zap-log-level", "error")
@@ -202,7 +211,7 @@ func (p *pair) awaitReady() {
 func (p *pair) holder() string {
 	p.Helper()
 	var lease coordinationv1.Lease
-	p.Expect(p.client.Get(p.Context(), client.ObjectKey{Namespace: p.ns, Name: leaderElectionID}, &lease)).To(Succeed())
+	p.Expect(p.client.Get(p.Context(), client.ObjectKey{Namespace: p.ns, Name: p.lease}, &lease)).To(Succeed())
 	return ptr.Deref(lease.Spec.HolderIdentity, "")
 }
 

@@ -53,6 +53,7 @@ type options struct {
 	leaderElect     bool
 	election        election
 	selector        string
+	namespaces      string
 	hostSuffixes    string
 	workers         int
 	shutdownTimeout time.Duration
@@ -104,6 +105,9 @@ func parse() (options, zap.Options) {
 	flag.StringVar(&opts.selector, "watch-label-selector", "",
 		"label selector, such as iothub.devicetwin.io/shard=a, of the HubConnections, DeviceTwins and TwinQueries to keep: a shard of the fleet, with a Lease of its own. "+
 			"No two shards may overlap, and all HubConnections of one hub have to be in one; see docs/sharding.md. Empty keeps all")
+	flag.StringVar(&opts.namespaces, "watch-namespaces", "",
+		"comma-separated namespaces of the HubConnections, DeviceTwins and TwinQueries to keep, such as plant-a,plant-b: nothing is read or written outside of them, "+
+			"so that a Role in each suffices, and the Lease is one of its own. No two managers may have the same; see docs/install.md. Empty keeps those of all namespaces")
 	flag.StringVar(&opts.hostSuffixes, "allowed-host-suffixes", strings.Join(hub.DefaultAllowedHostSuffixes(), ","),
 		"comma-separated host names that HubConnections may name, each alone, or suffixes that begin with a dot, for the names below; no token is made for any other host")
 	flag.IntVar(&opts.workers, "workers", 64, "objects of each kind to work on at the same time; at most a quarter of them talk to one hub")
@@ -137,6 +141,10 @@ To keep a shard of a fleet, beside managers that keep others:
 
   manager --leader-elect --watch-label-selector iothub.devicetwin.io/shard=a
 
+To keep what is in some namespaces, with rights there alone:
+
+  manager --leader-elect --watch-namespaces plant-a,plant-b
+
 To reach a hub emulator on this machine as well as Azure:
 
   manager --allowed-host-suffixes .azure-devices.net,localhost
@@ -147,9 +155,9 @@ Flags:
 }
 
 func run(ctx context.Context, opts options) error {
-	part, err := shard.Parse(opts.selector)
+	part, err := opts.shard()
 	if err != nil {
-		return fmt.Errorf("--watch-label-selector: %w", err)
+		return err
 	}
 	scheme, err := newScheme()
 	if err != nil {
@@ -203,6 +211,19 @@ func run(ctx context.Context, opts options) error {
 	return mgr.Start(ctx)
 }
 
+// shard is what the manager keeps.
+func (o options) shard() (shard.Shard, error) {
+	selected, err := shard.Parse(o.selector)
+	if err != nil {
+		return shard.Shard{}, fmt.Errorf("--watch-label-selector: %w", err)
+	}
+	part, err := selected.In(o.namespaces)
+	if err != nil {
+		return shard.Shard{}, fmt.Errorf("--watch-namespaces: %w", err)
+	}
+	return part, nil
+}
+
 func poolOptions(opts options, hubMetrics *hub.Metrics, lock *lease.Lock) hub.PoolOptions {
 	return hub.PoolOptions{
 		Metrics:     hubMetrics,
@@ -226,7 +247,7 @@ func managerOptions(opts options, part shard.Shard, scheme *runtime.Scheme, webh
 		RetryPeriod:                   &opts.election.retry,
 		LeaderElectionReleaseOnCancel: true, // main ends right after the manager does
 		GracefulShutdownTimeout:       &opts.shutdownTimeout,
-		Cache:                         cache.Options{DefaultTransform: trim, ByObject: part.Cached()},
+		Cache:                         part.Cached(cache.Options{DefaultTransform: trim}),
 	}
 	if lock != nil { // not a nil pointer in an interface
 		out.LeaderElectionResourceLockInterface = lock

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -101,4 +103,27 @@ func TestASelectorThatIsNone(t *testing.T) {
 	t.Parallel()
 	err := run(t.Context(), options{selector: "a=b=c"})
 	NewWithT(t).Expect(err).To(MatchError(And(ContainSubstring("--watch-label-selector: "), ContainSubstring(`"a=b=c" is no label selector`))))
+}
+
+// TestNamespacesThatAreNone: a list that is wrong in part must not become all namespaces.
+func TestNamespacesThatAreNone(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"plant-a,Plant-B", ",", "plant-a,,plant-b", "*"} {
+		err := run(t.Context(), options{namespaces: text})
+		NewWithT(t).Expect(err).To(MatchError(And(ContainSubstring("--watch-namespaces: "), ContainSubstring("%q", text), ContainSubstring("is not the name of a namespace"))))
+	}
+}
+
+// TestTheCacheHoldsTheNamespaces, beside a shard's labels or without any.
+func TestTheCacheHoldsTheNamespaces(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	for selector, kinds := range map[string]int{"": 0, "shard=a": 3} {
+		part, err := options{selector: selector, namespaces: "plant-b, plant-a"}.shard()
+		g.Expect(err).NotTo(HaveOccurred())
+		made := managerOptions(options{}, part, nil, nil, nil)
+		g.Expect(slices.Sorted(maps.Keys(made.Cache.DefaultNamespaces))).To(Equal([]string{"plant-a", "plant-b"}))
+		g.Expect(made.Cache.ByObject).To(HaveLen(kinds))
+		g.Expect(made.LeaderElectionID).To(Equal(part.Lease(leaderElectionID)))
+	}
 }

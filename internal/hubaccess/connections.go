@@ -3,12 +3,11 @@ package hubaccess
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,8 +30,9 @@ type Connection struct {
 // reconciler publishes them; the others resolve, and are notified when one changes. It is
 // safe for concurrent use.
 type Connections struct {
-	client client.Reader
-	others *otherShards
+	client     client.Reader
+	others     *otherShards
+	namespaces *Namespaces
 
 	mu          sync.RWMutex
 	known       map[types.NamespacedName]Connection
@@ -42,8 +42,14 @@ type Connections struct {
 // New returns connections of which none is known. reader is a cache; uncached reads what
 // is of other shards than part, and may be nil where there are none.
 func New(reader, uncached client.Reader, part shard.Shard, clock clock.PassiveClock) *Connections {
-	return &Connections{client: reader, others: newOtherShards(part, uncached, clock), known: map[types.NamespacedName]Connection{}}
+	return &Connections{
+		client: reader, others: newOtherShards(part, uncached, clock), namespaces: NewNamespaces(reader, uncached, part),
+		known: map[types.NamespacedName]Connection{},
+	}
 }
+
+// Namespaces are what the connections go by where they admit namespaces by their labels.
+func (c *Connections) Namespaces() *Namespaces { return c.namespaces }
 
 // Subscribe has a function called for each HubConnection that changed. It must not block.
 func (c *Connections) Subscribe(changed func(ctx context.Context, conn types.NamespacedName)) {
@@ -106,6 +112,11 @@ type Hub struct {
 // what the object has to wait for, or what is not allowed.
 func (c *Connections) Resolve(ctx context.Context, namespace string, ref v1alpha1.HubReference) (Hub, error) {
 	key := types.NamespacedName{Namespace: ref.NamespaceOr(namespace), Name: ref.Name}
+	if part := c.others.shard; !part.Reaches(key.Namespace) {
+		return Hub{}, outcome.Stall(v1alpha1.ReasonHubOutsideShard, fmt.Sprintf(
+			"the manager of this object does not watch namespace %q, where its HubConnection is to be (--watch-namespaces=%s): "+
+				"name a HubConnection of a namespace that it watches, or have it watch that one too", key.Namespace, strings.Join(part.Namespaces(), ",")))
+	}
 	found, err := c.Read(ctx, key)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return Hub{}, fmt.Errorf("reading HubConnection %s: %w", key, err)
@@ -141,8 +152,11 @@ func (c *Connections) Resolve(ctx context.Context, namespace string, ref v1alpha
 }
 
 // Read finds a HubConnection, one of another shard included: a namespace that may not
-// use it is told the same as anywhere.
+// use it is told the same as anywhere. What the manager does not watch it does not find.
 func (c *Connections) Read(ctx context.Context, key types.NamespacedName) (*v1alpha1.HubConnection, error) {
+	if !c.others.shard.Reaches(key.Namespace) {
+		return nil, apierrors.NewNotFound(v1alpha1.SchemeGroupVersion.WithResource("hubconnections").GroupResource(), key.Name)
+	}
 	var found v1alpha1.HubConnection
 	err := c.client.Get(ctx, key, &found)
 	if apierrors.IsNotFound(err) {
@@ -170,29 +184,23 @@ func (c *Connections) admits(ctx context.Context, found *v1alpha1.HubConnection,
 	case v1alpha1.NamespacesFromAll:
 		return true, nil
 	case v1alpha1.NamespacesFromSelector:
-		return c.selects(ctx, found.Spec.AllowedNamespaces.Selector, namespace)
+		return c.selects(ctx, found, namespace)
 	case v1alpha1.NamespacesFromSame:
 	}
 	return false, nil
 }
 
-func (c *Connections) selects(ctx context.Context, by *metav1.LabelSelector, namespace string) (bool, error) {
-	selector, err := metav1.LabelSelectorAsSelector(by)
+func (c *Connections) selects(ctx context.Context, conn *v1alpha1.HubConnection, namespace string) (bool, error) {
+	selector, err := metav1.LabelSelectorAsSelector(conn.Spec.AllowedNamespaces.Selector)
 	if err != nil {
 		// The HubConnection says so itself; a broken selector selects nothing.
 		return false, nil
 	}
-	found := NamespaceMetadata()
-	if err := c.client.Get(ctx, types.NamespacedName{Name: namespace}, found); err != nil {
-		return false, fmt.Errorf("reading namespace %q: %w", namespace, err)
+	found, err := c.namespaces.Labels(ctx, namespace)
+	if apierrors.IsForbidden(err) {
+		return false, outcome.Wait(v1alpha1.ReasonHubNotReady, fmt.Sprintf(
+			"spec.allowedNamespaces of HubConnection %s goes by labels, and the manager may not get namespace %q: grant it that, by a Role there or a ClusterRole",
+			client.ObjectKeyFromObject(conn), namespace))
 	}
-	return selector.Matches(labels.Set(found.Labels)), nil
-}
-
-// NamespaceMetadata is for reading and watching of namespaces what decides on them: labels, and
-// whether they are going.
-func NamespaceMetadata() *metav1.PartialObjectMetadata {
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	return namespace
+	return err == nil && selector.Matches(found), err
 }

@@ -50,7 +50,7 @@ func newOtherShards(part shard.Shard, reader client.Reader, clock clock.PassiveC
 // get reads a HubConnection that is not in the cache; absent is why it is not, and
 // the answer where there are no shards.
 func (o *otherShards) get(ctx context.Context, key types.NamespacedName, absent error) (*v1alpha1.HubConnection, error) {
-	if o.shard.Whole() {
+	if !o.shard.Labelled() {
 		return nil, absent
 	}
 	o.mu.Lock()
@@ -88,23 +88,26 @@ func (o *otherShards) all(ctx context.Context) ([]v1alpha1.HubConnection, error)
 	if !o.at.IsZero() && now.Sub(o.at) < otherShardAge {
 		return o.listed, nil
 	}
-	var list v1alpha1.HubConnectionList
-	if err := o.reader.List(ctx, &list); err != nil {
-		return nil, fmt.Errorf("listing the HubConnections of other shards: %w", err)
-	}
-	o.listed, o.at = nil, now
-	for i := range list.Items {
-		if !o.shard.Holds(&list.Items[i]) {
-			o.listed = append(o.listed, list.Items[i])
+	var listed []v1alpha1.HubConnection
+	for _, namespace := range o.shard.Namespaces() { // a manager has no rights beyond them
+		var list v1alpha1.HubConnectionList
+		if err := o.reader.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+			return nil, fmt.Errorf("listing the HubConnections of other shards: %w", err)
+		}
+		for i := range list.Items {
+			if !o.shard.Holds(&list.Items[i]) {
+				listed = append(listed, list.Items[i])
+			}
 		}
 	}
-	return o.listed, nil
+	o.listed, o.at = listed, now
+	return listed, nil
 }
 
 // admit refuses a host that a HubConnection of another shard uses. The one that was created
 // first goes on, so that no later one can take a hub from those who use it.
 func (o *otherShards) admit(ctx context.Context, conn *v1alpha1.HubConnection, host string) error {
-	if o.shard.Whole() {
+	if !o.shard.Labelled() {
 		return nil
 	}
 	others, err := o.all(ctx)

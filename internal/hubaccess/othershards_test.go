@@ -1,6 +1,7 @@
 package hubaccess
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,7 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
@@ -74,4 +77,38 @@ func TestWhoKeepsAHost(t *testing.T) {
 			g.Expect(out.Message).To(And(ContainSubstring(tt.told), ContainSubstring("shard=a")))
 		})
 	}
+}
+
+// TestOthersOfTheNamespaces: a manager of some namespaces lists those of other shards there,
+// and has no right to list any elsewhere.
+func TestOthersOfTheNamespaces(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	selected, err := shard.Parse("shard=a")
+	g.Expect(err).NotTo(HaveOccurred())
+	part, err := selected.In("line,plant")
+	g.Expect(err).NotTo(HaveOccurred())
+	scheme := runtime.NewScheme()
+	g.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	builder := fake.NewClientBuilder().WithScheme(scheme)
+	for namespace, host := range map[string]string{"plant": "near.azure-devices.net", "tenant": "far.azure-devices.net"} {
+		other := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "other", UID: types.UID(namespace)}}
+		other.Status.HostName = host
+		builder = builder.WithObjects(other)
+	}
+	var listed []string
+	reader := builder.WithInterceptorFuncs(interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			var options client.ListOptions
+			listed = append(listed, options.ApplyOptions(opts).Namespace)
+			return c.List(ctx, list, opts...)
+		},
+	}).Build()
+	own := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "line", Name: "own", UID: "own", CreationTimestamp: metav1.NewTime(time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)),
+	}}
+	hubs := New(reader, reader, part, clock.RealClock{})
+	g.Expect(outcome.Of(hubs.AdmitHost(t.Context(), own, "near.azure-devices.net")).Reason).To(Equal(v1alpha1.ReasonHostInTwoShards))
+	g.Expect(hubs.AdmitHost(t.Context(), own, "far.azure-devices.net")).To(Succeed(), "it is not seen")
+	g.Expect(listed).To(Equal([]string{"line", "plant"}), "once for all")
 }

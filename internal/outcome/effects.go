@@ -25,6 +25,8 @@ type Effects struct {
 	EndsSession bool
 	// HostUnknown: the host's name does not resolve.
 	HostUnknown bool
+	// SecretForbidden: the manager may not create the object's Secret; all else may go on.
+	SecretForbidden bool
 	// Contended: another writer changes the same fields; it must not crowd out others.
 	Contended bool
 }
@@ -47,6 +49,7 @@ var effects = map[string]Effects{
 	v1alpha1.ReasonUntrustedCertificate: {CredentialRefused: true},
 	v1alpha1.ReasonHostInTwoShards:      {EndsSession: true},
 	v1alpha1.ReasonUnknownHost:          {HostUnknown: true},
+	v1alpha1.ReasonSecretNotAllowed:     {SecretForbidden: true},
 	v1alpha1.ReasonContended:            {Contended: true},
 }
 

@@ -81,7 +81,7 @@ func (r *Registrar) Register(ctx context.Context) error {
 	}
 	credentials, err := r.credentials(ctx, before)
 	if err != nil {
-		return err
+		return differing(err)
 	}
 	note := before.DeepCopy()
 	note.Refused = false
@@ -89,12 +89,16 @@ func (r *Registrar) Register(ctx context.Context) error {
 		note.Credentials = append(note.Credentials, hash)
 		note.Credentials = note.Credentials[max(0, len(note.Credentials)-maxNoted):]
 	}
+	noted := r.Stored.Obj.Status.Registration
 	r.Stored.Obj.Status.Registration = note
 	if err := r.Stored.WriteAhead(ctx); err != nil {
 		return err
 	}
 	if err := r.keepKeys(ctx, credentials); err != nil {
-		return err
+		if outcome.Of(err).Effects().SecretForbidden {
+			r.Stored.Obj.Status.Registration = noted // no one else has these keys, and the hub will not
+		}
+		return differing(err)
 	}
 	identity, err := r.Session.CreateIdentity(ctx, fieldindex.IDOf(r.Stored.Obj), credentials)
 	if hub.ReasonOf(err) == hub.ReasonAlreadyExists {
@@ -110,8 +114,7 @@ func (r *Registrar) Register(ctx context.Context) error {
 // refusedStill asks a hub that refused to register what it refuses just as well without
 // anything being noted: a note for each try would be two writes a minute for good.
 func (r *Registrar) refusedStill(ctx context.Context) error {
-	ready := meta.FindStatusCondition(r.Stored.Obj.Status.Conditions, v1alpha1.ConditionReady)
-	if ready == nil || !(outcome.Outcome{Reason: ready.Reason}).Effects().CredentialRefused {
+	if !r.lastEffects().CredentialRefused {
 		return nil
 	}
 	_, err := r.Session.GetIdentity(ctx, fieldindex.IDOf(r.Stored.Obj))
@@ -119,6 +122,26 @@ func (r *Registrar) refusedStill(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// lastEffects are those of what the last reconcile reported.
+func (r *Registrar) lastEffects() outcome.Effects {
+	ready := meta.FindStatusCondition(r.Stored.Obj.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil {
+		return outcome.Effects{}
+	}
+	return outcome.Outcome{Reason: ready.Reason}.Effects()
+}
+
+// differing is an error of what keeps a device from being registered: the hub does not
+// hold what is declared, whatever else the error says.
+func differing(err error) error {
+	out := outcome.Of(err)
+	if !out.Effects().SecretForbidden {
+		return err
+	}
+	out.Differs = true
+	return outcome.AsError(out)
 }
 
 // refused notes that a registration was refused, so that there is nothing to clean up
@@ -260,8 +283,11 @@ func (r *Registrar) credentials(ctx context.Context, note *v1alpha1.Registration
 		return fresh, nil
 	}
 	found, err := r.ownSecret(ctx)
-	if err != nil || found == nil {
+	if err != nil {
 		return fresh, err
+	}
+	if found == nil {
+		return fresh, r.forbiddenStill(ctx)
 	}
 	kept := keysOf(found)
 	if !slices.Contains(note.Credentials, hashOf(kept)) {

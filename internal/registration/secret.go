@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -134,8 +135,42 @@ func (r *Registrar) createSecret(ctx context.Context, keys hub.Credentials) erro
 	if err := controllerutil.SetControllerReference(r.Stored.Obj, secret, r.Client.Scheme()); err != nil {
 		return err
 	}
-	if err := r.Client.Create(ctx, secret); err != nil {
+	err := r.Client.Create(ctx, secret)
+	if apierrors.IsForbidden(err) { // for want of a right, or by a policy or a quota
+		if denied := r.mayCreateSecrets(ctx); denied != nil {
+			return denied
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("creating Secret %q: %w", secret.Name, err)
 	}
 	return nil
+}
+
+// mayCreateSecrets asks the API server for the manager's right, which an installation may
+// leave out.
+func (r *Registrar) mayCreateSecrets(ctx context.Context) error {
+	namespace := r.Stored.Obj.Namespace
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "create", Version: "v1", Resource: "secrets"},
+	}}
+	if err := r.Client.Create(ctx, review); err != nil {
+		return fmt.Errorf("asking whether Secrets may be created in namespace %q: %w", namespace, err)
+	}
+	if review.Status.Allowed {
+		return nil
+	}
+	return outcome.Stall(v1alpha1.ReasonSecretNotAllowed, fmt.Sprintf(
+		"the manager may not create Secrets in namespace %q, and Secret %q of spec.connectionSecretName does not exist: "+
+			"grant the manager the role secret-creator-role there (rbac.createSecrets in the Helm chart), or leave out spec.connectionSecretName",
+		namespace, r.Stored.Obj.Spec.ConnectionSecretName))
+}
+
+// forbiddenStill asks again for a right that was missing, before anything is noted: a note
+// for each try would be two writes a minute for good.
+func (r *Registrar) forbiddenStill(ctx context.Context) error {
+	if !r.lastEffects().SecretForbidden {
+		return nil
+	}
+	return r.mayCreateSecrets(ctx)
 }

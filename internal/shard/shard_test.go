@@ -1,10 +1,14 @@
 package shard_test
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
@@ -75,6 +79,65 @@ func TestHolds(t *testing.T) {
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect([2]bool{s.Holds(labelled), s.Holds(bare)}).To(Equal(want), text)
 		g.Expect(s.Whole()).To(Equal(text == ""))
-		g.Expect(s.Cached()).To(HaveLen(map[bool]int{true: 0, false: 3}[s.Whole()]))
+		g.Expect(s.Cached(cache.Options{}).ByObject).To(HaveLen(map[bool]int{true: 0, false: 3}[s.Whole()]))
+	}
+}
+
+// TestNamespaces: they narrow what a manager holds, caches and lists, and name its Lease.
+func TestNamespaces(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	selected, err := shard.Parse("shard=a")
+	g.Expect(err).NotTo(HaveOccurred())
+	leases := map[string]string{selected.Lease(base): "", base: ""}
+	for _, tt := range []struct {
+		text string
+		of   shard.Shard
+		want []string
+	}{
+		{"plant-a", shard.Shard{}, []string{"plant-a"}},
+		{" plant-b, plant-a,plant-b", shard.Shard{}, []string{"plant-a", "plant-b"}},
+		{"plant-a,plant-b", selected, []string{"plant-a", "plant-b"}},
+	} {
+		s, err := tt.of.In(tt.text)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(s.Namespaces()).To(Equal(tt.want))
+		g.Expect(s.Whole()).To(BeFalse())
+		g.Expect(s.Everywhere()).To(BeFalse())
+		g.Expect(s.Labelled()).To(Equal(tt.of.Labelled()))
+		g.Expect(s.Reaches("plant-c")).To(BeFalse())
+		cached := s.Cached(cache.Options{})
+		g.Expect(slices.Sorted(maps.Keys(cached.DefaultNamespaces))).To(Equal(tt.want))
+		g.Expect(cached.ByObject).To(HaveLen(map[bool]int{true: 3}[s.Labelled()]))
+		obj := &v1alpha1.DeviceTwin{}
+		obj.Namespace, obj.Labels = "plant-a", map[string]string{"shard": "a"}
+		g.Expect(s.Holds(obj)).To(BeTrue())
+		obj.Namespace = "plant-c"
+		g.Expect(s.Holds(obj)).To(BeFalse())
+		g.Expect(leases).NotTo(HaveKey(s.Lease(base)), tt.text)
+		leases[s.Lease(base)] = tt.text
+	}
+	g.Expect(leases).To(HaveKeyWithValue(base+"-1db2cf2c", "plant-a"), "it must not move")
+
+	for _, all := range []string{"", " "} {
+		s, err := selected.In(all)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(s).To(Equal(selected))
+		g.Expect(s.Namespaces()).To(Equal([]string{metav1.NamespaceAll}))
+		g.Expect(s.Reaches("plant-c")).To(BeTrue())
+	}
+}
+
+func TestNamespacesThatAreNone(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		",":         `"" in "," is not the name of a namespace`,
+		"a,,b":      `"" in "a,,b" is not the name of a namespace`,
+		"a,Plant":   `"Plant" in "a,Plant" is not the name of a namespace: a lowercase RFC 1123 label`,
+		"plant.one": `"plant.one" in "plant.one" is not`,
+		"*":         `"*" in "*" is not`,
+	} {
+		_, err := shard.Shard{}.In(text)
+		NewWithT(t).Expect(err).To(MatchError(ContainSubstring(want)), text)
 	}
 }

@@ -131,8 +131,28 @@ func (e *Env) Kubectl() string {
 // user may read, and returns its path. It goes when the test ends.
 func (e *Env) KubeconfigFile(t testing.TB) string {
 	t.Helper()
+	return writeKubeconfig(t, e.envtest.KubeConfig)
+}
+
+// ServiceAccountKubeconfigFile writes a kubeconfig of what [Env.ServiceAccountConfig]
+// returns, as KubeconfigFile does.
+func (e *Env) ServiceAccountKubeconfigFile(t testing.TB, namespace, name string) string {
+	t.Helper()
+	user, err := e.serviceAccount(namespace, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := user.KubeConfig()
+	if err != nil {
+		t.Fatalf("making a kubeconfig for ServiceAccount %s/%s: %v", namespace, name, err)
+	}
+	return writeKubeconfig(t, text)
+}
+
+func writeKubeconfig(t testing.TB, text []byte) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(path, e.envtest.KubeConfig, 0o600); err != nil {
+	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatalf("writing a kubeconfig: %v", err)
 	}
 	return path
@@ -143,6 +163,14 @@ func (e *Env) KubeconfigFile(t testing.TB) string {
 // client certificate, so the account itself need not exist, and the audit log
 // shows its user name, system:serviceaccount:NAMESPACE:NAME.
 func (e *Env) ServiceAccountConfig(namespace, name string) (*rest.Config, error) {
+	user, err := e.serviceAccount(namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return user.Config(), nil
+}
+
+func (e *Env) serviceAccount(namespace, name string) (*envtest.AuthenticatedUser, error) {
 	e.users.Lock()
 	defer e.users.Unlock()
 	user, err := e.envtest.AddUser(envtest.User{
@@ -156,5 +184,5 @@ func (e *Env) ServiceAccountConfig(namespace, name string) (*rest.Config, error)
 	if err != nil {
 		return nil, fmt.Errorf("adding ServiceAccount %s/%s to the API server: %w", namespace, name, err)
 	}
-	return user.Config(), nil
+	return user, nil
 }

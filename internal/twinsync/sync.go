@@ -30,6 +30,9 @@ type Sync struct {
 	Permit *hubqueue.Permit
 
 	Result Result
+
+	// secretMissing is why the Secret of a device cannot be made, which keeps its twin from nothing.
+	secretMissing error
 }
 
 // Result is what a sync did, and what it left.
@@ -53,6 +56,9 @@ func (s *Sync) Run(ctx context.Context) (*hub.Twin, error) {
 	if held != nil && (err != nil || s.Result.Plan.Withheld) {
 		s.Result.Pending = twin.Pending(s.input(held, s.recorded(ctx)))
 	}
+	if err == nil {
+		err = s.secretMissing
+	}
 	return held, err
 }
 
@@ -62,7 +68,7 @@ func (s *Sync) read(ctx context.Context) (*hub.Twin, error) {
 	if s.Stored.Obj.Spec.Registration == v1alpha1.RegistrationCreate {
 		switch {
 		case err == nil:
-			err = s.Registrar.Found(ctx)
+			err = s.found(ctx)
 		case hub.ReasonOf(err) == hub.ReasonDeviceNotFound:
 			if err = s.register(ctx); err == nil {
 				held, err = s.Session.GetTwin(s.Permit.With(ctx), s.ID)
@@ -74,6 +80,16 @@ func (s *Sync) read(ctx context.Context) (*hub.Twin, error) {
 	}
 	s.Result.Recreated = s.Result.Recreated || wentBack(s.Stored.Obj.Status.ETag, held.ETag)
 	return held, nil
+}
+
+// found has the Secret of a registered device made again if it has to be.
+func (s *Sync) found(ctx context.Context) error {
+	s.secretMissing = nil
+	err := s.Registrar.Found(ctx)
+	if outcome.Of(err).Effects().SecretForbidden {
+		s.secretMissing, err = err, nil
+	}
+	return err
 }
 
 func (s *Sync) register(ctx context.Context) error {

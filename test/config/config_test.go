@@ -124,6 +124,7 @@ func TestEveryKustomizationApplies(t *testing.T) {
 		}},
 		{dir: "config/rbac", want: []string{
 			"ServiceAccount manager", "ClusterRole manager-role", "ClusterRoleBinding manager-rolebinding",
+			"ClusterRole secret-creator-role", "ClusterRoleBinding secret-creator-rolebinding",
 			"Role leader-election-role", "RoleBinding leader-election-rolebinding", "ClusterRole metrics-auth-role",
 			"ClusterRole devicetwin-viewer-role", "ClusterRole hubconnection-editor-role", "ClusterRole twinquery-admin-role",
 		}},
@@ -142,12 +143,17 @@ func TestEveryKustomizationApplies(t *testing.T) {
 			"Deployment devicetwin-manager", "Deployment devicetwin-manager-shard1", "Service devicetwin-manager-shard-metrics",
 		}},
 		{dir: "test/config/testdata/overlay", want: []string{"Namespace plant-operations", "Deployment devicetwin-manager"}},
+		{dir: "config/namespaced", want: []string{"Role devicetwin-manager-role", "RoleBinding devicetwin-secret-creator-rolebinding"}},
+		{dir: "test/config/testdata/namespaced", want: []string{"Role devicetwin-manager-role", "Deployment devicetwin-manager"}},
+		{dir: "test/config/testdata/without-secret-creation", want: []string{"ClusterRole devicetwin-manager-role"}},
 		{dir: "test/config/testdata/without-webhook", want: []string{"Deployment devicetwin-manager", "Service devicetwin-manager-metrics"}},
 	} {
 		t.Run(tc.dir, func(t *testing.T) {
 			g := NewWithT(t)
 			c := newClient(t)
-			ensureNamespace(t, c, systemNamespace)
+			for _, name := range []string{systemNamespace, "plant-a", "plant-b"} {
+				ensureNamespace(t, c, name)
+			}
 			objects := build(t, tc.dir)
 			g.Expect(names(objects)).To(ContainElements(tc.want))
 			apply(t, c, testenv.Namespace(t, c, nil), objects)
@@ -176,5 +182,8 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 		"config/kustomize",                    // through TestNamesFollowKustomize
 		"config/argocd",                       // through test/gitops
 		"config/components/without-webhook",   // through test/config/testdata/without-webhook
+		"config/namespaced",
+		"config/components/namespaced",              // through test/config/testdata/namespaced
+		"config/components/without-secret-creation", // through test/config/testdata/without-secret-creation
 	))
 }

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -121,18 +122,18 @@ func TestManagerMayDoItsWorkAndNoMore(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 
 	const group = "iothub.devicetwin.io"
-	for _, tc := range []struct {
-		namespace, verb, group, resource, subresource string
-		allowed                                       bool
-	}{
+	expectRights(t, manager, []right{
 		{"anywhere", "watch", group, "devicetwins", "", true},
 		{"anywhere", "patch", group, "devicetwins", "", true},
 		{"anywhere", "patch", group, "devicetwins", "status", true},
 		{"anywhere", "patch", group, "hubconnections", "status", true},
 		{"anywhere", "patch", group, "twinqueries", "status", true},
 		{"anywhere", "get", "", "secrets", "", true},
+		{"anywhere", "create", "", "secrets", "", true},
 		{"anywhere", "create", "events.k8s.io", "events", "", true},
 		{systemNamespace, "create", "coordination.k8s.io", "leases", "", true},
+		{systemNamespace, "update", "coordination.k8s.io", "leases/" + lease(t, "", ""), "", true},
+		{systemNamespace, "get", "coordination.k8s.io", "leases/" + lease(t, "", ""), "", true},
 		{systemNamespace, "create", "", "events", "", true},
 		{"", "create", "authentication.k8s.io", "tokenreviews", "", true},
 		{"", "create", "authorization.k8s.io", "subjectaccessreviews", "", true},
@@ -142,12 +143,29 @@ func TestManagerMayDoItsWorkAndNoMore(t *testing.T) {
 		{"anywhere", "patch", group, "hubconnections", "", false},
 		{"anywhere", "update", "", "secrets", "", false},
 		{"anywhere", "create", "coordination.k8s.io", "leases", "", false},
+		{systemNamespace, "update", "coordination.k8s.io", "leases/another", "", false},
+		{systemNamespace, "list", "coordination.k8s.io", "leases", "", false},
 		{"anywhere", "create", "", "serviceaccounts", "token", false},
 		{"anywhere", "create", "", "pods", "", false},
-	} {
+	})
+}
+
+// right is one to do something with a resource of a namespace, and whether there is it.
+type right struct {
+	namespace, verb, group, resource, subresource string
+	allowed                                       bool
+}
+
+// expectRights asks the API server's authorizer, as the manager. A resource may be followed
+// by the name of one object, as in leases/name.
+func expectRights(t *testing.T, manager client.Client, rights []right) {
+	t.Helper()
+	g := NewWithT(t)
+	for _, tc := range rights {
+		resource, name, _ := strings.Cut(tc.resource, "/")
 		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Namespace: tc.namespace, Verb: tc.verb, Group: tc.group, Resource: tc.resource, Subresource: tc.subresource,
+				Namespace: tc.namespace, Verb: tc.verb, Group: tc.group, Resource: resource, Subresource: tc.subresource, Name: name,
 			},
 		}}
 		g.Expect(manager.Create(t.Context(), review)).To(Succeed())

@@ -48,6 +48,7 @@ func TestShardsDivideTheFleet(t *testing.T) {
 		}
 		g.Expect(keepers).To(Equal(1), "%v", set)
 	}
+	g.Expect(leases(t, objects)).To(ConsistOf(lease(t, "!iothub.devicetwin.io/shard", ""), lease(t, "iothub.devicetwin.io/shard=shard1", "")))
 	whole := find[appsv1.Deployment](t, build(t, "config/default"), "Deployment", "manager")
 	g.Expect(watched(t, whole.Spec.Template.Spec.Containers[0]).Empty()).To(BeTrue())
 

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(testenv.Run(m, testenv.Options{}, func(env *testenv.Env) {
 		suite.env = env
-		must(env.GrantManagerRole(rbacv1.Subject{
+		must(env.GrantRoles("", rbacv1.Subject{
 			APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind,
 			Name: "system:serviceaccount:" + managersNamespace + ":" + managersAccount,
 		}))

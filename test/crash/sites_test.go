@@ -21,7 +21,8 @@ var writers = []string{"controllers", "credentials", "outcome", "registration", 
 // elsewhere are functions of them with writes that are not about a
 // DeviceTwin, and so not in the matrix.
 var elsewhere = map[string]string{
-	"assertion": "asks the API server for a token: nothing is kept of it",
+	"assertion":        "asks the API server for a token: nothing is kept of it",
+	"mayCreateSecrets": "asks the API server for a right: nothing is kept of it",
 }
 
 // senders are the calls that write, by the functions whose names the matrix has

@@ -16,8 +16,9 @@ import (
 func TestEveryRightOfTheManagerIsExplained(t *testing.T) {
 	t.Parallel()
 	var rules []string
-	for file, role := range map[string]string{
-		"role.yaml": "manager-role", "leader-election.yaml": "leader-election-role", "metrics.yaml": "metrics-auth-role",
+	for role, file := range map[string]string{
+		"manager-role": "role.yaml", "secret-creator-role": "role.yaml",
+		"leader-election-role": "leader-election.yaml", "metrics-auth-role": "metrics.yaml",
 	} {
 		for _, rule := range rulesOf(t, file, role) {
 			rules = append(rules, strings.Join(slices.Sorted(slices.Values(rule.Verbs)), ", ")+" "+strings.Join(rule.Resources, ", "))

@@ -106,6 +106,7 @@ spec:
   - --webhook-bind-address=:{{ $values.ports.webhook }}
   {{- end }}
   - {{ printf "--watch-label-selector=%s" .selector | quote }}
+  - {{ printf "--watch-namespaces=%s" (include "devicetwin-operator.watchNamespaces" .root) | quote }}
   {{- range $flag, $value := dict "workers" $values.workers "deletion-timeout" $values.deletionTimeout
         "zap-log-level" $values.log.level "zap-encoder" $values.log.encoder
         "allowed-host-suffixes" (join "," $hosts) "entra-authority-host" $values.entra.authorityHost
