@@ -1,0 +1,62 @@
+package terminal_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/terminal"
+)
+
+func table() *terminal.Table {
+	t := terminal.NewTable(2, "NAME", "MESSAGE")
+	t.Row(terminal.Styled(terminal.Bad, "größe"), terminal.Text("%s", strings.Repeat("long ", 10)))
+	t.Row(terminal.Text("x"), terminal.Text("escape\x1b[31m and\nline"))
+	return t
+}
+
+func TestTables(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	var out bytes.Buffer
+	terminal.Fixed(&out, false, 0).Table(table())
+	g.Expect(out.String()).To(Equal("  NAME   MESSAGE\n  größe  " + strings.TrimSpace(strings.Repeat("long ", 10)) + "\n  x      escape\uFFFD[31m and\uFFFDline\n"))
+	for _, width := range []int{30, 80} {
+		out.Reset()
+		terminal.Fixed(&out, false, width).Table(table())
+		for line := range strings.Lines(out.String()) {
+			g.Expect(len([]rune(strings.TrimSpace(line)))).To(BeNumerically("<=", width))
+		}
+	}
+	out.Reset()
+	terminal.Fixed(&out, true, 20).Table(table())
+	g.Expect(out.String()).To(Equal("  \x1b[1mNAME\x1b[0m   \x1b[1mMESSAGE\x1b[0m\n  \x1b[31mgröße\x1b[0m  long long …\n  x      escape\uFFFD[31…\n"))
+}
+
+func TestProgressOfWhatTakesLong(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	clock := clocktesting.NewFakeClock(time.Now())
+	told := make(chan string, 8)
+	p := terminal.NewProgress(writer(told), clock, "reading")
+	p.Add(41)
+	p.Add(1)
+	clock.Step(terminal.Patience - time.Millisecond)
+	g.Consistently(told, 50*time.Millisecond).ShouldNot(Receive())
+	clock.Step(time.Millisecond)
+	g.Eventually(told).Should(Receive(Equal("reading: 42 so far, for 2s\n")))
+	p.Stop()
+}
+
+// writer sends what is written.
+type writer chan<- string
+
+// Write implements io.Writer.
+func (w writer) Write(p []byte) (int, error) {
+	w <- string(p)
+	return len(p), nil
+}
