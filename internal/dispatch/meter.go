@@ -32,7 +32,7 @@ func (m *meter) total() int64 { return m.used + m.before }
 // add counts a payload: one message at least.
 func (m *meter) add(now time.Time, bytes int) {
 	m.startDay(now)
-	m.used += max(1, (int64(bytes)+m.size-1)/m.size)
+	m.used += Limits{MessageBytes: m.size}.Messages(bytes)
 }
 
 // step is how coarse the used percent is told, so that a status is not written for
