@@ -94,4 +94,12 @@ func (p *Projection) Place(row map[string]any) map[string]any {
 	return twin
 }
 
+// At is what a twin has at the first of the paths.
+func (p *Projection) At(twin map[string]any) (value any, found bool) {
+	if p.Whole() {
+		return twin, true
+	}
+	return Object(twin).Property(p.paths[0].names)
+}
+
 func columnName(position int) string { return "column" + strconv.Itoa(position+1) }
