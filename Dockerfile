@@ -31,6 +31,10 @@ WORKDIR /data
 ENTRYPOINT ["/hubemulator"]
 CMD ["--https-address=:8443", "--mqtt-address=:8883"]
 
+FROM base AS kubectl-twin
+COPY --from=build /out/kubectl-twin /kubectl-twin
+ENTRYPOINT ["/kubectl-twin"]
+
 FROM base AS manager
 COPY --from=build /out/manager /manager
 ENTRYPOINT ["/manager"]

@@ -19,13 +19,15 @@ HELM_TOOL := $(GO) tool -modfile=hack/tools/helm/go.mod
 VERSION := $(shell cat VERSION)
 LDFLAGS := -s -w -X github.com/devicetwin-io/devicetwin-operator/internal/version.version=$(VERSION)
 # What is built, and where to.
-PROGRAMS ?= manager devicesim hubemulator
+PROGRAMS ?= manager devicesim hubemulator kubectl-twin
 BIN ?= bin
 BUILDFLAGS ?=
 
 # PACKAGES and TESTFLAGS narrow `make test`: make test PACKAGES=./internal/... TESTFLAGS='-run Plan -v'
+# TESTARGS are flags of a package's own: make test PACKAGES=./controllers TESTARGS=-namespaced
 PACKAGES ?= ./...
 TESTFLAGS ?=
+TESTARGS ?=
 # KILL_AFTER and BREAK are for `make demo` and `make demo-check`.
 KILL_AFTER ?=
 BREAK ?=
@@ -53,7 +55,7 @@ demo-check: bin/demo ## The same story, then stop; fails with the step that did 
 ##@ Build
 
 .PHONY: build
-build: ## Build bin/manager, bin/devicesim and bin/hubemulator.
+build: ## Build bin/manager, bin/devicesim, bin/hubemulator and bin/kubectl-twin.
 	CGO_ENABLED=0 $(GO) build -trimpath $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
 
 bin/demo: build
@@ -96,10 +98,14 @@ PUSHFLAGS ?=
 push-chart: ## Push the chart's package that `make release` wrote to REGISTRY/charts.
 	@$(HELM_TOOL) helm push dist/release/devicetwin-operator-$(VERSION).tgz oci://$(REGISTRY)/charts $(PUSHFLAGS)
 
+# Where people use kubectl.
+PLUGIN_PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+
 .PHONY: release
-release: images helm ## Write everything that a release page needs to dist: images, manifests, the chart's package, checksums.
+release: images helm ## Write everything that a release page needs to dist: images, manifests, the chart's package, the plugin, checksums.
 	@rm -rf dist/release
 	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) hack/release.sh dist/release $(REGISTRY) $(VERSION)
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) hack/plugin.sh dist/release $(VERSION) $(PLUGIN_PLATFORMS)
 	@cp dist/images/*.tar dist/images/*.cdx.json dist/images/digests.txt dist/release
 	@cd dist/release && sha256sum -- * >../checksums.txt && mv ../checksums.txt . && ls -sh1
 
@@ -120,15 +126,21 @@ bench_operator := CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench-operator ./ha
 .PHONY: bench
 bench: build ## Measure the operator with 10,000 twins on real parts; writes docs/benchmarks.
 	@$(bench_operator) $(BENCHFLAGS)
+	@$(MAKE) --no-print-directory charts
 
 .PHONY: bench-100k
 bench-100k: build ## Measure it with 100,000 twins, for as long as that takes.
 	@$(bench_operator) --report operator-100k --n 100000 --rounds 1 --sizes 10000,50000,100000 \
 		--rows converge,idle,memory $(BENCHFLAGS)
+	@$(MAKE) --no-print-directory charts
 
 .PHONY: bench-check
 bench-check: build ## As bench; fails with every row that misses its bound.
 	@$(bench_operator) --check $(BENCHFLAGS)
+
+.PHONY: charts
+charts: ## Draw the benchmarks' figures as docs/benchmarks/*.svg.
+	@$(GO) run -C hack/charts . --dir $(CURDIR)/docs/benchmarks --out $(CURDIR)/docs/benchmarks
 
 ##@ Develop
 
@@ -153,6 +165,14 @@ chart: ## Bring the Helm chart's generated parts in step with config, VERSION an
 api-docs: ## Generate docs/api-reference.md from the API types.
 	$(TOOL) crd-ref-docs --source-path=api --config=hack/tools/crd-ref-docs.yaml --renderer=markdown \
 		--output-path=docs/api-reference.md --log-level=ERROR
+
+.PHONY: options
+options: ## Generate docs/options.md from what the programs' --help says.
+	@hack/options.sh >docs/options.md.new && mv docs/options.md.new docs/options.md
+
+.PHONY: plugin-docs
+plugin-docs: ## Generate docs/kubectl-twin.md from the commands of kubectl-twin.
+	@$(GO) run ./hack/plugindocs >docs/.kubectl-twin.md && mv docs/.kubectl-twin.md docs/kubectl-twin.md
 
 .PHONY: fmt
 fmt: ## Format the Go code, and order its imports.
@@ -185,7 +205,7 @@ test: helm ## Run every test; ends with "N passed, N failed, N skipped".
 	if [[ "$$($(GO) env CGO_ENABLED)" == 1 ]] && command -v "$${cc%% *}" >/dev/null; then race=(-race); \
 	else echo "running without -race: it needs a C compiler, and '$$cc' is not on this machine"; fi; \
 	$(GO) build -o bin/testsummary ./hack/testsummary; \
-	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) | bin/testsummary
+	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) $(TESTARGS) | bin/testsummary
 
 .PHONY: test-images
 test-images: ## Test hack/images, which is a module of its own.

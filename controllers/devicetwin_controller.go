@@ -24,6 +24,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
 	"github.com/devicetwin-io/devicetwin-operator/internal/registration"
 	"github.com/devicetwin-io/devicetwin-operator/internal/synccache"
+	"github.com/devicetwin-io/devicetwin-operator/internal/tracing"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
@@ -59,7 +60,7 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 		WithOptions(opts.controller()).
 		Named("devicetwin")
 	followNamespaces(build, opts.Shard, r.connections.Namespaces(), guestsOf(r.client, &v1alpha1.DeviceTwinList{}), r.queue)
-	return build.Complete(r)
+	return build.Complete(traced(opts.Tracing, "DeviceTwin", r))
 }
 
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=devicetwins,verbs=get;list;watch;patch
@@ -117,6 +118,7 @@ func (r *deviceTwinReconciler) commit(ctx context.Context, stored *outcome.Store
 // step: its next reconcile asks the hub, whatever the index shows.
 func (r *deviceTwinReconciler) next(ctx context.Context, obj *v1alpha1.DeviceTwin, out outcome.Outcome, interval time.Duration) (ctrl.Result, error) {
 	if out.Class == outcome.Parked {
+		tracing.Event(ctx, waitsForPermit)
 		r.synced.Invalidate(obj)
 		return ctrl.Result{}, nil
 	}

@@ -54,7 +54,7 @@ func (r *hubConnectionReconciler) setup(mgr ctrl.Manager, opts Options) error {
 		WatchesRawSource(r.queue.Source()).
 		WithOptions(opts.controller()).
 		Named("hubconnection").
-		Complete(r)
+		Complete(traced(opts.Tracing, "HubConnection", r))
 }
 
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=hubconnections,verbs=get;list;watch

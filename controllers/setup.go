@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
@@ -74,6 +75,8 @@ type Options struct {
 	Entra credentials.EntraOptions
 	// Metrics, when set, counts what no status tells any more.
 	Metrics *Metrics
+	// Tracing, when set, has each reconcile and its requests traced.
+	Tracing trace.TracerProvider
 	// Clock tells the time; the real one when nil.
 	Clock clock.PassiveClock
 }

@@ -49,7 +49,7 @@ func (r *twinQueryReconciler) setup(mgr ctrl.Manager, opts Options) error {
 		WithOptions(opts.controller()).
 		Named("twinquery")
 	followNamespaces(build, opts.Shard, r.connections.Namespaces(), guestsOf(r.client, &v1alpha1.TwinQueryList{}), r.permits.Ready())
-	return build.Complete(r)
+	return build.Complete(traced(opts.Tracing, "TwinQuery", r))
 }
 
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=twinqueries,verbs=get;list;watch

@@ -49,7 +49,7 @@ func (r *twinRequestReconciler) setup(mgr ctrl.Manager, opts Options) error {
 		WatchesRawSource(r.permits.Ready().Source()).
 		WithOptions(opts.controller()).
 		Named("twinrequest").
-		Complete(r)
+		Complete(traced(opts.Tracing, "TwinRequest", r))
 }
 
 // +kubebuilder:rbac:groups=iothub.devicetwin.io,resources=twinrequests,verbs=get;list;watch;delete

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}
 generated=(api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml
-  config/webhook/manifests.yaml docs/api-reference.md
+  config/webhook/manifests.yaml docs/api-reference.md docs/kubectl-twin.md
   charts/devicetwin-operator/files/{crds,rbac,webhook} charts/devicetwin-operator/README.md)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -37,11 +37,19 @@ regenerated() {
       if [[ -e $path ]]; then printf '%s\0' "$path"; fi
     done | tar --create --null --files-from=- | tar --extract --directory="$copy" || return 1
   (cd "$copy" && rm -rf "${generated[@]}" && mkdir -p config/crd/bases docs) || return 1
-  make --no-print-directory -C "$copy" generate manifests api-docs chart || return 1
+  make --no-print-directory -C "$copy" generate manifests api-docs chart plugin-docs || return 1
   for path in "${generated[@]}"; do
     diff -ruN "$path" "$copy/$path" || status=1
   done
   return "$status"
+}
+
+options() { diff -u docs/options.md <(hack/options.sh); }
+
+charts() {
+  local name
+  mkdir -p "$scratch/charts" && "$go" run -C hack/charts . --dir "$PWD/docs/benchmarks" --out "$scratch/charts" || return 1
+  for name in docs/benchmarks/*.svg; do cmp "$name" "$scratch/charts/$(basename "$name")" || return 1; done
 }
 
 formatted() {
@@ -55,12 +63,14 @@ formatted() {
 
 tidy() { (cd "$1" && "$go" mod tidy -diff); }
 
-check "generated files" "run 'make generate manifests api-docs chart' and commit the result" regenerated
+check "generated files" "run 'make generate manifests api-docs chart plugin-docs' and commit the result" regenerated
+check "docs/options.md" "run 'make options' and commit the result" options
+check "docs/benchmarks/*.svg" "run 'make charts' and commit the result" charts
 check "formatting" "run 'make fmt'" formatted
-for module in . hack/tools hack/tools/helm hack/controlplane hack/images; do
+for module in . hack/tools hack/tools/helm hack/controlplane hack/images hack/e2e/dns hack/charts; do
   check "go.mod in $module" "run 'go mod tidy' there" tidy "$module"
 done
-for module in . hack/images; do
+for module in . hack/images hack/e2e/dns hack/charts; do
   check "go vet in $module" "fix what it says" "$go" -C "$module" vet ./...
 done
 exit "$failed"

@@ -62,16 +62,22 @@ type options struct {
 	entraCAFile     string
 	entraScope      string
 	entraAudience   string
+	otlpEndpoint    string
 	showVersion     bool
+	logLevel        logLevel
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == checkCommand {
+		os.Exit(check(ctrl.SetupSignalHandler(), os.Args[2:], os.Stdout, os.Stderr))
+	}
 	opts, logging := parse()
 	if opts.showVersion {
 		fmt.Println(version.Line("manager"))
 		return
 	}
-	logging.Level = withoutBodies(logging.Level)
+	opts.logLevel = newLogLevel(logging)
+	logging.Level = opts.logLevel.AtomicLevel
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
 	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
 		ctrl.Log.WithName("setup").Error(err, "the manager cannot run")
@@ -84,7 +90,7 @@ func parse() (options, zap.Options) {
 	flag.StringVar(&opts.metricsAddress, "metrics-bind-address", "0",
 		"address to serve Prometheus metrics on, such as :8443; 0 serves none")
 	flag.BoolVar(&opts.secureMetrics, "metrics-secure", true,
-		"serve metrics over HTTPS to clients that the API server authenticates and authorizes; false serves plain HTTP to anybody who reaches the address")
+		"serve metrics over HTTPS to clients that the API server authenticates and authorizes, and the log's level at /log-level for them to change; false serves plain HTTP to anybody who reaches the address")
 	flag.StringVar(&opts.probeAddress, "health-probe-bind-address", ":8081",
 		"address to serve /healthz and /readyz on; 0 serves none")
 	flag.StringVar(&opts.pprofAddress, "pprof-bind-address", "0",
@@ -121,6 +127,8 @@ func parse() (options, zap.Options) {
 		"what Entra ID calls the service API of IoT hubs, such as https://iothubs.azure.net/.default; by default that of the cloud of --entra-authority-host")
 	flag.StringVar(&opts.entraAudience, "entra-exchange-audience", "",
 		"what service account tokens are to be for, such as api://AzureADTokenExchange; by default that of the cloud of --entra-authority-host")
+	flag.StringVar(&opts.otlpEndpoint, "otlp-endpoint", "",
+		"URL of an OpenTelemetry collector to send traces to, by OTLP over gRPC, such as http://collector:4317 (https with TLS); OTEL_TRACES_SAMPLER and OpenTelemetry's other environment variables count; empty traces nothing")
 	flag.BoolVar(&opts.showVersion, "version", false, "print the version and stop")
 	// A hub that does not answer is an error of every day: no stack traces for it.
 	logging := zap.Options{TimeEncoder: zapcore.RFC3339NanoTimeEncoder, StacktraceLevel: zapcore.PanicLevel}
@@ -148,6 +156,10 @@ To keep what is in some namespaces, with rights there alone:
 To reach a hub emulator on this machine as well as Azure:
 
   manager --allowed-host-suffixes .azure-devices.net,localhost
+
+To find out whether an installation works:
+
+  manager check --help
 
 Flags:
 `)
@@ -191,6 +203,11 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
+	provider, flush, err := traces(ctx, opts)
+	if err != nil {
+		return fmt.Errorf("--otlp-endpoint: %w", err)
+	}
+	defer flush()
 	hubMetrics, ownMetrics := hub.NewMetrics(), controllers.NewMetrics()
 	for _, collector := range []prometheus.Collector{hubMetrics, ownMetrics} {
 		if err := metrics.Registry.Register(collector); err != nil {
@@ -205,6 +222,7 @@ func run(ctx context.Context, opts options) error {
 		DeletionTimeout:     opts.deletionTimeout,
 		Entra:               entra,
 		Metrics:             ownMetrics,
+		Tracing:             provider,
 	}); err != nil {
 		return err
 	}
@@ -267,18 +285,6 @@ func entraOptions(opts options) (credentials.EntraOptions, error) {
 	return entra, nil
 }
 
-// mostVerbose is the last level at which client-go logs no bodies of requests and answers,
-// which may be Secrets, or tokens of service accounts.
-const mostVerbose = 7
-
-// withoutBodies caps a level of logging.
-func withoutBodies(level zapcore.LevelEnabler) zapcore.LevelEnabler {
-	if level == nil || !level.Enabled(zapcore.Level(-mostVerbose-1)) {
-		return level
-	}
-	return zapcore.Level(-mostVerbose)
-}
-
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
@@ -291,6 +297,7 @@ func metricsOptions(opts options) metricsserver.Options {
 	out := metricsserver.Options{BindAddress: opts.metricsAddress, SecureServing: opts.secureMetrics}
 	if opts.secureMetrics {
 		out.FilterProvider = filters.WithAuthenticationAndAuthorization
+		out.ExtraHandlers = map[string]http.Handler{logLevelPath: opts.logLevel}
 		// HTTP/2 has let one client exhaust a server; metrics need none of it.
 		out.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
 	}

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
-	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -191,18 +190,6 @@ func TestReadinessWaitsForTheWebhooks(t *testing.T) {
 			g.Expect(statusOf(addresses[0], "/readyz/webhooks")()).To(Equal(want))
 		})
 	}
-}
-
-// TestNoLevelLogsBodies of requests to the API server, which may be Secrets.
-func TestNoLevelLogsBodies(t *testing.T) {
-	t.Parallel()
-	g := NewWithT(t)
-	for given, want := range map[int]int{0: 0, 1: 1, 7: 7, 8: 7, 9: 7, 10: 7, 127: 7} {
-		capped := withoutBodies(zapcore.Level(-given))
-		g.Expect(capped.Enabled(zapcore.Level(-want))).To(BeTrue(), "%d", given)
-		g.Expect(capped.Enabled(zapcore.Level(-want-1))).To(BeFalse(), "%d", given)
-	}
-	g.Expect(withoutBodies(nil)).To(BeNil(), "the default stays")
 }
 
 // TestVersion needs no cluster, and finds none.

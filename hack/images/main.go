@@ -55,7 +55,7 @@ func commonFlags(command string) (*flag.FlagSet, *string) {
 		fmt.Fprint(flags.Output(), usage+"\nFlags of "+command+":\n")
 		flags.PrintDefaults()
 	}
-	return flags, flags.String("programs", "manager devicesim hubemulator", "which, separated by spaces")
+	return flags, flags.String("programs", "manager devicesim hubemulator kubectl-twin", "which, separated by spaces")
 }
 
 func parse(flags *flag.FlagSet, args []string) error {

@@ -50,6 +50,10 @@ func programs() []program {
 			// By default it listens on loopback, which in a container is out of reach.
 			args: []string{"--https-address=:8443", "--mqtt-address=:8883"}, data: "/data",
 		},
+		{
+			name: "kubectl-twin", image: "kubectl-twin", title: "kubectl-twin",
+			description: "Looks at Azure IoT Hub device twins that the DeviceTwin operator keeps: for pipelines and Jobs",
+		},
 	}
 }
 

@@ -17,6 +17,7 @@ func newChain(transport http.RoundTripper, to target, cfg Config, with *standing
 	rules := []middleware{
 		capture(cfg.Clock),
 		guard(to.host),
+		traced(to.host),
 		dispatched(with, cfg.Clock),
 		bearer(signIn, cfg.Clock),
 		fenced(cfg.Fence),

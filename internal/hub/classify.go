@@ -62,7 +62,7 @@ func (s *session) answered(ex *exchange) *Error {
 	e := &Error{
 		Reason:     reason,
 		Code:       code,
-		RequestID:  cleanToken(ex.header.Get("x-ms-request-id"), secrets),
+		RequestID:  cleanToken(ex.header.Get(requestIDHeader), secrets),
 		RetryAfter: ex.retryAfter,
 		Sent:       reason == ReasonServerError || reason == ReasonUnreachable,
 	}

@@ -30,8 +30,8 @@ func dispatched(with *standing, c clock.PassiveClock) middleware {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			ex := exchangeOf(req)
 			class := ex.op.class()
-			if err := with.share.Wait(req.Context(), class); err != nil {
-				return nil, turnedAway(err)
+			if err := waits(req, with.share, class); err != nil {
+				return nil, err
 			}
 			started := c.Now()
 			res, err := next.RoundTrip(req)

@@ -12,7 +12,11 @@ import (
 )
 
 // errorCodeHeader holds IoT Hub's name for an error; it is on every error of the service API.
-const errorCodeHeader = "iothub-errorcode"
+const (
+	errorCodeHeader = "iothub-errorcode"
+	// requestIDHeader carries IoT Hub's id of the request.
+	requestIDHeader = "x-ms-request-id"
+)
 
 // maxHubText bounds how much of the hub's own words goes into an error.
 const maxHubText = 512

@@ -1,6 +1,7 @@
 package kubectltwin_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -165,4 +166,41 @@ func TestRelease(t *testing.T) {
 	plain.Finalizers = nil
 	w.Expect(w.client.Update(w.Context(), plain)).To(Succeed())
 	w.Expect(apierrors.IsNotFound(w.client.Get(w.Context(), client.ObjectKeyFromObject(plain), plain))).To(BeTrue())
+}
+
+// TestWhatMovedIsReadAgain: an object that another user writes between read and patch keeps what they wrote.
+func TestWhatMovedIsReadAgain(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		write func(*v1alpha1.DeviceTwin)
+		says  string
+	}{
+		"a label":         {func(obj *v1alpha1.DeviceTwin) { obj.Labels = map[string]string{"theirs": "yes"} }, "1 suspended, 0 unchanged, 0 failed\n"},
+		"the same change": {func(obj *v1alpha1.DeviceTwin) { obj.Spec.Suspend = true }, "0 suspended, 1 unchanged, 0 failed\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			obj := twin("a")
+			w.create(obj)
+			patches := 0
+			w.proxied(func(_ http.ResponseWriter, request *http.Request) bool {
+				if request.Method != http.MethodPatch {
+					return false
+				}
+				if patches++; patches == 1 {
+					w.get(obj)
+					tt.write(obj)
+					w.Expect(w.client.Update(w.Context(), obj)).To(Succeed())
+				}
+				return false
+			})
+			w.Expect(w.run("suspend", "a").Err).To(Equal(tt.says))
+			w.get(obj)
+			w.Expect(obj.Spec.Suspend).To(BeTrue())
+			written := obj.DeepCopy()
+			tt.write(written)
+			w.Expect(written.Labels).To(Equal(obj.Labels))
+		})
+	}
 }

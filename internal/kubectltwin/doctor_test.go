@@ -138,3 +138,18 @@ func TestDoctorOfWebhooks(t *testing.T) {
 	w.Expect(lineOf(out, "webhook devicetwins")).To(MatchRegexp(`^(ok|warn) webhook devicetwins.iothub.devicetwin.io its certificate authority (is good until|expires on) \d{4}-`))
 	w.Expect(lineOf(out, "admission")).To(HavePrefix("warn admission does not answer for namespace "+w.ns), "nothing serves them")
 }
+
+// TestWithoutDefinitions: a cluster that does not know the kinds is told from one that has no objects.
+func TestWithoutDefinitions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	env, err := testenv.Start(testenv.Options{CRDDirs: []string{}})
+	w.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { w.Expect(env.Stop()).To(Succeed()) })
+	w.kubeconfig = env.KubeconfigFile(t)
+	for _, args := range [][]string{{"get"}, {"get", "-A"}, {"status", "hub"}, {"suspend", "--all"}} {
+		w.Expect(w.refused(args...)).To(ContainSubstring("install the custom resource definitions"), args[0])
+	}
+	out := w.doctor(cluster.ExitFound)
+	w.Expect(lineOf(out, "CRD devicetwins")).To(Equal("FAIL CRD devicetwins is not there: install the custom resource definitions, crds.yaml of the release"))
+}

@@ -165,8 +165,8 @@ func TestNamesAreCompleted(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"get", "ther"}, "thermostat-1\nthermostat-2\n:4\n"},
-		{[]string{"get", "thermostat-1", "ther"}, "thermostat-2\n:4\n"},
+		{[]string{"get", "therm"}, "thermostat-1\nthermostat-2\n:4\n"},
+		{[]string{"get", "thermostat-1", "therm"}, "thermostat-2\n:4\n"},
 		{[]string{"status", ""}, "factory\n:4\n"},
 		{[]string{"suspend", "--hub", ""}, "factory\n:4\n"},
 		{[]string{"get", "-n", w.ns}, w.ns + "\n:4\n"},

@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
@@ -34,25 +30,16 @@ const (
 	plantedString   = "HostName=factory.azure-devices.net;SharedAccessKeyName=service;SharedAccessKey=" + plantedKey
 )
 
-// proxied puts a way to the API server before the user that has logs of Pods, which take a node.
-func (w *world) proxied(log string) {
+// logs has the API server answer with a log of Pods, which takes a node otherwise.
+func (w *world) logs(text string) {
 	w.Helper()
-	config := suite.env.Config()
-	transport, err := rest.TransportFor(config)
-	w.Expect(err).NotTo(HaveOccurred())
-	host, err := url.Parse(config.Host)
-	w.Expect(err).NotTo(HaveOccurred())
-	proxy := httputil.NewSingleHostReverseProxy(host)
-	proxy.Transport = transport
-	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, request *http.Request) {
-		if strings.HasSuffix(request.URL.Path, "/log") {
-			fmt.Fprint(out, log)
-			return
+	w.proxied(func(out http.ResponseWriter, request *http.Request) bool {
+		if !strings.HasSuffix(request.URL.Path, "/log") {
+			return false
 		}
-		proxy.ServeHTTP(out, request)
-	}))
-	w.Cleanup(server.Close)
-	w.kubeconfig = w.kubeconfigOf(&rest.Config{Host: server.URL})
+		fmt.Fprint(out, text)
+		return true
+	})
 }
 
 // unpacked are the files of an archive.
@@ -110,7 +97,7 @@ func TestReportHoldsNoCredentials(t *testing.T) {
 			Name: "manager", Image: "devicetwin-operator", Env: []corev1.EnvVar{{Name: "HTTPS_PROXY", Value: "http://user:" + plantedPassword + "@proxy"}},
 		}}},
 	})
-	w.proxied(`{"level":"info","msg":"reconciled","device":"d1"}
+	w.logs(`{"level":"info","msg":"reconciled","device":"d1"}
 {"level":"error","msg":"the hub said ` + plantedString + `","device":"d2"}
 {"level":"error","token":"` + plantedPassword + `"}
 klog: Authorization: Bearer ` + plantedToken + `

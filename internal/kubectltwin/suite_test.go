@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -148,6 +152,26 @@ func (w *world) kubeconfigOf(config *rest.Config) string {
 	path := filepath.Join(w.TempDir(), "kubeconfig")
 	w.Expect(clientcmd.WriteToFile(*file, path)).To(Succeed())
 	return path
+}
+
+// proxied puts a way to the API server before the user, as an administrator. answer answers a request in its place, or
+// returns false.
+func (w *world) proxied(answer func(http.ResponseWriter, *http.Request) bool) {
+	w.Helper()
+	config := suite.env.Config()
+	transport, err := rest.TransportFor(config)
+	w.Expect(err).NotTo(HaveOccurred())
+	host, err := url.Parse(config.Host)
+	w.Expect(err).NotTo(HaveOccurred())
+	proxy := httputil.NewSingleHostReverseProxy(host)
+	proxy.Transport = transport
+	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, request *http.Request) {
+		if !answer(out, request) {
+			proxy.ServeHTTP(out, request)
+		}
+	}))
+	w.Cleanup(server.Close)
+	w.kubeconfig = w.kubeconfigOf(&rest.Config{Host: server.URL})
 }
 
 func (w *world) create(obj client.Object) {

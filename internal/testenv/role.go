@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,13 +89,12 @@ func rolesIn(name string) ([]rbacv1.ClusterRole, error) {
 		return nil, err
 	}
 	file := filepath.Join(root, "config", "rbac", name)
-	text, err := os.Open(file)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	defer text.Close()
 	var roles []rbacv1.ClusterRole
-	decoder := utilyaml.NewYAMLOrJSONDecoder(text, 4096)
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
 	for {
 		var role rbacv1.ClusterRole // a Role has the same rules
 		err := decoder.Decode(&role)

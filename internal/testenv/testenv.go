@@ -34,6 +34,10 @@ type Options struct {
 	// request it has answered (user, verb, resource, status; no bodies).
 	// Empty means that nothing is recorded.
 	AuditLog string
+	// ServiceRange is where Services get their addresses from, such as
+	// 127.0.0.0/24: on loopback, a test can listen on that of a Service. Empty
+	// means addresses that lead nowhere.
+	ServiceRange string
 }
 
 // Env is a running API server.
@@ -103,6 +107,9 @@ func Start(opts Options) (*Env, error) {
 		if err := env.configureAudit(opts.AuditLog); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(scratch))
 		}
+	}
+	if opts.ServiceRange != "" {
+		env.envtest.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", opts.ServiceRange)
 	}
 	if _, err := env.envtest.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting etcd and kube-apiserver from %s: %w", assets, err), env.Stop())

@@ -84,11 +84,17 @@ func TestPodsPassTheRestrictedStandard(t *testing.T) {
 				To(Or(Succeed(), MatchError(apierrors.IsAlreadyExists, "exists already")))
 			deployments := 0
 			for _, object := range render(t, "--values", file) {
-				if object.GetKind() != "Deployment" {
+				var pod *corev1.Pod
+				switch object.GetKind() {
+				case "Deployment":
+					deployments++
+					pod = podOf(t, object, in)
+				case "Pod": // of helm test
+					pod = convert[corev1.Pod](t, object)
+					pod.Namespace, pod.Spec.ServiceAccountName = in, "existing"
+				default:
 					continue
 				}
-				deployments++
-				pod := podOf(t, object, in)
 				g.Expect(c.Create(t.Context(), pod.DeepCopy(), client.DryRunAll)).To(Succeed())
 
 				pod.Spec.Containers[0].SecurityContext.AllowPrivilegeEscalation = ptr.To(true)

@@ -14,9 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
@@ -31,21 +33,40 @@ const (
 // patience is how long to wait for the API server to serve or to drop a kind.
 const patience = time.Minute
 
-// TestMain sets both: an API server with no custom resource definition, since the
-// chart brings them, and where Helm is.
+// TestMain sets these: an API server with no custom resource definition, since the
+// chart brings them, where Helm is, and the folder of the project's programs.
 var (
-	cluster *testenv.Env
-	helmCLI string
+	cluster  *testenv.Env
+	helmCLI  string
+	programs string
 )
 
 func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard()) // what fails is asserted, not printed
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
 	var err error
 	if helmCLI, err = testenv.Tool("hack/tools/helm/go.mod", "-n", "helm"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
 	helmCLI = strings.TrimSpace(helmCLI)
-	os.Exit(testenv.Run(m, testenv.Options{CRDDirs: []string{}}, func(e *testenv.Env) { cluster = e }))
+	if programs, err = os.MkdirTemp("", "chart-programs-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(programs) }()
+	build := exec.Command("go", "build", "-o", programs, "./cmd/manager", "./cmd/devicesim", "./cmd/hubemulator")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
+		return 1
+	}
+	// Services have addresses on which the tests can listen.
+	opts := testenv.Options{CRDDirs: []string{}, ServiceRange: "127.0.0.0/24"}
+	return testenv.Run(m, opts, func(e *testenv.Env) { cluster = e })
 }
 
 // helm runs Helm, against the cluster where kubeconfig names it. What it says on

@@ -35,7 +35,7 @@ func fromConfig(t *testing.T) map[string]*unstructured.Unstructured {
 
 func fromChart(t *testing.T) map[string]*unstructured.Unstructured {
 	t.Helper()
-	return byName(render(t, "--set", "fullnameOverride=devicetwin", "--set", "webhook.certificate.source=certManager"))
+	return byName(render(t, "--skip-tests", "--set", "fullnameOverride=devicetwin", "--set", "webhook.certificate.source=certManager"))
 }
 
 // TestChartAndConfigInstallTheSame: what one of them has alone is listed here.

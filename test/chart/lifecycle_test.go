@@ -1,6 +1,7 @@
 package chart_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"os"
@@ -74,7 +75,7 @@ func (i *installation) crd() *apiextensionsv1.CustomResourceDefinition {
 func (i *installation) gone(object client.Object) {
 	i.t.Helper()
 	i.Eventually(func() bool {
-		err := i.client.Get(i.t.Context(), client.ObjectKeyFromObject(object), object)
+		err := i.client.Get(context.WithoutCancel(i.t.Context()), client.ObjectKeyFromObject(object), object) // cleanups wait too
 		return apierrors.IsNotFound(err) || meta.IsNoMatchError(err)
 	}, patience).Should(BeTrue(), "%s is still there", object.GetName())
 }

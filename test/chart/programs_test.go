@@ -22,12 +22,6 @@ import (
 func TestTheProgramsTakeTheirFlags(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./cmd/manager", "./cmd/devicesim", "./cmd/hubemulator")
-	build.Dir = root
-	out, err := build.CombinedOutput()
-	g.Expect(err).NotTo(HaveOccurred(), "%s", out)
-
 	seen := map[string]bool{}
 	for name, file := range examples(t) {
 		for _, object := range render(t, "--values", file) {
@@ -37,7 +31,7 @@ func TestTheProgramsTakeTheirFlags(t *testing.T) {
 				// Flags are read in order: one before --help that is wrong is refused. The fleet's file is read
 				// with them, in TestTheEmulatorTakesWhatTheChartGives.
 				args := slices.DeleteFunc(container.Args, func(arg string) bool { return strings.HasPrefix(arg, "--fleet=") })
-				cmd := exec.CommandContext(t.Context(), filepath.Join(bin, program), append(args, "--help")...)
+				cmd := exec.CommandContext(t.Context(), filepath.Join(programs, program), append(args, "--help")...)
 				out, err := cmd.CombinedOutput()
 				g.Expect(err).NotTo(HaveOccurred(), "%s: %s %v: %.300s", name, program, container.Args, out)
 			}
@@ -48,10 +42,15 @@ func TestTheProgramsTakeTheirFlags(t *testing.T) {
 
 func containers(t *testing.T, object *unstructured.Unstructured) []corev1.Container {
 	t.Helper()
-	if object.GetKind() != "Deployment" {
+	var spec corev1.PodSpec
+	switch object.GetKind() {
+	case "Deployment":
+		spec = podOf(t, object, namespace).Spec
+	case "Pod":
+		spec = convert[corev1.Pod](t, object).Spec
+	default:
 		return nil
 	}
-	spec := podOf(t, object, namespace).Spec
 	return append(spec.Containers, spec.InitContainers...)
 }
 
@@ -91,6 +90,14 @@ func TestTheEmulatorTakesWhatTheChartGives(t *testing.T) {
 	for _, name := range []string{"trial-emulator-hub", "devicesim-connection"} {
 		g.Expect(secrets[name]["ca.crt"]).To(Equal(string(hub.CACertificatePEM())))
 	}
+}
+
+// convert refuses fields that T does not have.
+func convert[T any](t *testing.T, object *unstructured.Unstructured) *T {
+	t.Helper()
+	var out T
+	NewWithT(t).Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, &out, true)).To(Succeed())
+	return &out
 }
 
 func withoutPort(connectionString string) string {

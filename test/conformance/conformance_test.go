@@ -43,7 +43,7 @@ func hubs() map[string]hubemulator.Options {
 }
 
 func TestNodeSDK(t *testing.T) {
-	node := nodeOrSkip(t)
+	node := supportedNodeOrSkip(t)
 	installPackages(t, lookPathOrSkip(t, "npm"))
 	methods := filepath.Join(t.TempDir(), "methods.json")
 	if err := os.WriteFile(methods, []byte(run(t, node, "surface.js")), 0o600); err != nil {

@@ -32,6 +32,25 @@ type lockedPackage struct {
 	Version   string `json:"version"`
 	Integrity string `json:"integrity"`
 	Link      bool   `json:"link"`
+	// Engines is an object, or in packages of long ago a list.
+	Engines any `json:"engines"`
+}
+
+// node returns the versions of Node that the package says it is made for; empty where it says nothing.
+func (p lockedPackage) node() string {
+	switch engines := p.Engines.(type) {
+	case map[string]any:
+		if node, ok := engines["node"].(string); ok {
+			return node
+		}
+	case []any:
+		for _, engine := range engines {
+			if text, ok := engine.(string); ok && strings.HasPrefix(text, "node ") {
+				return strings.TrimPrefix(text, "node ")
+			}
+		}
+	}
+	return ""
 }
 
 // sum returns the SHA-512 that the package's tarball must have.

@@ -43,7 +43,7 @@ func makeTargets(t *testing.T) map[string]bool {
 // targetsOf are the targets that a step's script has make build.
 func targetsOf(script string) []string {
 	var targets []string
-	for _, call := range regexp.MustCompile(`(?m)(?:^|[;&|(] *)(?:sudo \S+ )?make ([^;&|)\n]*)`).FindAllStringSubmatch(script, -1) {
+	for _, call := range regexp.MustCompile(`(?m)(?:^|[;&|(] *|^sudo env "PATH=\$PATH" )make ([^;&|)\n#]*)`).FindAllStringSubmatch(script, -1) {
 		for _, word := range strings.Fields(call[1]) {
 			if !strings.Contains(word, "=") && !strings.HasPrefix(word, "-") {
 				targets = append(targets, word)

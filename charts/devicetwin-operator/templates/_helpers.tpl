@@ -108,3 +108,10 @@ limits: {memory: {{ $fits.limit }}}
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* Annotations of what is there for the time of a `helm test` alone, for its place in the order: the lowest first. */}}
+{{- define "devicetwin-operator.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}

@@ -36,6 +36,7 @@ func newTrial(c *cluster, opts options) *trial { return &trial{c, opts} }
 func (t *trial) chapter() chapter {
 	return chapter{"trial", []step{
 		{"The commands of README.md, from helm install to a Ready DeviceTwin", t.commands},
+		{"helm test, in a Pod", t.tests},
 		{"The device has reported, and a query selects it", t.reports},
 		{"The webhook refuses a key that no hub takes", t.refuses},
 		{"The manager's Pod is deleted, and an edit meanwhile reaches the device", t.restarts},
@@ -72,6 +73,18 @@ func (t *trial) commands(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("it took %s, longer than the %s that are promised", took.Round(time.Second), promised)
 	}
 	return strings.ReplaceAll(strings.TrimSpace(printed), "\n", "\n        "), nil
+}
+
+func (t *trial) tests(ctx context.Context) (string, error) {
+	printed, err := t.tool(ctx, "helm", "test", release, "-n", systemNamespace, "--logs", "--timeout", stepTimeout.String())
+	if err != nil {
+		return "", err
+	}
+	checks := regexp.MustCompile(`(?m)^ok .*$`).FindAllString(printed, -1)
+	if len(checks) < 4 || strings.Contains(printed, "FAILED") {
+		return "", fmt.Errorf("kinds, webhook, metrics and hub are to be checked: %s", printed)
+	}
+	return strings.Join(checks, "\n        "), nil
 }
 
 func (t *trial) twin(ctx context.Context) (*v1alpha1.DeviceTwin, error) {

@@ -32,7 +32,7 @@ Entries of spec.policies stay as they are: a part that is only observed by its o
 	v := verb[*v1alpha1.DeviceTwin]{done: "adopted"}
 	v.edit = func(obj *v1alpha1.DeviceTwin) error {
 		if obj.Spec.Policy != v1alpha1.PolicyObserve {
-			return errUnchanged{"spec.policy is " + string(obj.Spec.Policy) + ", not Observe"}
+			return unchangedError{"spec.policy is " + string(obj.Spec.Policy) + ", not Observe"}
 		}
 		obj.Spec.Policy = v1alpha1.PolicyEnforce
 		return nil
@@ -70,7 +70,7 @@ Where the objects come from Git, take them out there first: they are created ane
 	v := verb[*v1alpha1.DeviceTwin]{done: "released"}
 	v.edit = func(obj *v1alpha1.DeviceTwin) error {
 		if obj.DeletionTimestamp != nil {
-			return errUnchanged{"it is being deleted already, with deletionPolicy " + string(obj.Spec.DeletionPolicy)}
+			return unchangedError{"it is being deleted already, with deletionPolicy " + string(obj.Spec.DeletionPolicy)}
 		}
 		obj.Spec.DeletionPolicy = v1alpha1.DeletionRetain
 		return nil

@@ -25,16 +25,16 @@ const (
 	dryRunServer = "server"
 )
 
-// errUnchanged is why an object is left as it is.
-type errUnchanged struct{ why string }
+// unchangedError is why an object is left as it is.
+type unchangedError struct{ why string }
 
-func (e errUnchanged) Error() string { return e.why }
+func (e unchangedError) Error() string { return e.why }
 
 // verb is what is done to each object of a kind.
 type verb[T client.Object] struct {
 	// done is what the output says of an object that was changed, such as "suspended".
 	done string
-	// edit changes the object in memory. An errUnchanged leaves it alone, any other error fails it.
+	// edit changes the object in memory. An unchangedError leaves it alone, any other error fails it.
 	edit func(T) error
 	// note is put behind the line of an object, by what is known of it before it is changed; it may be nil.
 	note func(T) string
@@ -112,7 +112,7 @@ func each[T client.Object](ctx context.Context, r *run, v verb[T], kind string, 
 		name += " of " + obj.GetNamespace()
 	}
 	note, err := one(ctx, r, v, obj)
-	var unchanged errUnchanged
+	var unchanged unchangedError
 	switch {
 	case errors.As(err, &unchanged):
 		r.unchanged++

@@ -108,7 +108,7 @@ iothub.devicetwin.io/guardReset. Look at what waits first, with kubectl twin sta
 	}
 	v := verb[*v1alpha1.HubConnection]{done: "approved", edit: func(obj *v1alpha1.HubConnection) error {
 		if obj.Status.Guard == nil || obj.Status.Guard.TrippedAt == nil {
-			return errUnchanged{"its guard has stopped nothing"}
+			return unchangedError{"its guard has stopped nothing"}
 		}
 		metav1.SetMetaDataAnnotation(&obj.ObjectMeta, v1alpha1.GuardResetAnnotation, stamp(access))
 		return nil

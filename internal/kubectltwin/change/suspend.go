@@ -23,7 +23,7 @@ Where the objects come from Git, set spec.suspend there: what is set here is tak
 	}
 	return onTwins(access, cmd, verb[*v1alpha1.DeviceTwin]{done: "suspended", edit: func(obj *v1alpha1.DeviceTwin) error {
 		if obj.Spec.Suspend {
-			return errUnchanged{"suspended already"}
+			return unchangedError{"suspended already"}
 		}
 		obj.Spec.Suspend = true
 		return nil
@@ -43,7 +43,7 @@ func NewResume(access *cluster.Access) *cobra.Command {
 	}
 	return onTwins(access, cmd, verb[*v1alpha1.DeviceTwin]{done: "resumed", edit: func(obj *v1alpha1.DeviceTwin) error {
 		if !obj.Spec.Suspend {
-			return errUnchanged{"not suspended"}
+			return unchangedError{"not suspended"}
 		}
 		obj.Spec.Suspend = false
 		return nil

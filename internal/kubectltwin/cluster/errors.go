@@ -3,10 +3,10 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -35,7 +35,6 @@ func ExitCode(err error) int {
 
 // Explained puts an error into one line that says what to do, where that is not plain.
 func Explained(err error) error {
-	var status apierrors.APIStatus
 	switch {
 	case err == nil:
 		return nil
@@ -43,16 +42,11 @@ func Explained(err error) error {
 		return errors.New("no cluster is configured: name one with --kubeconfig, --context or --server")
 	case utilnet.IsConnectionRefused(err):
 		return fmt.Errorf("the API server does not answer (%s): is it the cluster you mean? See --kubeconfig and --context", oneLine(err))
-	case errors.As(err, &status) && status.Status().Code == http.StatusNotFound && unknownResource(status):
+	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
+		// That is no answer about an object: the path is served by none.
 		return fmt.Errorf("the cluster does not know these objects: install the custom resource definitions, as docs/install.md says (%s)", oneLine(err))
 	}
 	return &plain{text: oneLine(err), err: err}
-}
-
-// unknownResource tells an API server that does not serve a kind from one that does not have an object.
-func unknownResource(status apierrors.APIStatus) bool {
-	details := status.Status().Details
-	return details == nil || details.Name == ""
 }
 
 // plain is an error in one line.

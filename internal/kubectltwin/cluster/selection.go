@@ -33,7 +33,7 @@ type Selection struct {
 func (s *Selection) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&s.Labels, "selector", "l", "", "the DeviceTwins with these labels, such as plant=redmond,line!=7")
 	flags.StringVar(&s.Fields, "field-selector", "", "the DeviceTwins with these fields: spec.deviceId, spec.hubRef.name, metadata.name")
-	flags.StringVar(&s.Hub, "hub", "", "the DeviceTwins of a HubConnection: its name, or NAMESPACE/NAME")
+	flags.StringVar(&s.Hub, "hub", "", "the DeviceTwins of a HubConnection: its name, or NAMESPACE/NAME; of this namespace, or with -A of all")
 	flags.BoolVarP(&s.AllNamespaces, "all-namespaces", "A", false, "in all namespaces")
 }
 

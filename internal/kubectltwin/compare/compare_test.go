@@ -95,6 +95,12 @@ func TestWhatTheStatusTells(t *testing.T) {
 			},
 			[]string{"= tags.a 1 -", "! tags.ab 3 -"},
 		},
+		"a path at the end of another": {
+			v1alpha1.DeviceTwinSpec{Tags: raw(`{"a":1}`), Desired: raw(`{"tags":{"a":1}}`), Mirror: v1alpha1.Mirror{MaxBytes: ptr.To[int32](0)}}, v1alpha1.DeviceTwinStatus{
+				Conditions: conditions("True", "Succeeded", ok, `Drifted True Yielded yielded: desired.tags.a (declared 1, held 2)`),
+			},
+			[]string{"= tags.a 1 -", "! desired.tags.a 2 unknown"},
+		},
 		"values with brackets": {
 			v1alpha1.DeviceTwinSpec{Tags: raw(`{"a":"x), held y","b":1}`)}, v1alpha1.DeviceTwinStatus{
 				Conditions: conditions("True", "Succeeded", ok, `Drifted True Yielded yielded: tags.a (declared "x), held y", held "), tags.b (declared 1, held 2"), tags.c (declared 1, held nothing)`),

@@ -33,7 +33,7 @@ func (e *examination) apiServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }() // all of it was read
 	now := e.access.Clock.Now()
 	var info apiversion.Info
 	if answer.StatusCode != http.StatusOK {

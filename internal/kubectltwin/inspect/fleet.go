@@ -65,6 +65,9 @@ func (f *fleet) add(name string, obj *v1alpha1.DeviceTwin) {
 	}
 	f.reason(name, obj)
 	for _, c := range obj.Status.Conditions {
+		if c.Type == v1alpha1.ConditionSynced { // Ready moves with it
+			continue
+		}
 		f.moved(move{Name: name, Condition: c.Type, Status: string(c.Status), Reason: c.Reason, At: c.LastTransitionTime})
 	}
 }

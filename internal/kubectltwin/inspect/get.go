@@ -144,7 +144,7 @@ func (g *get) block(screen *terminal.Screen, t *compare.Twin) {
 	}
 	screen.Line(terminal.Heading, "%s  %s of hub %s%s", name, device, t.Hub, connection(t))
 	screen.Line(styleOf(t.Ready), "  Ready: %s%s", t.Ready, because(t, g.format.String() == terminal.Wide))
-	table := terminal.NewTable(0, " ", "LEAF", "DECLARED", "HUB", "DEVICE")
+	table := terminal.NewTable(0, " ", "LEAF", "DECLARED", "HUB", "DEVICE").Keep(1)
 	shown := 0
 	for _, leaf := range t.Leaves {
 		if g.differing && !leaf.Differs {

@@ -153,9 +153,10 @@ func (s *status) print(sum *summary) {
 	if s.format.String() == terminal.Wide {
 		screen = screen.Unlimited()
 	}
-	s.printHub(screen, sum)
+	// What is said in sentences is never cut.
+	s.printHub(screen.Unlimited(), sum)
 	s.printTwins(screen, sum)
-	s.printUse(screen, sum)
+	s.printUse(screen.Unlimited(), sum)
 	if len(sum.LastMoves) == 0 {
 		return
 	}

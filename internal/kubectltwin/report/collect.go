@@ -148,7 +148,7 @@ func (c *collector) log(ctx context.Context, pod, container string, previous boo
 		c.lacks("log of "+name, err)
 		return
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // what was read of it is there
 	c.progress.Add(1)
 	c.lacks("log of "+name, redactLog(c.file("manager/logs/"+name+".log"), stream))
 }

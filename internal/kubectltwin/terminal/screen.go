@@ -105,7 +105,7 @@ func (s *Screen) Heading(format string, args ...any) {
 
 func (s *Screen) paint(style Style, text string) string {
 	sequence := style.sequence()
-	if !s.colour || sequence == "" || text == "" {
+	if !s.colour || sequence == "" || strings.TrimSpace(text) == "" {
 		return text
 	}
 	return sequence + text + reset

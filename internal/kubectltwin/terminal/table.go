@@ -2,7 +2,6 @@ package terminal
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -32,11 +31,13 @@ func Styled(style Style, format string, args ...any) Cell {
 type Table struct {
 	indent string
 	rows   [][]Cell
+	// kept is a column that is cut only when all others are narrow already; -1 for none.
+	kept int
 }
 
 // NewTable returns a table that is moved to the right by so many blanks, with these headings if there are any.
 func NewTable(indent int, headings ...string) *Table {
-	t := &Table{indent: strings.Repeat(" ", indent)}
+	t := &Table{indent: strings.Repeat(" ", indent), kept: -1}
 	if len(headings) > 0 {
 		cells := make([]Cell, len(headings))
 		for i, heading := range headings {
@@ -44,6 +45,12 @@ func NewTable(indent int, headings ...string) *Table {
 		}
 		t.rows = append(t.rows, cells)
 	}
+	return t
+}
+
+// Keep has a column cut last: by it the rows are told apart.
+func (t *Table) Keep(column int) *Table {
+	t.kept = column
 	return t
 }
 
@@ -59,7 +66,7 @@ func (t *Table) Row(cells ...Cell) {
 func (s *Screen) Table(t *Table) {
 	widths := t.widths()
 	if s.width > 0 {
-		fit(widths, s.width-len(t.indent))
+		fit(widths, s.width-len(t.indent), t.kept)
 	}
 	for _, row := range t.rows {
 		var line strings.Builder
@@ -89,19 +96,33 @@ func (t *Table) widths() []int {
 }
 
 // fit narrows the widest columns until the table has its place, or no column can give more.
-func fit(widths []int, room int) {
+func fit(widths []int, room, kept int) {
 	total := (len(widths) - 1) * len(gap)
 	for _, width := range widths {
 		total += width
 	}
 	for total > room {
-		widest := slices.Index(widths, slices.Max(widths))
-		if widths[widest] <= narrowest {
+		widest := widestBut(widths, kept)
+		if widest < 0 {
+			widest = widestBut(widths, -1)
+		}
+		if widest < 0 {
 			return
 		}
 		widths[widest]--
 		total--
 	}
+}
+
+// widestBut is the widest column but one that can give something, or -1.
+func widestBut(widths []int, kept int) int {
+	found := -1
+	for i, width := range widths {
+		if i != kept && width > narrowest && (found < 0 || width > widths[found]) {
+			found = i
+		}
+	}
+	return found
 }
 
 func cut(text string, width int) string {

@@ -37,6 +37,19 @@ func TestTables(t *testing.T) {
 	g.Expect(out.String()).To(Equal("  \x1b[1mNAME\x1b[0m   \x1b[1mMESSAGE\x1b[0m\n  \x1b[31mgröße\x1b[0m  long long …\n  x      escape\uFFFD[31…\n"))
 }
 
+func TestAColumnIsKept(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	var out bytes.Buffer
+	kept := terminal.NewTable(0).Keep(0)
+	kept.Row(terminal.Text("tags.location.description"), terminal.Text("%s", strings.Repeat("x", 40)))
+	terminal.Fixed(&out, false, 40).Table(kept)
+	g.Expect(out.String()).To(Equal("tags.location.description  xxxxxxxxxxxx…\n"))
+	out.Reset()
+	terminal.Fixed(&out, false, 20).Table(kept)
+	g.Expect(out.String()).To(Equal("tags.loca…  xxxxxxx…\n"), "where there is no other way it is cut as well")
+}
+
 func TestProgressOfWhatTakesLong(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
