@@ -179,6 +179,10 @@ func TestTwinRequestsOfOthers(t *testing.T) {
 	w.create(own)
 	w.awaitReady(own)
 	w.Expect(own.Status.Query.Continue).NotTo(BeEmpty())
+	further := in(line, "hub", w.asks("STARTSWITH(deviceId, 'o') OR STARTSWITH(deviceId, 'l')", "deviceId"))
+	further.Spec.Query.Continue = own.Status.Query.Continue
+	w.create(further)
+	w.await(further, metav1.ConditionFalse, v1alpha1.ReasonQueryRefused)
 
 	var said []string
 	for _, device := range []string{"other-1", "no-such-1"} {
