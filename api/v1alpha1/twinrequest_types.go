@@ -212,6 +212,7 @@ type PlannedLeaf struct {
 	// withheld is why the leaf is not in the patch: Observed, Yielded, Contended or
 	// Conflict. Left out for those that are.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	Withheld string `json:"withheld,omitempty"`
 }

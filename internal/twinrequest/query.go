@@ -65,7 +65,9 @@ func selectionOf(asked *v1alpha1.TwinRequestQuery, read validation.RequestedQuer
 // query; it is held against each row once more, since where a page continues is told by the
 // request, which may have been made for another query.
 func rowsOf(page hub.Page, scope hubaccess.Scope, withMetadata bool) (rows []runtime.RawExtension, unreadable int32) {
-	unreadable = int32(min(page.Unreadable, hub.PageRows))
+	for range page.Unreadable {
+		unreadable++ // a page has 100 rows at most
+	}
 	for _, row := range page.Rows {
 		if !scope.Covers(row.ID.Device) {
 			continue

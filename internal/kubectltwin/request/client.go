@@ -68,21 +68,21 @@ func shardLabels(all map[string]string) map[string]string {
 	return own
 }
 
-// Refusal is a request that was not answered.
-type Refusal struct{ Reason, Message string }
+// RefusalError is a request that was not answered.
+type RefusalError struct{ Reason, Message string }
 
 // Error implements error.
-func (r *Refusal) Error() string { return r.Reason + ": " + r.Message }
+func (r *RefusalError) Error() string { return r.Reason + ": " + r.Message }
 
 // ReasonOf is why a request was not answered; "" for other errors.
 func ReasonOf(err error) string {
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
+	if refusal, ok := errors.AsType[*RefusalError](err); ok {
 		return refusal.Reason
 	}
 	return ""
 }
 
-// Answer has a request answered, and fills in its status. It is deleted in any case. Its errors are of type *Refusal, or
+// Answer has a request answered, and fills in its status. It is deleted in any case. Its errors are of type *RefusalError, or
 // explained.
 func (c *Client) Answer(ctx context.Context, obj *v1alpha1.TwinRequest) (err error) {
 	obj.GenerateName, obj.Labels, obj.Spec.TTL.Duration = cluster.FieldManager+"-", c.labels, ttl
@@ -117,7 +117,7 @@ func (c *Client) Answer(ctx context.Context, obj *v1alpha1.TwinRequest) (err err
 	obj.Status = seen.Status
 	ready := meta.FindStatusCondition(obj.Status.Conditions, v1alpha1.ConditionReady)
 	if ready != nil && ready.Status != metav1.ConditionTrue {
-		return &Refusal{Reason: ready.Reason, Message: ready.Message}
+		return &RefusalError{Reason: ready.Reason, Message: ready.Message}
 	}
 	return nil
 }
