@@ -149,7 +149,8 @@ generate: ## Generate the API types' deep copies.
 	$(TOOL) controller-gen object paths=./api/...
 
 .PHONY: manifests
-manifests: ## Generate the custom resource definitions, the manager's role and the webhooks.
+manifests: ## Generate the custom resource definitions, the manager's role, the webhooks and the PrometheusRule.
+	@hack/prometheusrule.sh
 	$(TOOL) controller-gen crd rbac:roleName=manager-role webhook \
 		paths=./api/... paths=./controllers/... paths=./internal/admission \
 		output:crd:artifacts:config=config/crd/bases output:rbac:artifacts:config=config/rbac \
@@ -206,6 +207,11 @@ test: helm ## Run every test; ends with "N passed, N failed, N skipped".
 	else echo "running without -race: it needs a C compiler, and '$$cc' is not on this machine"; fi; \
 	$(GO) build -o bin/testsummary ./hack/testsummary; \
 	$(GO) test -json -count=1 -timeout 15m $${race[@]+"$${race[@]}"} $(TESTFLAGS) $(PACKAGES) $(TESTARGS) | bin/testsummary
+
+.PHONY: monitoring-test
+monitoring-test: ## Test alerts, runbooks and dashboard with Prometheus: promtool's unit tests, and a scrape of a manager.
+	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
+	hack/prometheus.sh >/dev/null; $(GO) test -count=1 $(TESTFLAGS) ./test/monitoring
 
 .PHONY: test-images
 test-images: ## Test hack/images, which is a module of its own.

@@ -158,7 +158,9 @@ func (r *deviceTwinReconciler) cleanUp(ctx context.Context, stored *outcome.Stor
 	}
 	defer permit.Done()
 	ctx = dispatch.With(ctx, permit)
-	writer := r.writer(stored, found)
+	writer := r.writer(stored, found, func(ctx context.Context, change twinsync.Change) {
+		r.patched(ctx, found.Session.Host(), causeDeletion, change)
+	})
 	if obj.Spec.DeletionPolicy == v1alpha1.DeletionDelete && successor == nil {
 		if deleted, err := r.registrar(stored, found.Session).Deregister(ctx, writer.Admit); err != nil || deleted {
 			return "", err

@@ -47,6 +47,7 @@ type deviceTwinReconciler struct {
 	permits     *hubqueue.Queue
 	metrics     *Metrics
 
+	edits        *editTimes
 	secretReader client.Reader // not cached: the manager holds no Secrets
 	deletions    *deletions
 }
@@ -54,7 +55,7 @@ type deviceTwinReconciler struct {
 func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 	r.connections.Subscribe(dependents(r.client, &v1alpha1.DeviceTwinList{}, r.queue))
 	build := ctrl.NewControllerManagedBy(mgr).
-		Watches(&v1alpha1.DeviceTwin{}, trigger.Edits(r.permits.Mark), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
+		Watches(&v1alpha1.DeviceTwin{}, trigger.Edits(r.edited), builder.WithPredicates(predicate.Or(declarationChanged(), keptChanged()))).
 		WatchesRawSource(r.permits.Ready().Source()).
 		WatchesRawSource(r.queue.Source()).
 		WithOptions(opts.controller()).
@@ -71,6 +72,7 @@ func (r *deviceTwinReconciler) setup(mgr ctrl.Manager, opts Options) error {
 
 // Reconcile brings one DeviceTwin and its twin into step.
 func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	began := r.report.Clock.Now()
 	var obj v1alpha1.DeviceTwin
 	err := r.client.Get(ctx, req.NamespacedName, &obj)
 	if apierrors.IsNotFound(err) {
@@ -90,9 +92,9 @@ func (r *deviceTwinReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if lacksFinalizer(&obj) {
 		return ctrl.Result{}, nil // its finalizer triggers it
 	}
-	stored, seen := r.observe(ctx, &obj, false)
+	stored, seen := r.observe(ctx, &obj, began, false)
 	if seen.contradicted(stored) {
-		stored, seen = r.observe(ctx, stored.Held, true)
+		stored, seen = r.observe(ctx, stored.Held, began, true)
 	}
 	return r.commit(ctx, stored, seen)
 }
@@ -107,6 +109,8 @@ func (r *deviceTwinReconciler) commit(ctx context.Context, stored *outcome.Store
 	if err := r.report.Write(ctx, r.client, before, obj); err != nil {
 		return r.next(ctx, obj, outcome.Of(err), 0)
 	}
+	r.reported(before, obj, seen)
+	r.served(client.ObjectKeyFromObject(obj), seen)
 	if seen.recordLost {
 		r.reportRecordLost(before, obj)
 	}
@@ -147,13 +151,14 @@ func (r *deviceTwinReconciler) known(obj *v1alpha1.DeviceTwin) *readback.Known {
 	return r.readBack.Of(client.ObjectKeyFromObject(obj))
 }
 
-// writer changes the twin of an object.
-func (r *deviceTwinReconciler) writer(stored *outcome.Stored, found hubaccess.Hub) twinsync.Writer {
+// writer changes the twin of an object. wrote is called after each change.
+func (r *deviceTwinReconciler) writer(stored *outcome.Stored, found hubaccess.Hub, wrote func(context.Context, twinsync.Change)) twinsync.Writer {
 	obj := stored.Obj
 	return twinsync.Writer{
 		Stored: stored, Session: found.Session, InFlight: r.inFlight, ID: fieldindex.IDOf(obj),
 		Target: fieldindex.TargetOf(obj, found.Session.Host()), Owner: found.Spec.OwnerTag,
 		Admit: func() error { return r.admit(found, obj) },
+		Wrote: wrote,
 	}
 }
 

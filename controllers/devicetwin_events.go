@@ -6,13 +6,16 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fieldindex"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hubaccess"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 )
 
-// eventsOf records events about what was done to values of other writers.
-func (r *deviceTwinReconciler) eventsOf(before, obj *v1alpha1.DeviceTwin, done twinsync.Result) {
+// eventsOf records events about what was done to values of other writers, and counts it.
+func (r *deviceTwinReconciler) eventsOf(before, obj *v1alpha1.DeviceTwin, found hubaccess.Hub, done twinsync.Result) {
 	if restored := restored(before, done.Changed); len(restored) > 0 {
+		host := found.Session.Host()
+		r.counts(host, func() { r.metrics.driftCorrected(host) })
 		r.report.Event(obj, "Normal", v1alpha1.EventDriftCorrected, "restored on the hub: "+restored.String())
 	}
 	if done.Recreated {

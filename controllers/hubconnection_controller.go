@@ -45,6 +45,7 @@ type hubConnectionReconciler struct {
 	probes       *probes
 	usage        *hubusage.Reporter
 	memberships  *membership.Memberships
+	metrics      *Metrics
 	queue        *trigger.Queue // for what is learned elsewhere of HubConnections
 }
 
@@ -114,7 +115,9 @@ func (r *hubConnectionReconciler) forget(ctx context.Context, key types.Namespac
 	r.memberships.ForgetHub(key)
 	r.probes.forget(key)
 	r.usage.Forget(key)
+	before, _ := r.connections.Known(key)
 	r.connections.Forget(ctx, key)
+	r.dropSeries(before)
 }
 
 // connect returns a session once the declaration and the credential can be used;
@@ -229,7 +232,9 @@ func (r *hubConnectionReconciler) publish(ctx context.Context, conn *v1alpha1.Hu
 	r.readBack.Serve(key, now.Session, readback.Settings{
 		Interval: conn.Spec.ReadBack.Interval.Duration, FullSweep: conn.Spec.ReadBack.FullSweep(),
 	})
+	before, _ := r.connections.Known(key)
 	r.connections.Publish(ctx, key, now)
+	r.dropSeries(before)
 }
 
 // writeStatus also takes over the guard's settings; released tells that changes may

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,8 +20,10 @@ import (
 // observation is what a reconcile saw of a twin and did about it. Without a twin, the hub
 // was not asked or did not answer.
 type observation struct {
-	hub  hubaccess.Hub
-	twin *hub.Twin
+	// began is when: what the user edited later was not seen.
+	began time.Time
+	hub   hubaccess.Hub
+	twin  *hub.Twin
 	twinsync.Result
 	outcome  outcome.Outcome
 	declared validation.Declaration
@@ -47,11 +50,11 @@ func (o *observation) contradicted(stored *outcome.Stored) bool {
 }
 
 // observe brings an object and its twin into step, and describes in the object's status what
-// came of it. Nothing of that is written yet. direct tells that what the hub's index says of the
+// came of it. Nothing of that is written yet. began is before the object was read; direct tells that what the hub's index says of the
 // twin is not enough.
-func (r *deviceTwinReconciler) observe(ctx context.Context, obj *v1alpha1.DeviceTwin, direct bool) (*outcome.Stored, observation) {
+func (r *deviceTwinReconciler) observe(ctx context.Context, obj *v1alpha1.DeviceTwin, began time.Time, direct bool) (*outcome.Stored, observation) {
 	stored := outcome.NewStored(r.client, r.report.Server, obj)
-	var seen observation
+	seen := observation{began: began}
 	err := stored.Writable(ctx)
 	if err == nil {
 		err = r.sync(ctx, stored, direct, &seen)
@@ -88,8 +91,15 @@ func (r *deviceTwinReconciler) sync(ctx context.Context, stored *outcome.Stored,
 			return invalidTwin(validation.Text(errs))
 		}
 	}
-	sync := twinsync.Sync{
-		Writer: r.writer(stored, seen.hub), Declared: seen.declared.Document, Policies: seen.declared.Policies,
+	var sync twinsync.Sync
+	cause := causeOf(obj)
+	sync = twinsync.Sync{
+		Writer: r.writer(stored, seen.hub, func(ctx context.Context, change twinsync.Change) {
+			if sync.Result.Registered {
+				cause = causeRegistration
+			}
+			r.wrote(ctx, obj, seen, cause, change)
+		}), Declared: seen.declared.Document, Policies: seen.declared.Policies,
 		Contention: r.contention, Registrar: r.registrar(stored, seen.hub.Session),
 	}
 	seen.recordLost = r.recordLost(obj)
@@ -109,7 +119,7 @@ func (r *deviceTwinReconciler) sync(ctx context.Context, stored *outcome.Stored,
 	if seen.twin != nil && sync.Result.Plan.Patch.Empty() {
 		r.guards.Settled(seen.hub.Key, obj.UID)
 	}
-	r.eventsOf(before, obj, sync.Result)
+	r.eventsOf(before, obj, seen.hub, sync.Result)
 	return err
 }
 

@@ -202,13 +202,15 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	})
 	probes := newProbes()
 	readBack := newReadBack(twinQueue, hubQueue, probes)
-	opts.Metrics.follow(readBack)
+	if err := opts.Metrics.follow(ctx, mgr, hubs, readBack); err != nil {
+		return reconcilers{}, err
+	}
 	twins := &deviceTwinReconciler{
 		readBack: readBack, synced: synccache.New(opts.Clock), queue: twinQueue,
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, inFlight: twinsync.NewInFlight(opts.Clock),
 		contention: twinsync.NewContention(opts.Clock), guards: guards, claims: claims,
 		permits: hubqueue.New(opts.Sessions, "DeviceTwin", dispatch.Reconciles), metrics: opts.Metrics,
-		secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
+		edits: newEditTimes(opts.Clock), secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
 	}
 	queries := &twinQueryReconciler{
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, permits: queryPermits,
@@ -221,7 +223,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		identities: credentials.NewIdentities(kube, opts.Entra),
 		usage:      hubusage.New(mgr.GetClient(), report, opts.UseInterval, readBack),
 		probeEvery: opts.ProbeInterval,
-		probes:     probes, queue: hubQueue, memberships: memberships,
+		probes:     probes, queue: hubQueue, memberships: memberships, metrics: opts.Metrics,
 	}
 	requests := &twinRequestReconciler{
 		client: mgr.GetClient(), report: report, connections: hubs, permits: hubqueue.New(opts.Sessions, "TwinRequest", dispatch.Evaluations),

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
 	"go.uber.org/zap/zapcore"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -116,8 +117,9 @@ type world struct {
 	options  controllers.Options
 	// hubOptions of the hub, which has a device d1 unless they say otherwise.
 	hubOptions hubemulator.Options
-	policy     string   // of the hub's connection string; service by default
-	also       []string // further namespaces the manager sees
+	log        logr.Logger // of the managers; the zero value is the suite's
+	policy     string      // of the hub's connection string; service by default
+	also       []string    // further namespaces the manager sees
 	env        *testenv.Env
 	// remembered lists what the manager remembers, for a test that sets it.
 	remembered *func() []string
@@ -277,6 +279,7 @@ func (w *world) newManager(account *rest.Config) ctrl.Manager {
 		Cache:   w.options.Shard.Cached(cache.Options{DefaultNamespaces: namespaces}),
 		// A panic is the end of the test, not a retry that hides it.
 		Controller: config.Controller{SkipNameValidation: ptr.To(true), RecoverPanic: ptr.To(false)},
+		Logger:     w.log,
 	})
 	w.Expect(err).NotTo(HaveOccurred())
 	return mgr

@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}
 generated=(api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml
-  config/webhook/manifests.yaml docs/api-reference.md docs/kubectl-twin.md
-  charts/devicetwin-operator/files/{crds,rbac,webhook} charts/devicetwin-operator/README.md)
+  config/webhook/manifests.yaml config/monitoring/prometheusrule.yaml docs/api-reference.md docs/kubectl-twin.md
+  charts/devicetwin-operator/files/{crds,monitoring,rbac,webhook} charts/devicetwin-operator/README.md)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 failed=0

@@ -47,9 +47,8 @@ func (s *Share) Answered(a Answer) {
 			return
 		}
 		bucket.answered(now, a.Took)
-		for _, meter := range []*meter{&d.meter, &s.used} {
-			meter.answered(now, a)
-		}
+		d.count.Billed[a.Class] += d.meter.answered(now, a)
+		s.used.answered(now, a)
 	})
 }
 
@@ -68,19 +67,20 @@ func (s *Share) calledOff(d *Dispatcher) {
 	}
 }
 
-// answered counts what the hub bills. It bills no operation on identities; whether it
-// bills one that it refuses is not documented, and taken for granted here.
-func (m *meter) answered(now time.Time, a Answer) {
+// answered counts what the hub bills, and returns how many messages that is. It bills no
+// operation on identities; whether it bills one that it refuses is not documented, and
+// taken for granted here.
+func (m *meter) answered(now time.Time, a Answer) int64 {
 	if a.Class == Registry {
-		return
+		return 0
 	}
 	if a.QuotaExceeded {
 		m.startDay(now)
 		m.exceeded = true
-		return
+		return 0
 	}
-	m.add(now, a.Bytes)
 	if a.Status < http.StatusBadRequest {
 		m.exceeded = false
 	}
+	return m.add(now, a.Bytes)
 }

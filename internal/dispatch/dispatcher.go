@@ -83,6 +83,8 @@ type Dispatcher struct {
 // Counts are what happened since the start.
 type Counts struct {
 	Granted, Expired int64
+	// Billed are the messages that requests of each class cost.
+	Billed [classes]int64
 }
 
 // New returns a dispatcher at its full rate.

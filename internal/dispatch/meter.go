@@ -29,10 +29,12 @@ func (m *meter) startDay(now time.Time) {
 // total is all that was used of the day.
 func (m *meter) total() int64 { return m.used + m.before }
 
-// add counts a payload: one message at least.
-func (m *meter) add(now time.Time, bytes int) {
+// add counts a payload, and returns how many messages it is: one at least.
+func (m *meter) add(now time.Time, bytes int) int64 {
 	m.startDay(now)
-	m.used += Limits{MessageBytes: m.size}.Messages(bytes)
+	messages := Limits{MessageBytes: m.size}.Messages(bytes)
+	m.used += messages
+	return messages
 }
 
 // step is how coarse the used percent is told, so that a status is not written for

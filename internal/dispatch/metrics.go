@@ -12,7 +12,7 @@ type Metrics struct {
 	mu    sync.Mutex
 	hosts map[string]*Dispatcher
 
-	parked, inFlight, places, granted, expired, breaker, factor, messages *prometheus.Desc
+	parked, inFlight, places, granted, expired, breaker, factor, messages, limit, billed *prometheus.Desc
 }
 
 // NewMetrics returns metrics of no host yet.
@@ -30,6 +30,8 @@ func NewMetrics() *Metrics {
 		breaker:  name("breaker", "1 for the state that the circuit breaker is in.", "state"),
 		factor:   name("rate_factor", "How much of the declared rate is in effect: 1 unless the hub refuses or is slow.", "class"),
 		messages: name("messages_used", "Daily messages used since 00:00 UTC."),
+		limit:    name("messages_limit", "Daily messages that may be used, the operator's share of the hub's quota."),
+		billed:   name("messages_total", "Messages that requests were billed as, by what they did.", "class"),
 	}
 }
 
@@ -56,7 +58,7 @@ func (m *Metrics) Forget(host string) {
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.parked, m.inFlight, m.places, m.granted, m.expired, m.breaker, m.factor, m.messages,
+		m.parked, m.inFlight, m.places, m.granted, m.expired, m.breaker, m.factor, m.messages, m.limit, m.billed,
 	} {
 		descriptions <- d
 	}
@@ -77,6 +79,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 		tell(m.granted, prometheus.CounterValue, float64(s.Granted))
 		tell(m.expired, prometheus.CounterValue, float64(s.Expired))
 		tell(m.messages, prometheus.GaugeValue, float64(s.used))
+		tell(m.limit, prometheus.GaugeValue, float64(s.limit))
 		for _, state := range []string{Closed, HalfOpen, Open} {
 			value := 0.0
 			if state == s.breaker {
@@ -86,6 +89,9 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 		}
 		for class, factor := range s.factors {
 			tell(m.factor, prometheus.GaugeValue, factor, Class(class).String())
+			if Class(class) != Registry { // which is not billed
+				tell(m.billed, prometheus.CounterValue, float64(s.Billed[class]), Class(class).String())
+			}
 		}
 	}
 }

@@ -138,14 +138,14 @@ type snapshot struct {
 	parked, inFlight, cap int
 	breaker               string
 	factors               [classes]float64
-	used                  int64
+	used, limit           int64
 }
 
 func (d *Dispatcher) snapshot() (s snapshot) {
 	d.locked(func(now time.Time) {
 		s = snapshot{
 			Counts: d.count, parked: d.parked(), inFlight: d.held(), cap: d.places[Reconciles] + d.places[Evaluations],
-			breaker: d.breaker.state(now), used: d.meter.messages(now).Used,
+			breaker: d.breaker.state(now), used: d.meter.messages(now).Used, limit: d.meter.limit,
 		}
 		for class, b := range d.buckets {
 			s.factors[class] = b.factor

@@ -53,16 +53,26 @@ func (s *session) unexpected(ex *exchange, detail string) *Error {
 	return s.complete(&Error{Reason: ReasonUnexpectedAnswer, detail: detail}, ex)
 }
 
+// secretsOf are those that the hub could send back of an exchange.
+func (s *session) secretsOf(ex *exchange) []string {
+	return append(secretsOf(s.key, ex.signature), ex.secrets...)
+}
+
+// requestID is IoT Hub's id of the last request of an exchange.
+func (s *session) requestID(ex *exchange) string {
+	return cleanToken(ex.header.Get(requestIDHeader), s.secretsOf(ex))
+}
+
 // answered is the error of a call that was answered with another status than the library expects, or with a body it
 // cannot read.
 func (s *session) answered(ex *exchange) *Error {
-	secrets := append(secretsOf(s.key, ex.signature), ex.secrets...)
+	secrets := s.secretsOf(ex)
 	code, text := hubError(ex.header, ex.body, secrets)
 	reason := statusReason(ex.status, code)
 	e := &Error{
 		Reason:     reason,
 		Code:       code,
-		RequestID:  cleanToken(ex.header.Get(requestIDHeader), secrets),
+		RequestID:  s.requestID(ex),
 		RetryAfter: ex.retryAfter,
 		Sent:       reason == ReasonServerError || reason == ReasonUnreachable,
 	}

@@ -26,10 +26,11 @@ func TestTwinIsReadAndChangedUnderItsETag(t *testing.T) {
 	g.Expect(*fresh).To(Equal(Twin{
 		ID: ID{Device: "thermostat-1"}, ETag: "AAAAAAAAAAE=", DeviceETag: fresh.DeviceETag, Version: 2,
 		ConnectionState: "Disconnected", Status: "enabled", DesiredVersion: 1, ReportedVersion: 1,
-		DesiredStamps: fresh.DesiredStamps, document: fresh.document,
+		DesiredStamps: fresh.DesiredStamps, ReportedAt: fresh.DesiredStamps.Updated, RequestID: fresh.RequestID, document: fresh.document,
 		Tags: map[string]any{}, Desired: map[string]any{}, Reported: map[string]any{},
 	}))
 	g.Expect(fresh.DeviceETag).NotTo(BeEmpty())
+	g.Expect(fresh.RequestID).NotTo(BeEmpty())
 
 	changed, err := s.PatchTwin(t.Context(), ID{Device: "thermostat-1"}, fresh.ETag, Patch{
 		Tags:    map[string]any{"location": map[string]any{"plant": "Redmond43"}},

@@ -58,9 +58,9 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.dispatch.Collect(metrics)
 }
 
-// unproved stands in place of the host in the series of sessions that have not proved their credential: anyone who may
+// Unproved stands in place of the host in the series of sessions that have not proved their credential: anyone who may
 // create a HubConnection could have a series made for each name otherwise, and add to those of a hub in use.
-const unproved = "unproved"
+const Unproved = "unproved"
 
 // named is the host that the requests of a session count for.
 func (s *standing) named(host string) func() string {
@@ -68,7 +68,7 @@ func (s *standing) named(host string) func() string {
 		if s.proved() {
 			return host
 		}
-		return unproved
+		return Unproved
 	}
 }
 

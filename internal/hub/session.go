@@ -320,6 +320,7 @@ func (s *session) answeredTwin(ctx context.Context, ex *exchange, err error) (*T
 	if err != nil {
 		return nil, s.unexpected(ex, err.Error())
 	}
+	twin.RequestID = s.requestID(ex)
 	return twin, nil
 }
 

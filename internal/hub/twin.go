@@ -35,6 +35,11 @@ type Twin struct {
 	DesiredVersion, ReportedVersion int64
 	// DesiredStamps says when the desired properties were last written.
 	DesiredStamps twin.Stamps
+	// ReportedAt is when the device last reported something, by the hub's clock; zero where the hub does not say.
+	ReportedAt time.Time
+
+	// RequestID is IoT Hub's id of the request that this answers, for a support case; empty where it came with others.
+	RequestID string
 
 	document []byte
 }
@@ -96,6 +101,7 @@ func decodeTwin(document []byte, id ID) (*Twin, error) {
 		DesiredVersion:   sectionVersion(w.Properties.Desired),
 		ReportedVersion:  sectionVersion(w.Properties.Reported),
 		DesiredStamps:    stampsOf(w.Properties.Desired["$metadata"]),
+		ReportedAt:       updatedAt(w.Properties.Reported["$metadata"]),
 		Tags:             section(w.Tags),
 		Desired:          section(w.Properties.Desired),
 		Reported:         section(w.Properties.Reported),
@@ -123,6 +129,13 @@ func sectionVersion(m map[string]any) int64 {
 		return 0
 	}
 	return version
+}
+
+// updatedAt is when a section was last written, by its $metadata.
+func updatedAt(metadata any) time.Time {
+	tree, _ := metadata.(map[string]any)
+	text, _ := tree["$lastUpdated"].(string)
+	return parseTime(text)
 }
 
 // stampsOf reads a $metadata tree. What cannot be read of it counts as absent: it decides nothing that is written.

@@ -66,6 +66,18 @@ func (c *Connections) Known(key types.NamespacedName) (Connection, bool) {
 	return known, ok
 }
 
+// Uses tells whether a HubConnection that is ready leads to a host.
+func (c *Connections) Uses(host string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, known := range c.known {
+		if known.Session != nil && known.Session.Host() == host {
+			return true
+		}
+	}
+	return false
+}
+
 // Publish stores what is known of a HubConnection, and notifies the subscribers if that is
 // news.
 func (c *Connections) Publish(ctx context.Context, key types.NamespacedName, now Connection) {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,10 +25,14 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/cluster"
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
 
@@ -38,6 +43,7 @@ const patience = 60 * time.Second
 var suite struct{ env *testenv.Env }
 
 func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard()) // as the program does
 	os.Exit(testenv.Run(m, testenv.Options{}, func(env *testenv.Env) { suite.env = env }))
 }
 
@@ -88,6 +94,14 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
+// quietClock is the wall clock, by which no command takes long: what it says of its progress depends on the machine.
+type quietClock struct{ clock.RealClock }
+
+// NewTicker implements clock.WithTicker.
+func (quietClock) NewTicker(d time.Duration) clock.Ticker {
+	return clocktesting.NewFakeClock(time.Now()).NewTicker(d)
+}
+
 // result is how a command ended.
 type result struct {
 	Out, Err string
@@ -104,7 +118,9 @@ func (w *world) runWith(ctx context.Context, out *output, args ...string) result
 	w.Helper()
 	errOut := &output{}
 	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: out, ErrOut: errOut}
-	code := kubectltwin.Run(ctx, streams, append([]string{"--kubeconfig", w.kubeconfig, "--namespace", w.ns}, args...))
+	access := cluster.New(streams)
+	access.Clock = quietClock{}
+	code := kubectltwin.Execute(ctx, access, append([]string{"--kubeconfig", w.kubeconfig, "--namespace", w.ns}, args...))
 	return result{Out: out.String(), Err: errOut.String(), Code: code}
 }
 

@@ -157,6 +157,19 @@ func (p *poller) age() time.Duration {
 	return age
 }
 
+// lag is how late the hub's index was seen to show a write of late; 0 while the hub is not followed.
+func (p *poller) lag() (lag time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session == nil {
+		return 0
+	}
+	for _, from := range sources {
+		lag = max(lag, p.lags[from])
+	}
+	return lag
+}
+
 // textOf is an error of one or more queries, each text once.
 func textOf(err error) string {
 	var texts []string

@@ -86,6 +86,9 @@ func (p *poller) delta(ctx context.Context, session Session, from hub.Source, mo
 		return err
 	}
 	mark.delta(newest, start, p.clock.Now(), late, pages)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lags[from] = mark.late
 	return nil
 }
 

@@ -40,6 +40,8 @@ type poller struct {
 	sweepTimes map[hub.Source]*duration
 	ages       ages
 	odd        oddRows
+	// lags are how late the hub's index was seen to show a write; they fade.
+	lags map[hub.Source]time.Duration
 
 	// Used by run alone.
 	watermarks map[hub.Source]*watermark
@@ -60,6 +62,7 @@ func newPoller(c clock.Clock, b *fingerprints, soonest time.Duration, failing fu
 		sweptAt:    map[hub.Source]time.Time{},
 		sweepTimes: map[hub.Source]*duration{hub.Devices: {}, hub.Modules: {}},
 		sweeping:   map[hub.Source]chan swept{},
+		lags:       map[hub.Source]time.Duration{},
 		ages:       newAges(c.Now()),
 		ended:      make(chan struct{}, 1),
 	}

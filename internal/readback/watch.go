@@ -41,23 +41,32 @@ func (g *Group) turned() (keys []types.NamespacedName) {
 	return keys
 }
 
-var ageMetric = prometheus.NewDesc("devicetwin_readback_age_seconds",
-	"How long ago the hub was last asked what moved with all of that read, the oldest of its HubConnections.", []string{"host"}, nil)
+var (
+	ageMetric = prometheus.NewDesc("devicetwin_readback_age_seconds",
+		"How long ago the hub was last asked what moved with all of that read, the oldest of its HubConnections.", []string{"host"}, nil)
+	lagMetric = prometheus.NewDesc("devicetwin_readback_index_lag_seconds",
+		"How late the hub's index was seen to show a write, the longest of its HubConnections. It fades.", []string{"host"}, nil)
+)
 
 // Describe implements prometheus.Collector.
-func (g *Group) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- ageMetric }
+func (g *Group) Describe(descriptions chan<- *prometheus.Desc) {
+	descriptions <- ageMetric
+	descriptions <- lagMetric
+}
 
 // Collect implements prometheus.Collector.
 func (g *Group) Collect(metrics chan<- prometheus.Metric) {
-	oldest := map[string]time.Duration{}
+	oldest, latest := map[string]time.Duration{}, map[string]time.Duration{}
 	g.mu.Lock()
 	for _, f := range g.hubs {
 		if f.host != "" {
 			oldest[f.host] = max(oldest[f.host], f.poller.age())
+			latest[f.host] = max(latest[f.host], f.poller.lag())
 		}
 	}
 	g.mu.Unlock()
 	for host, age := range oldest {
 		metrics <- prometheus.MustNewConstMetric(ageMetric, prometheus.GaugeValue, age.Seconds(), host)
+		metrics <- prometheus.MustNewConstMetric(lagMetric, prometheus.GaugeValue, latest[host].Seconds(), host)
 	}
 }

@@ -2,11 +2,13 @@ package readback
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -46,6 +48,9 @@ func ageOf(g *Group, host string) float64 {
 		return -1
 	}
 	for _, family := range families {
+		if family.GetName() != "devicetwin_readback_age_seconds" {
+			continue
+		}
 		for _, metric := range family.GetMetric() {
 			if metric.GetLabel()[0].GetValue() == host {
 				return metric.GetGauge().GetValue()
@@ -53,6 +58,24 @@ func ageOf(g *Group, host string) float64 {
 		}
 	}
 	return -1
+}
+
+// TestTheIndexLagIsTold by host, the longest of all sources, and not of a hub that is not followed.
+func TestTheIndexLagIsTold(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, hubemulator.Options{Devices: devices(1)}, often())
+	p := f.group.at(f.key).poller
+	f.Expect(p.lag()).To(BeZero())
+	p.mu.Lock()
+	p.lags[hub.Modules], p.lags[hub.Devices] = time.Second, 3*time.Second
+	p.mu.Unlock()
+	f.Expect(testutil.CollectAndCompare(f.group, strings.NewReader(`
+# HELP devicetwin_readback_index_lag_seconds How late the hub's index was seen to show a write, the longest of its HubConnections. It fades.
+# TYPE devicetwin_readback_index_lag_seconds gauge
+devicetwin_readback_index_lag_seconds{host="`+f.session.Host()+`"} 3
+`), "devicetwin_readback_index_lag_seconds")).To(Succeed())
+	p.serve(nil, often())
+	f.Expect(p.lag()).To(BeZero())
 }
 
 // TestABlockedReadBackIsTold, whatever it waits for: a page of a look, a count, documents. Other hubs go on meanwhile.

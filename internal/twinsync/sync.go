@@ -39,6 +39,8 @@ type Sync struct {
 type Result struct {
 	Changed    twin.Differences
 	LeftBehind twin.Paths
+	// Registered tells that the device or module was registered for it.
+	Registered bool
 	// Recreated tells that the twin is another one than before.
 	Recreated bool
 	// Plan is the last one made for the twin as it was seen last.
@@ -100,6 +102,7 @@ func (s *Sync) register(ctx context.Context) error {
 	if hub.OutcomeUnknown(err) {
 		s.InFlight.Lost(s.Stored.Obj.UID)
 	}
+	s.Result.Registered = err == nil
 	return err
 }
 

@@ -34,6 +34,16 @@ type Writer struct {
 	Owner *v1alpha1.OwnerTag
 	// Admit says whether the hub may be changed now.
 	Admit func() error
+	// Wrote is called after each change that the hub accepted.
+	Wrote func(ctx context.Context, change Change)
+}
+
+// Change is what the hub accepted: leaves that were written or deleted, the etag that this was for, and
+// the twin since.
+type Change struct {
+	Leaves twin.Paths
+	Before string
+	After  *hub.Twin
 }
 
 // errReplan says that the twin is not what was planned for.
@@ -93,7 +103,16 @@ func (w *Writer) write(ctx context.Context, held *hub.Twin, patch twin.Document)
 	case err != nil:
 		return nil, err
 	}
+	w.Wrote(ctx, changeOf(held, patch, after))
 	return after, nil
+}
+
+func changeOf(held *hub.Twin, patch twin.Document, after *hub.Twin) Change {
+	change := Change{Before: held.ETag, After: after}
+	for path := range patch.Leaves() {
+		change.Leaves = append(change.Leaves, path)
+	}
+	return change
 }
 
 // recorded is the ownership record of the object as it counts for the twin.

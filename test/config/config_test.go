@@ -32,12 +32,15 @@ const toolTimeout = 5 * time.Minute
 // before the operator comes. Nothing here issues certificates.
 const certManager = "testdata/cert-manager"
 
+// prometheusOperator likewise.
+const prometheusOperator = "testdata/prometheus-operator"
+
 // cluster is an API server with no other custom resource definition: ours come
 // from config/crd here. TestMain sets it.
 var cluster *testenv.Env
 
 func TestMain(m *testing.M) {
-	os.Exit(testenv.Run(m, testenv.Options{CRDDirs: []string{certManager}}, func(e *testenv.Env) { cluster = e }))
+	os.Exit(testenv.Run(m, testenv.Options{CRDDirs: []string{certManager, prometheusOperator}}, func(e *testenv.Env) { cluster = e }))
 }
 
 func newClient(t *testing.T) client.Client {
@@ -133,6 +136,7 @@ func TestEveryKustomizationApplies(t *testing.T) {
 		{dir: "config/manager", want: []string{"Deployment manager"}},
 		{dir: "config/webhook", want: []string{"ValidatingWebhookConfiguration validation", "Service webhook"}},
 		{dir: "config/policy", want: []string{"ValidatingAdmissionPolicy manager-secrets", "ValidatingAdmissionPolicyBinding manager-secrets"}},
+		{dir: "config/monitoring", want: []string{"PrometheusRule devicetwin-operator", "ConfigMap devicetwin-operator-dashboard"}},
 		{dir: "config/certmanager", want: []string{"Issuer webhook", "Certificate webhook"}},
 		{dir: "config/default", want: []string{
 			"Namespace devicetwin-system", "CustomResourceDefinition devicetwins.iothub.devicetwin.io",
@@ -176,6 +180,7 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 	})).To(Succeed())
 	g.Expect(found).To(ConsistOf(
 		"config/crd", "config/rbac", "config/manager", "config/webhook", "config/certmanager", "config/policy", "config/default",
+		"config/monitoring",
 		"config/samples", "config/samples/tutorial", "config/shards",
 		"config/shards/shard1",                // through config/shards
 		"config/certmanager/names",            // a transformer, used by config/default

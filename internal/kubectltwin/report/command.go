@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -70,6 +71,9 @@ func (r *command) run(ctx context.Context) error {
 	folder := "twin-report-" + now.Format("20060102-150405")
 	if r.file == "" {
 		r.file = folder + ".tar.gz"
+	}
+	if _, err := os.Lstat(r.file); err == nil { // before anything is collected for it
+		return fmt.Errorf("--file: %s: file exists", r.file)
 	}
 	c.progress = r.access.Progress("collecting")
 	c.collect(ctx)

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/hubemulator"
+	"github.com/devicetwin-io/devicetwin-operator/internal/testenv/monitoring"
+)
+
+const (
+	readyTwins = `sum(devicetwin_objects{kind="DeviceTwin",condition="Ready",status="True"})`
+	readyHubs  = `sum(devicetwin_objects{kind="HubConnection",condition="Ready",status="True"})`
+)
+
+// TestPrometheusReadsWhatIsShipped: over TLS with the token of who has the shipped role, and of no
+// other one; every expression of alerts and dashboard finds the metrics and labels that it names; and
+// on a fleet that is well no alert holds, on one that is not those that tell of it.
+func TestPrometheusReadsWhatIsShipped(t *testing.T) {
+	t.Parallel()
+	s := newScraped(t)
+	credential, err := s.hub.ServiceConnectionString("service")
+	s.Expect(err).NotTo(HaveOccurred())
+	s.connect("hub", credential, func(*v1alpha1.HubConnection) {})
+	s.Eventually(s.value(readyHubs), scrapePatience, "200ms").Should(Equal("1"))
+	s.declare("hub", "d1", `{"on":true}`)
+	s.Eventually(s.value(readyTwins), scrapePatience, "200ms").Should(Equal("1"))
+	_, err = s.hub.Report("d1", []byte(`{"on":true}`))
+	s.Expect(err).NotTo(HaveOccurred())
+	s.drift(credential, "d1")
+	s.Eventually(s.value(`sum(devicetwin_drift_corrected_total) and sum(devicetwin_report_to_status_seconds_count)`), scrapePatience, "200ms").ShouldNot(BeEmpty())
+	s.Eventually(s.value(`count_over_time(up{job="devicetwin-operator"}[1m]) > 3`), scrapePatience, "200ms").ShouldNot(BeEmpty())
+	s.Expect(s.value(`up{job="devicetwin-operator"}`)()).To(Equal("1"))
+	s.Expect(s.value(`up{job="stranger"}`)()).To(Equal("0"))
+	s.checkNames()
+	s.checkPanels()
+	s.Expect(s.holds()).To(BeEmpty(), "a fleet that is well")
+	s.goWrong(credential)
+}
+
+// goWrong lets happen what alerts are for, the worse later.
+func (s *scraped) goWrong(credential string) {
+	s.Helper()
+	s.connect("refused", strings.Replace(credential, "SharedAccessKey=", "SharedAccessKey=AAAA", 1), func(*v1alpha1.HubConnection) {})
+	s.connect("malformed", "HostName=", func(*v1alpha1.HubConnection) {})
+	s.connect("guarded", credential, func(conn *v1alpha1.HubConnection) { conn.Spec.Guard = &v1alpha1.Guard{MaxChangesPerHour: 1} })
+	s.declare("guarded", "d2", `{"on":true}`)
+	s.declare("guarded", "d3", `{"on":true}`)
+	wrong := []string{
+		"DeviceTwinHubCredentialRefused", "DeviceTwinHubConnectionNotReady", "DeviceTwinTwinsNotReady", "DeviceTwinGuardTripped",
+	}
+	s.Eventually(s.holds, scrapePatience, "200ms").Should(ConsistOf(wrong))
+	_, err := s.hub.AddFault(hubemulator.Fault{Operation: hubemulator.FaultAnyOperation, Action: hubemulator.FaultStatus, Status: http.StatusServiceUnavailable})
+	s.Expect(err).NotTo(HaveOccurred())
+	s.Eventually(s.holds, scrapePatience, "200ms").Should(ContainElements("DeviceTwinHubUnreachable", "DeviceTwinReadBackStale"))
+	s.checkRules()
+	s.stopManager()
+	s.Eventually(s.holds, scrapePatience, "200ms").Should(ConsistOf("DeviceTwinNoLeader"))
+}
+
+// checkRules has Prometheus itself say that it evaluates the rules, and that the texts of what
+// is pending name what they are about.
+func (s *scraped) checkRules() {
+	s.Helper()
+	res, err := http.Get(s.prometheus + "/api/v1/rules")
+	s.Expect(err).NotTo(HaveOccurred())
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	s.Expect(err).NotTo(HaveOccurred())
+	s.Expect(bytes.Count(text, []byte(`"health":"ok"`))).To(Equal(len(monitoring.Alerts(s.T))), string(text))
+	s.Expect(string(text)).To(ContainSubstring("IoT Hub " + s.hub.HostName() + " does not answer."))
+	s.Expect(string(text)).NotTo(ContainSubstring("error expanding template"))
+}
+
+// checkNames finds each metric that an alert names, with each label that it goes by.
+func (s *scraped) checkNames() {
+	s.Helper()
+	for _, alert := range monitoring.Alerts(s.T) {
+		grouped := monitoring.Grouped(alert.Expr)
+		found := map[string]bool{"le": true}
+		for _, selector := range monitoring.Selectors(alert.Expr) {
+			samples, err := s.query(selector.Metric + `{job="devicetwin-operator"}`)
+			s.Expect(err).NotTo(HaveOccurred())
+			s.Expect(samples).NotTo(BeEmpty(), "%s: %s", alert.Name, selector.Metric)
+			for label := range samples[0].Metric {
+				found[label] = true
+			}
+			for _, label := range selector.Labels {
+				s.Expect(samples[0].Metric).To(HaveKey(label), "%s: %s", alert.Name, selector.Metric)
+			}
+		}
+		for _, label := range grouped {
+			s.Expect(found).To(HaveKey(label), alert.Name)
+		}
+	}
+}
+
+// quiet tells that a query shows nothing on a fleet that is well.
+func quiet(panel monitoring.Panel, query string) bool {
+	return strings.Contains(query, "devicetwin_hub_unreadable_rows_total") ||
+		slices.Contains([]string{"DeviceTwins not Ready, by reason", "Drifted and contended", "Hubs with a condition", "Failed requests to the hub, by code"}, panel.Title)
+}
+
+// checkPanels finds something to show in each panel.
+func (s *scraped) checkPanels() {
+	s.Helper()
+	for _, panel := range monitoring.Panels(s.T) {
+		for _, expr := range panel.Queries {
+			samples, err := s.query(expr)
+			s.Expect(err).NotTo(HaveOccurred(), panel.Title)
+			if !quiet(panel, expr) {
+				s.Expect(samples).NotTo(BeEmpty(), "%s: %s", panel.Title, expr)
+			}
+		}
+	}
+}
