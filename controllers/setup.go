@@ -30,6 +30,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/synccache"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twinrequest"
 	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 )
 
@@ -156,6 +157,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, opts Options) error {
 type reconcilers struct {
 	twins       *deviceTwinReconciler
 	queries     *twinQueryReconciler
+	requests    *twinRequestReconciler
 	connections *hubConnectionReconciler
 }
 
@@ -166,7 +168,7 @@ func (r reconcilers) add(mgr ctrl.Manager, opts Options) error {
 		}
 	}
 	finalizers := &finalizerReconciler{client: mgr.GetClient()}
-	for _, add := range []func(ctrl.Manager, Options) error{finalizers.setup, r.twins.setup, r.queries.setup, r.connections.setup} {
+	for _, add := range []func(ctrl.Manager, Options) error{finalizers.setup, r.twins.setup, r.queries.setup, r.requests.setup, r.connections.setup} {
 		if err := add(mgr, opts); err != nil {
 			return err
 		}
@@ -223,7 +225,14 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		probeEvery: opts.ProbeInterval,
 		probes:     probes, queue: hubQueue, memberships: memberships, metrics: opts.Metrics,
 	}
-	return reconcilers{twins: twins, queries: queries, connections: connections}, nil
+	requests := &twinRequestReconciler{
+		client: mgr.GetClient(), report: report, connections: hubs, permits: hubqueue.New(opts.Sessions, "TwinRequest", dispatch.Evaluations),
+		starts: twinrequest.NewStarts(opts.Clock),
+		answers: &twinrequest.Answers{
+			Hubs: hubs, Claims: claims, Reader: mgr.GetAPIReader(), Shard: opts.Shard, Contention: twins.contention,
+		},
+	}
+	return reconcilers{twins: twins, queries: queries, requests: requests, connections: connections}, nil
 }
 
 // to has objects reconciled through a queue.

@@ -252,6 +252,15 @@ const (
 	ReasonQueryRefused = "QueryRefused"
 )
 
+// Reasons of a TwinRequest, besides those of the objects that it asks about.
+const (
+	// ReasonAnswerTooLarge: the answer does not fit into the status; nothing of it is there.
+	ReasonAnswerTooLarge = "AnswerTooLarge"
+	// ReasonTimedOut: there was no answer within a minute; the message says what was
+	// waited for.
+	ReasonTimedOut = "TimedOut"
+)
+
 // Reasons of events that are no condition.
 const (
 	// EventDriftCorrected: another writer changed declared leaves on the hub; they

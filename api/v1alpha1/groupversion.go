@@ -15,6 +15,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&HubConnection{}, &HubConnectionList{},
 		&DeviceTwin{}, &DeviceTwinList{},
 		&TwinQuery{}, &TwinQueryList{},
+		&TwinRequest{}, &TwinRequestList{},
 	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil

@@ -6,10 +6,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
 
 // trim removes from cached objects what the manager does not read and what would be a
-// third of the cache: managed fields, and what kubectl apply last applied. Objects are
+// third of the cache: managed fields, what kubectl apply last applied, and the answers of
+// TwinRequests, which may be large and are not read once they are written. Objects are
 // changed by patches, which leave alone what is not in the cache.
 func trim(obj any) (any, error) {
 	obj, err := cache.TransformStripManagedFields()(obj)
@@ -18,6 +21,9 @@ func trim(obj any) (any, error) {
 	}
 	if object, err := meta.Accessor(obj); err == nil { // a tombstone is no object
 		delete(object.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	}
+	if request, ok := obj.(*v1alpha1.TwinRequest); ok {
+		request.Status.Query, request.Status.Plan = nil, nil
 	}
 	return obj, nil
 }

@@ -19,10 +19,14 @@ func TestTrim(t *testing.T) {
 	full.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "a": "b"}
 	kept := bare.DeepCopy()
 	kept.Annotations = map[string]string{"a": "b"}
+	request := &v1alpha1.TwinRequest{Status: v1alpha1.TwinRequestStatus{ObservedGeneration: 1}}
+	answered := request.DeepCopy()
+	answered.Status.Query, answered.Status.Plan = &v1alpha1.TwinRequestRows{}, &v1alpha1.TwinRequestPlanned{}
 	gone := cache.DeletedFinalStateUnknown{Key: "default/t1", Obj: bare}
 	for name, tt := range map[string]struct{ in, want any }{
 		"all that is not read goes": {full, kept},
 		"no annotations":            {bare.DeepCopy(), bare},
+		"an answer":                 {answered, request},
 		"a tombstone":               {gone, gone},
 	} {
 		t.Run(name, func(t *testing.T) {

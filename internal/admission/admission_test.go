@@ -192,6 +192,57 @@ func TestBadObjects(t *testing.T) {
 	}
 }
 
+// TestBadRequests are refused by the rules of what they ask about. They are immutable, so that
+// there is no update to refuse.
+func TestBadRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.startManager(true)
+	twin := w.twin("", "", `{"a":null}`, "")
+	for name, tt := range map[string]struct {
+		spec   v1alpha1.TwinRequestSpec
+		reason string
+		causes []string
+	}{
+		"condition": {
+			v1alpha1.TwinRequestSpec{Query: &v1alpha1.TwinRequestQuery{HubRef: twin.Spec.HubRef, Where: "tags.plant = 'a' AND"}}, v1alpha1.ReasonInvalidQuery,
+			[]string{"spec.query.where: Invalid value: column 21: expected a property, a constant or a function, found the end of the text"},
+		},
+		"select": {
+			v1alpha1.TwinRequestSpec{Query: &v1alpha1.TwinRequestQuery{HubRef: twin.Spec.HubRef, Where: "true = true", Select: []string{"tags", "tags.a"}}}, v1alpha1.ReasonInvalidQuery,
+			[]string{"spec.query.select[1]: Invalid value: selects some of what tags selects, or all of it: leave one of them out"},
+		},
+		"plan": {
+			v1alpha1.TwinRequestSpec{Plan: &v1alpha1.TwinRequestPlan{Name: "a..b", Spec: twin.Spec}}, v1alpha1.ReasonInvalidTwin,
+			[]string{
+				"spec.plan.name: Invalid value: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', " +
+					"and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
+					"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+				"spec.plan.spec.tags.a: Invalid value: null; IoT Hub stores no null: leave the key out",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := w.in(t)
+			request := func(namespace string) *v1alpha1.TwinRequest {
+				return &v1alpha1.TwinRequest{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "bad-"}, Spec: *tt.spec.DeepCopy()}
+			}
+			w.Expect(causes(w.client.Create(t.Context(), request(w.on)))).To(Equal(tt.causes))
+			admitted := request(w.off)
+			w.create(admitted)
+			why := w.stalled(admitted)
+			w.Expect(why.Reason).To(Equal(tt.reason))
+			w.Expect(why.Message).To(HavePrefix(strings.Join(tt.causes, "; ")))
+		})
+	}
+	w.warnings.taken()
+	doubtful := &v1alpha1.TwinRequest{ObjectMeta: metav1.ObjectMeta{Namespace: w.on, Name: "doubtful"}}
+	doubtful.Spec.Query = &v1alpha1.TwinRequestQuery{HubRef: twin.Spec.HubRef, Where: "connectionState = 'Connected'"}
+	w.create(doubtful)
+	w.Expect(w.warnings.taken()).To(HaveExactElements(HavePrefix("spec.query.where: connectionState may be minutes late")))
+}
+
 // TestWhatGotInCanBeLabelled: what got in before can be labelled, but not be
 // changed into something else that is bad.
 func TestWhatGotInCanBeLabelled(t *testing.T) {

@@ -58,6 +58,7 @@ func NewServer(address, certDir string) (webhook.Server, error) {
 // +kubebuilder:webhook:path=/validate-iothub-devicetwin-io-v1alpha1-devicetwin,mutating=false,failurePolicy=ignore,sideEffects=None,matchPolicy=Equivalent,timeoutSeconds=5,groups=iothub.devicetwin.io,resources=devicetwins,verbs=create;update,versions=v1alpha1,name=devicetwins.iothub.devicetwin.io,admissionReviewVersions=v1,serviceName=webhook,serviceNamespace=devicetwin-system,patch=`{"matchConditions":[{"name":"declaration-changed","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
 // +kubebuilder:webhook:path=/validate-iothub-devicetwin-io-v1alpha1-hubconnection,mutating=false,failurePolicy=ignore,sideEffects=None,matchPolicy=Equivalent,timeoutSeconds=5,groups=iothub.devicetwin.io,resources=hubconnections,verbs=create;update,versions=v1alpha1,name=hubconnections.iothub.devicetwin.io,admissionReviewVersions=v1,serviceName=webhook,serviceNamespace=devicetwin-system,patch=`{"matchConditions":[{"name":"declaration-changed","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
 // +kubebuilder:webhook:path=/validate-iothub-devicetwin-io-v1alpha1-twinquery,mutating=false,failurePolicy=ignore,sideEffects=None,matchPolicy=Equivalent,timeoutSeconds=5,groups=iothub.devicetwin.io,resources=twinqueries,verbs=create;update,versions=v1alpha1,name=twinqueries.iothub.devicetwin.io,admissionReviewVersions=v1,serviceName=webhook,serviceNamespace=devicetwin-system,patch=`{"matchConditions":[{"name":"declaration-changed","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
+// +kubebuilder:webhook:path=/validate-iothub-devicetwin-io-v1alpha1-twinrequest,mutating=false,failurePolicy=ignore,sideEffects=None,matchPolicy=Equivalent,timeoutSeconds=5,groups=iothub.devicetwin.io,resources=twinrequests,verbs=create;update,versions=v1alpha1,name=twinrequests.iothub.devicetwin.io,admissionReviewVersions=v1,serviceName=webhook,serviceNamespace=devicetwin-system,patch=`{"matchConditions":[{"name":"declaration-changed","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
 
 // Setup adds the webhooks of all kinds to a manager's webhook server.
 func Setup(mgr ctrl.Manager) error {
@@ -78,6 +79,9 @@ func Setup(mgr ctrl.Manager) error {
 				return nil, errs
 			}
 			return validation.TwinQueryDoubts(obj, condition), nil
+		}),
+		add(mgr, &v1alpha1.TwinRequest{}, "TwinRequest", func(obj *v1alpha1.TwinRequest) ([]string, field.ErrorList) {
+			return validation.TwinRequestDoubts(obj), validation.TwinRequest(obj)
 		}),
 	)
 }

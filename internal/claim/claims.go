@@ -91,6 +91,30 @@ func (c *Claims) Take(ctx context.Context, obj *v1alpha1.DeviceTwin, host string
 	}
 }
 
+// Check says who keeps a twin from an object, as Take would, and claims nothing. An object
+// that does not exist yet comes behind all that do, by its UID.
+func (c *Claims) Check(ctx context.Context, obj *v1alpha1.DeviceTwin, host string) error {
+	target, own := fieldindex.TargetName(obj, host), claim{client.ObjectKeyFromObject(obj), obj.UID}
+	holder, _ := c.holder(target)
+	stands := holder.name == own.name
+	if holder != (claim{}) && !stands {
+		var err error
+		if stands, err = c.stands(ctx, obj, holder, target); err != nil {
+			return err
+		}
+	}
+	if !stands {
+		var err error
+		if holder, err = c.elect(ctx, obj, own, target); err != nil {
+			return err
+		}
+	}
+	if holder.name == own.name {
+		return nil
+	}
+	return claimedBy(obj, holder)
+}
+
 // setCleanUp notes whether the hub is to be cleaned up behind a DeviceTwin: it may go
 // without its finalizer, which other clients can take off.
 func (c *Claims) setCleanUp(obj *v1alpha1.DeviceTwin) {

@@ -22,25 +22,28 @@ var errWithdrawn = errors.New("the claim was withdrawn")
 // the twin any more, or that has no scope of its own for it while the challenger has:
 // that decides the same way in whatever order they are reconciled.
 func (c *Claims) challenge(ctx context.Context, obj *v1alpha1.DeviceTwin, holder claim, target string) error {
-	var kept v1alpha1.DeviceTwin
-	err := c.client.Get(ctx, holder.name, &kept)
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading DeviceTwin %s, which keeps the twin: %w", holder.name, err)
-	}
-	if err == nil && kept.UID == holder.uid {
-		stands, err := c.competes(ctx, &kept, target, true)
-		if outcome.Of(err).Class == outcome.Unseen && err != nil {
-			return nil // it may well keep it: its hub was not reconciled yet
-		}
-		if err != nil {
-			return err
-		}
-		if stands && !c.outranks(ctx, obj, &kept) {
-			return nil
-		}
+	if stands, err := c.stands(ctx, obj, holder, target); stands || err != nil {
+		return err
 	}
 	c.withdraw(ctx, holder, target)
 	return errWithdrawn
+}
+
+// stands tells whether a holder keeps the twin against a challenger.
+func (c *Claims) stands(ctx context.Context, obj *v1alpha1.DeviceTwin, holder claim, target string) (bool, error) {
+	var kept v1alpha1.DeviceTwin
+	err := c.client.Get(ctx, holder.name, &kept)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading DeviceTwin %s, which keeps the twin: %w", holder.name, err)
+	}
+	if err != nil || kept.UID != holder.uid {
+		return false, nil
+	}
+	competes, err := c.competes(ctx, &kept, target, true)
+	if outcome.Of(err).Class == outcome.Unseen && err != nil {
+		return true, nil // it may well keep it: its hub was not reconciled yet
+	}
+	return err == nil && competes && !c.outranks(ctx, obj, &kept), err
 }
 
 // outranks tells whether a DeviceTwin has a scope of its own for its device, and another

@@ -351,7 +351,12 @@ func TestAClaimIsChallenged(t *testing.T) {
 			triggered := recordTriggers(c)
 			holder := claim{types.NamespacedName{Namespace: "plant", Name: "holder"}, "b"}
 			c.held[target], c.by[holder.name] = holder, target
+			checked := c.Check(t.Context(), tt.own, electionHost)
+			g.Expect(c.held).To(HaveKeyWithValue(target, holder), "a check changes nothing")
+			g.Expect(c.by).To(HaveLen(1))
+			g.Expect(triggered()).To(BeEmpty())
 			err := c.Take(t.Context(), tt.own, electionHost)
+			g.Expect(outcome.Of(checked)).To(Equal(outcome.Of(err)), "a check says the same")
 			if !tt.taken {
 				g.Expect(outcome.Of(err).Reason).To(Equal(v1alpha1.ReasonDeviceClaimed))
 				g.Expect(c.held[target]).To(Equal(holder))

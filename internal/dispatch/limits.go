@@ -120,6 +120,12 @@ func (l Limits) Share(ratePercent, dailyMessagesPercent int) Limits {
 	return l
 }
 
+// Messages is how many messages are billed for a payload: one at least.
+func (l Limits) Messages(bytes int) int64 {
+	size := max(1, l.MessageBytes)
+	return max(1, (int64(bytes)+size-1)/size)
+}
+
 // Or takes what is not set from other limits.
 func (l Limits) Or(other Limits) Limits {
 	return l.merged(other, func(own, fallback float64) float64 {

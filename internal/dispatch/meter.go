@@ -32,7 +32,7 @@ func (m *meter) total() int64 { return m.used + m.before }
 // add counts a payload, and returns how many messages it is: one at least.
 func (m *meter) add(now time.Time, bytes int) int64 {
 	m.startDay(now)
-	messages := max(1, (int64(bytes)+m.size-1)/m.size)
+	messages := Limits{MessageBytes: m.size}.Messages(bytes)
 	m.used += messages
 	return messages
 }

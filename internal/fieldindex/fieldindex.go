@@ -38,7 +38,7 @@ func idBucket(id hub.ID) string {
 
 // Add adds the indexes to a cache, before it is started.
 func Add(ctx context.Context, indexer client.FieldIndexer) error {
-	for _, kind := range []client.Object{&v1alpha1.DeviceTwin{}, &v1alpha1.TwinQuery{}} {
+	for _, kind := range []client.Object{&v1alpha1.DeviceTwin{}, &v1alpha1.TwinQuery{}, &v1alpha1.TwinRequest{}} {
 		if err := indexer.IndexField(ctx, kind, hubIndex, func(obj client.Object) []string {
 			return []string{HubOf(obj).String()}
 		}); err != nil {
@@ -82,7 +82,7 @@ func SameTarget(target string) string {
 	return hub.ClassicName(host) + "/" + id
 }
 
-// HubOf is the HubConnection that a DeviceTwin or TwinQuery refers to.
+// HubOf is the HubConnection that a DeviceTwin, a TwinQuery or a TwinRequest refers to.
 func HubOf(obj client.Object) types.NamespacedName {
 	var ref v1alpha1.HubReference
 	switch obj := obj.(type) {
@@ -90,6 +90,13 @@ func HubOf(obj client.Object) types.NamespacedName {
 		ref = obj.Spec.HubRef
 	case *v1alpha1.TwinQuery:
 		ref = obj.Spec.HubRef
+	case *v1alpha1.TwinRequest:
+		switch {
+		case obj.Spec.Query != nil:
+			ref = obj.Spec.Query.HubRef
+		case obj.Spec.Plan != nil:
+			ref = obj.Spec.Plan.Spec.HubRef
+		}
 	}
 	return types.NamespacedName{Namespace: ref.NamespaceOr(obj.GetNamespace()), Name: ref.Name}
 }
@@ -97,7 +104,7 @@ func HubOf(obj client.Object) types.NamespacedName {
 // ByID selects the DeviceTwins that may be about a device or module, and a few others.
 func ByID(id hub.ID) client.MatchingFields { return client.MatchingFields{idIndex: idBucket(id)} }
 
-// ByHub selects the DeviceTwins, or the TwinQueries, that refer to a HubConnection.
+// ByHub selects the objects of one of these kinds that refer to a HubConnection.
 func ByHub(conn types.NamespacedName) client.MatchingFields {
 	return client.MatchingFields{hubIndex: conn.String()}
 }

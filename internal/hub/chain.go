@@ -71,7 +71,7 @@ const (
 	pageSizeHeader     = "x-ms-max-item-count"
 )
 
-// paging asks for pages of as many rows as the exchange says, and refuses an answer that leads back to the page it continues.
+// paging asks for pages of as many rows as the exchange says, from where it says, and refuses an answer that leads back to the page it continues.
 func paging(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		if exchangeOf(req).op != opQuery {
@@ -79,6 +79,9 @@ func paging(next http.RoundTripper) http.RoundTripper {
 		}
 		req = req.Clone(req.Context())
 		req.Header.Set(pageSizeHeader, exchangeOf(req).pageSize())
+		if from := exchangeOf(req).from; from != "" {
+			req.Header.Set(continuationHeader, from)
+		}
 		res, err := next.RoundTrip(req)
 		if err != nil {
 			return nil, err

@@ -46,6 +46,8 @@ type exchange struct {
 	secrets []string
 	// rows is how many a page of a query's answer may have; 0 is for as many as there can be.
 	rows int
+	// from is where the answer to a query is to be continued; empty from its beginning.
+	from string
 
 	signedIn   time.Time   // when the request had its access token, which may take longer than the hub; zero without one
 	started    bool        // the library got as far as sending a request

@@ -33,6 +33,9 @@ type Index interface {
 	// documents are too large for one answer. A twin may be shown more than once, or not at all. unreadable is told of
 	// the rows that cannot be used; it may be nil.
 	FindTwins(ctx context.Context, from Source, batch []string, found func(*Twin), unreadable func(Unreadable)) error
+
+	// FindPage shows one page of the twins that satisfy a condition, and how to ask for the next one.
+	FindPage(ctx context.Context, selection PageSelection) (Page, error)
 }
 
 // Source is what a query ranges over.

@@ -44,7 +44,7 @@ func TestAnInstallationThatWorks(t *testing.T) {
 	lines, err := w.run()
 	w.Expect(err).NotTo(HaveOccurred(), "%q", lines)
 	w.Expect(lines).To(HaveExactElements(
-		"ok       kinds: the API server serves DeviceTwin, HubConnection and TwinQuery at iothub.devicetwin.io/v1alpha1",
+		"ok       kinds: the API server serves DeviceTwin, HubConnection, TwinQuery and TwinRequest at iothub.devicetwin.io/v1alpha1",
 		"ok       webhook: the API server has it refuse a bad DeviceTwin, and let in a good one",
 		MatchRegexp(`^ok       metrics: \d+ are served by 1 of 1 Services$`),
 		MatchRegexp(`^ok       hub: a HubConnection to localhost:\d+ came to be Ready$`),

@@ -9,9 +9,12 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/ask"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/change"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/cluster"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/diff"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/doctor"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/imports"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/inspect"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/lint"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/report"
@@ -61,6 +64,7 @@ func New(access *cluster.Access) *cobra.Command {
 		inspect.NewGet(access), inspect.NewStatus(access),
 		change.NewSuspend(access), change.NewResume(access), change.NewReconcile(access), change.NewApprove(access),
 		change.NewAdopt(access), change.NewRelease(access),
+		ask.NewCommand(access), diff.NewCommand(access), imports.NewCommand(access),
 		lint.NewCommand(access), doctor.NewCommand(access), report.NewCommand(access),
 		newVersion(), newCompletion(),
 	)

@@ -111,7 +111,7 @@ func mirrorReported(reported map[string]any, limit int) (*runtime.RawExtension, 
 		kept[key] = reported[key]
 		size += len(member) - 1 // the braces of its own, less a comma
 	}
-	raw, err := canonicalJSON(kept)
+	raw, err := AsStored(kept)
 	if err != nil {
 		return nil, "the reported properties could not be mirrored: " + outcome.Cut(err.Error(), 128)
 	}
@@ -121,14 +121,14 @@ func mirrorReported(reported map[string]any, limit int) (*runtime.RawExtension, 
 	return raw, fmt.Sprintf("%d of %d top-level keys are left out: the mirror holds at most %d bytes", left, len(reported), limit)
 }
 
-// canonicalJSON spells a value the way it comes back from the API server, which
-// reads integers as integers and every other number as a float64.
-func canonicalJSON(value map[string]any) (*runtime.RawExtension, error) {
+// AsStored spells a value the way it comes back from the API server, which reads integers as
+// integers and every other number as a float64. A number that is larger is an error.
+func AsStored(value any) (*runtime.RawExtension, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return nil, err
 	}
-	var normal map[string]any
+	var normal any
 	if err := json.Unmarshal(text, &normal); err != nil {
 		return nil, err
 	}

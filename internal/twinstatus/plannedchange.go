@@ -27,6 +27,15 @@ const maxCounted = 1 << 20
 
 // plannedPatch is the patch as it would be sent, nil when it is too long.
 func plannedPatch(patch twin.Document) *runtime.RawExtension {
+	shown, err := Patch(patch)
+	if err != nil || len(shown.Raw) > maxPlan {
+		return nil
+	}
+	return shown
+}
+
+// Patch is a merge patch as it would be sent, however long it is.
+func Patch(patch twin.Document) (*runtime.RawExtension, error) {
 	document := map[string]any{}
 	if patch.Tags != nil {
 		document["tags"] = patch.Tags
@@ -34,9 +43,5 @@ func plannedPatch(patch twin.Document) *runtime.RawExtension {
 	if patch.Desired != nil {
 		document["properties"] = map[string]any{"desired": patch.Desired}
 	}
-	shown, err := canonicalJSON(document)
-	if err != nil || len(shown.Raw) > maxPlan {
-		return nil
-	}
-	return shown
+	return AsStored(document)
 }

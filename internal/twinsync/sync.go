@@ -218,6 +218,26 @@ func (s *Sync) Holds(ctx context.Context, held *hub.Twin) bool {
 	return true
 }
 
+// Preview plans for the twin of an object as it is now, and writes nothing: neither the hub
+// nor the object. It returns no twin, and the plan for an empty one, for a device that the hub
+// does not know, with the hub's error.
+func (s *Sync) Preview(ctx context.Context) (*hub.Twin, twin.Plan, error) {
+	held, err := s.Session.GetTwin(ctx, s.ID)
+	if hub.ReasonOf(err) == hub.ReasonDeviceNotFound {
+		return nil, twin.Make(s.input(&hub.Twin{}, s.recorded(ctx))), err
+	}
+	if err != nil {
+		return nil, twin.Plan{}, err
+	}
+	record := s.recorded(ctx)
+	if err := foreign(held, s.Owner, record); err != nil {
+		return held, twin.Plan{}, err
+	}
+	in := s.input(held, record)
+	in.Postponed = s.Contention.postponed(s.Stored.Obj.UID)
+	return held, twin.Make(in), nil
+}
+
 // blocked says what of the declaration cannot be on the hub for now.
 func (s *Sync) blocked(plan twin.Plan) error {
 	if len(plan.Conflicts) > 0 {

@@ -26,11 +26,15 @@ type Declaration struct {
 // DeviceTwin reads what a DeviceTwin declares and holds it against the rules of
 // IoT Hub's twin format. What it returns is good for use only without errors.
 func DeviceTwin(obj *v1alpha1.DeviceTwin) (Declaration, field.ErrorList) {
-	document, errs := documentOf(&obj.Spec, specPath())
-	policies, badPolicies := policiesOf(&obj.Spec, specPath())
-	mirror, badMirror := mirrorOf(&obj.Spec, specPath())
+	return declarationOf(&obj.Spec, specPath())
+}
+
+func declarationOf(spec *v1alpha1.DeviceTwinSpec, at *field.Path) (Declaration, field.ErrorList) {
+	document, errs := documentOf(spec, at)
+	policies, badPolicies := policiesOf(spec, at)
+	mirror, badMirror := mirrorOf(spec, at)
 	return Declaration{Document: document, Policies: policies, Mirror: mirror},
-		slices.Concat(errs, badPolicies, badMirror, connectionSecretName(&obj.Spec, specPath()))
+		slices.Concat(errs, badPolicies, badMirror, connectionSecretName(spec, at))
 }
 
 // DeviceTwinDoubts says what a valid DeviceTwin probably does not mean. None of it

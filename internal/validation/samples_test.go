@@ -67,6 +67,10 @@ func judge(g *WithT, document []byte) (kind string, errs field.ErrorList, doubts
 		if errs = invalid; len(errs) == 0 {
 			doubts = validation.TwinQueryDoubts(&obj, condition)
 		}
+	case "TwinRequest":
+		var obj v1alpha1.TwinRequest
+		g.Expect(yaml.UnmarshalStrict(document, &obj)).To(Succeed())
+		errs, doubts = validation.TwinRequest(&obj), validation.TwinRequestDoubts(&obj)
 	case "HubConnection":
 		var obj v1alpha1.HubConnection
 		g.Expect(yaml.UnmarshalStrict(document, &obj)).To(Succeed())

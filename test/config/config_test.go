@@ -120,8 +120,9 @@ func TestEveryKustomizationApplies(t *testing.T) {
 			"CustomResourceDefinition hubconnections.iothub.devicetwin.io",
 			"CustomResourceDefinition devicetwins.iothub.devicetwin.io",
 			"CustomResourceDefinition twinqueries.iothub.devicetwin.io",
+			"CustomResourceDefinition twinrequests.iothub.devicetwin.io",
 		}},
-		{dir: "config/samples", want: []string{"HubConnection factory-hub", "DeviceTwin press-07", "TwinQuery building-43-pressing"}},
+		{dir: "config/samples", want: []string{"HubConnection factory-hub", "DeviceTwin press-07", "TwinQuery building-43-pressing", "TwinRequest presses-of-building-43"}},
 		{dir: "config/samples/tutorial", want: []string{
 			"HubConnection hub", "DeviceTwin thermostat-1", "TwinQuery redmond43", "TwinQuery redmond43-cellular",
 		}},
@@ -130,6 +131,7 @@ func TestEveryKustomizationApplies(t *testing.T) {
 			"ClusterRole secret-creator-role", "ClusterRoleBinding secret-creator-rolebinding",
 			"Role leader-election-role", "RoleBinding leader-election-rolebinding", "ClusterRole metrics-auth-role",
 			"ClusterRole devicetwin-viewer-role", "ClusterRole hubconnection-editor-role", "ClusterRole twinquery-admin-role",
+			"ClusterRole twinrequest-editor-role",
 		}},
 		{dir: "config/manager", want: []string{"Deployment manager"}},
 		{dir: "config/webhook", want: []string{"ValidatingWebhookConfiguration validation", "Service webhook"}},

@@ -22,6 +22,7 @@ var writers = []string{"controllers", "credentials", "outcome", "registration", 
 // DeviceTwin, and so not in the matrix.
 var elsewhere = map[string]string{
 	"assertion":        "asks the API server for a token: nothing is kept of it",
+	"expire":           "deletes a TwinRequest whose time is over, by its UID",
 	"mayCreateSecrets": "asks the API server for a right: nothing is kept of it",
 }
 

@@ -46,6 +46,7 @@ func (e *examination) managerRights(ctx context.Context) {
 	wanted := []right{
 		ours("devicetwins", "get", "list", "watch", "patch"), ours("hubconnections", "get", "list", "watch"), ours("twinqueries", "get", "list", "watch"),
 		ours("devicetwins/status", "patch"), ours("hubconnections/status", "patch"), ours("twinqueries/status", "patch"),
+		ours("twinrequests", "get", "list", "watch", "delete"), ours("twinrequests/status", "patch"),
 		{resource: "secrets", verbs: []string{"get", "list", "watch"}}, {group: "events.k8s.io", resource: "events", verbs: []string{"create"}},
 	}
 	for _, account := range e.facts.accounts {

@@ -14,8 +14,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/terminal"
 )
 
-const help = `Check manifests of DeviceTwins, HubConnections and TwinQueries without a cluster, by the rules that the API server and admission
-have: the schemas with their CEL rules, IoT Hub's limits for twins, its query language. Unknown fields and duplicate keys are
+const help = `Check manifests of DeviceTwins, HubConnections, TwinQueries and TwinRequests without a cluster, by the rules that the API server
+and admission have: the schemas with their CEL rules, IoT Hub's limits for twins, its query language. Unknown fields and duplicate keys are
 errors as well. Other kinds are left out.
 
 What takes a cluster to know is not checked: that a HubConnection exists, that an immutable field changes. Manifests that kustomize

@@ -196,6 +196,12 @@ func admission(obj *unstructured.Unstructured) (refused field.ErrorList, doubts 
 			return refused, nil, nil
 		}
 		return nil, validation.TwinQueryDoubts(&typed, condition), nil
+	case "TwinRequest":
+		var typed v1alpha1.TwinRequest
+		if err := convert(obj.Object, &typed); err != nil {
+			return nil, nil, err
+		}
+		return validation.TwinRequest(&typed), validation.TwinRequestDoubts(&typed), nil
 	}
 	return nil, nil, fmt.Errorf("no rules are known for a %s", obj.GetKind())
 }

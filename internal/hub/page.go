@@ -1,0 +1,114 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+)
+
+// PageSelection asks for one page of the twins that satisfy a condition.
+type PageSelection struct {
+	Selection
+	// Columns to answer with; whole twins where there are none. The ids are there in any case.
+	Columns *query.Projection
+	// Rows is the most that the page may have; 0 is for as many as IoT Hub serves.
+	Rows int
+	// Continue is that of the page before; empty for the first.
+	Continue string
+}
+
+// Page is one page of an answer.
+type Page struct {
+	Rows []Row
+	// Continue asks for the next page; empty after the last one.
+	Continue string
+	// Bytes of the answer, which are billed.
+	Bytes int
+	// Unreadable counts the rows that were left out.
+	Unreadable int
+}
+
+// Row is a twin with what was selected of it, as the hub spells it. Numbers are json.Number.
+type Row struct {
+	ID       ID
+	Document map[string]any
+}
+
+// TooLong tells whether an answer was longer than can be read: less has to be asked for.
+func TooLong(err error) bool { return errors.Is(err, errTooLong) }
+
+// FindPage implements Index.
+func (s *session) FindPage(ctx context.Context, selection PageSelection) (Page, error) {
+	ex := &exchange{op: opQuery, rows: selection.Rows, from: selection.Continue}
+	text, err := s.pageQuery(ex, selection)
+	if err != nil {
+		return Page{}, err
+	}
+	var page Page
+	decode := func(row json.RawMessage, id ID) (Row, error) { return decodeColumns(row, id, selection.Columns) }
+	err = s.pagesOf(ctx, ex, text, func(rows []json.RawMessage) error {
+		read, err := usable(rows, selection.From, decode, s.unreadable(func(Unreadable) { page.Unreadable++ }))
+		if err != nil {
+			return s.unexpected(ex, err.Error())
+		}
+		page.Rows, page.Bytes, page.Continue = read, len(ex.body), ex.header.Get(continuationHeader)
+		return errEnough
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return Page{}, err
+	}
+	return page, nil
+}
+
+func (s *session) pageQuery(ex *exchange, selection PageSelection) (string, error) {
+	ids, known := selectedIDs[selection.From]
+	if !known {
+		return "", s.refused(ex, fmt.Sprintf("%q is no source of twins", selection.From))
+	}
+	if strings.TrimSpace(selection.Where) == "" {
+		return "", s.refused(ex, "the condition is empty")
+	}
+	return columnsQuery(ids, selection), nil
+}
+
+func columnsQuery(ids string, selection PageSelection) string {
+	columns := "*"
+	if selection.Columns != nil && !selection.Columns.Whole() {
+		columns = ids + ", " + selection.Columns.Columns()
+	}
+	return fmt.Sprintf("SELECT %s FROM %s WHERE (%s)", columns, selection.From, selection.Where)
+}
+
+// decodeColumns reads a row with the columns as they stand in a twin.
+func decodeColumns(row json.RawMessage, id ID, columns *query.Projection) (Row, error) {
+	var document map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(row))
+	decoder.UseNumber()
+	if err := decoder.Decode(&document); err != nil {
+		return Row{}, errors.New("a row of the query's answer is no object")
+	}
+	if columns != nil && !columns.Whole() {
+		document = columns.Place(document)
+	}
+	document["deviceId"] = id.Device
+	if id.Module != "" {
+		document["moduleId"] = id.Module
+	}
+	return Row{ID: id, Document: document}, nil
+}
+
+// PageQueryLength is how many characters the query of a page takes; IoT Hub takes
+// query.MaxLength.
+func PageQueryLength(from Source, columns *query.Projection, where string) int {
+	if from == "" {
+		from = Devices
+	}
+	selection := PageSelection{Selection: Selection{From: from, Where: where}, Columns: columns}
+	return utf8.RuneCountInString(columnsQuery(selectedIDs[from], selection))
+}
