@@ -211,7 +211,8 @@ test: helm ## Run every test; ends with "N passed, N failed, N skipped".
 .PHONY: monitoring-test
 monitoring-test: ## Test alerts, runbooks and dashboard with Prometheus: promtool's unit tests, and a scrape of a manager.
 	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
-	hack/prometheus.sh >/dev/null; $(GO) test -count=1 $(TESTFLAGS) ./test/monitoring
+	hack/prometheus.sh >/dev/null; $(GO) test -count=1 $(TESTFLAGS) ./test/monitoring ./internal/testenv/monitoring; \
+	$(GO) test -count=1 ./cmd/manager -run '^TestPrometheus' $(TESTFLAGS)
 
 .PHONY: test-images
 test-images: ## Test hack/images, which is a module of its own.

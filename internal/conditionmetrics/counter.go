@@ -26,7 +26,7 @@ var objects = prometheus.NewDesc("devicetwin_objects",
 
 // Options are what a Counter asks.
 type Options struct {
-	// Host is the label of the objects that refer to a HubConnection.
+	// Host is the label of the objects that refer to a HubConnection, or to none that they may use.
 	Host func(conn types.NamespacedName) string
 	// Leading is closed once this process acts: one that stands by has the same objects in its
 	// cache, and they would be counted twice.
@@ -107,7 +107,10 @@ func (c *Counter) add(kind string, of any, n int) {
 		in.hub = client.ObjectKeyFromObject(obj)
 	}
 	conditions := *obj.GetConditions()
-	if meta.FindStatusCondition(conditions, v1alpha1.ConditionReady) == nil {
+	switch ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady); {
+	case ready != nil && ready.Reason == v1alpha1.ReasonHubNotAllowed:
+		in.hub = types.NamespacedName{} // who may not use a hub does not count for it either
+	case ready == nil:
 		conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: notReconciled}}
 	}
 	for i := range conditions {

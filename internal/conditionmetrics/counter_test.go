@@ -31,7 +31,7 @@ func TestObjectsAreCountedByTheirConditions(t *testing.T) {
 	g := NewWithT(t)
 	leading := make(chan struct{})
 	c := New(Options{Leading: leading, Host: func(conn types.NamespacedName) string {
-		if conn.Name == "lost" {
+		if conn.Name == "lost" || conn.Name == "" {
 			return "unproved"
 		}
 		return conn.Name + ".example"
@@ -39,8 +39,9 @@ func TestObjectsAreCountedByTheirConditions(t *testing.T) {
 	twins, hubs := c.handler("DeviceTwin"), c.handler("HubConnection")
 	ready := twin("a", "hub", condition("Ready", metav1.ConditionTrue, "Succeeded"), condition("Acknowledged", metav1.ConditionFalse, "AwaitingDevice"))
 	fresh, elsewhere := twin("b", "hub"), twin("c", "lost")
+	outsider := twin("d", "hub", condition("Ready", metav1.ConditionFalse, "HubNotAllowed"))
 	conn := &v1alpha1.HubConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "hub"}}
-	for _, obj := range []any{ready, fresh, elsewhere} {
+	for _, obj := range []any{ready, fresh, elsewhere, outsider} {
 		twins.OnAdd(obj, true)
 	}
 	hubs.OnAdd(conn, true)
@@ -56,11 +57,13 @@ devicetwin_objects{condition="Acknowledged",host="hub.example",kind="DeviceTwin"
 devicetwin_objects{condition="Ready",host="hub.example",kind="DeviceTwin",reason="DeviceNotFound",status="False"} 1
 devicetwin_objects{condition="Ready",host="hub.example",kind="DeviceTwin",reason="Succeeded",status="True"} 1
 devicetwin_objects{condition="Ready",host="hub.example",kind="HubConnection",reason="NotReconciled",status="Unknown"} 1
+devicetwin_objects{condition="Ready",host="unproved",kind="DeviceTwin",reason="HubNotAllowed",status="False"} 1
 devicetwin_objects{condition="Ready",host="unproved",kind="DeviceTwin",reason="NotReconciled",status="Unknown"} 1
 `))).To(Succeed())
 	twins.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "plant/a", Obj: ready})
 	twins.OnDelete(stalled)
 	twins.OnDelete(elsewhere)
+	twins.OnDelete(outsider)
 	hubs.OnDelete(conn)
 	g.Expect(testutil.CollectAndCount(c)).To(BeZero())
 	g.Expect(c.counts).To(BeEmpty())

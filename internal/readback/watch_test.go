@@ -78,6 +78,26 @@ devicetwin_readback_index_lag_seconds{host="`+f.session.Host()+`"} 3
 	f.Expect(p.lag()).To(BeZero())
 }
 
+// TestTheIndexLagIsThatOfTheQueries for what moved: the latest write that one showed, fading with each.
+func TestTheIndexLagIsThatOfTheQueries(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, hubemulator.Options{Devices: devices(large)}, Settings{Interval: time.Hour, FullSweep: time.Hour})
+	f.manage(devices(large)...)
+	f.look(devices(large)...)
+	keeper := f.keeper(Settings{Interval: time.Hour, FullSweep: time.Hour})
+	cycle := func() {
+		f.Expect(keeper.cycle(t.Context(), f.session, keeper.settings)).To(Succeed())
+		for len(keeper.sweeping) > 0 {
+			<-keeper.ended
+			f.Expect(keeper.readAgain(t.Context(), 0)).To(BeTrue())
+		}
+	}
+	cycle() // a sweep of all
+	keeper.watermarks[hub.Devices].late = 10 * time.Second
+	cycle()
+	f.Expect(keeper.lag()).To(Equal(9 * time.Second))
+}
+
 // TestABlockedReadBackIsTold, whatever it waits for: a page of a look, a count, documents. Other hubs go on meanwhile.
 func TestABlockedReadBackIsTold(t *testing.T) {
 	t.Parallel()
