@@ -37,11 +37,11 @@ func TestPrometheusReadsWhatIsShipped(t *testing.T) {
 	s.drift(credential, "d1")
 	s.Eventually(s.value(`sum(devicetwin_drift_corrected_total) and sum(devicetwin_report_to_status_seconds_count)`), scrapePatience, "200ms").ShouldNot(BeEmpty())
 	s.Eventually(s.value(`count_over_time(up{job="devicetwin-operator"}[1m]) > 3`), scrapePatience, "200ms").ShouldNot(BeEmpty())
-	s.Expect(s.value(`up{job="devicetwin-operator"}`)()).To(Equal("1"))
-	s.Expect(s.value(`up{job="stranger"}`)()).To(Equal("0"))
+	s.Eventually(s.value(`up{job="devicetwin-operator"}`), scrapePatience, "200ms").Should(Equal("1"))
+	s.Expect(s.value(`max_over_time(up{job="stranger"}[5m])`)()).To(Equal("0"))
 	s.checkNames()
 	s.checkPanels()
-	s.Expect(s.holds()).To(BeEmpty(), "a fleet that is well")
+	s.Eventually(s.holds, scrapePatience, "200ms").Should(BeEmpty(), "a fleet that is well, but for a scrape that was late")
 	s.goWrong(credential)
 }
 
@@ -79,6 +79,17 @@ func (s *scraped) checkRules() {
 	s.Expect(string(text)).NotTo(ContainSubstring("error expanding template"))
 }
 
+// await waits until an expression has series: a rate takes two scrapes.
+func (s *scraped) await(expr, of string) (samples []sample) {
+	s.Helper()
+	s.Eventually(func() ([]sample, error) {
+		var err error
+		samples, err = s.query(expr)
+		return samples, err
+	}, scrapePatience, "200ms").ShouldNot(BeEmpty(), "%s: %s", of, expr)
+	return samples
+}
+
 // checkNames finds each metric that an alert names, with each label that it goes by.
 func (s *scraped) checkNames() {
 	s.Helper()
@@ -86,9 +97,7 @@ func (s *scraped) checkNames() {
 		grouped := monitoring.Grouped(alert.Expr)
 		found := map[string]bool{"le": true}
 		for _, selector := range monitoring.Selectors(alert.Expr) {
-			samples, err := s.query(selector.Metric + `{job="devicetwin-operator"}`)
-			s.Expect(err).NotTo(HaveOccurred())
-			s.Expect(samples).NotTo(BeEmpty(), "%s: %s", alert.Name, selector.Metric)
+			samples := s.await(selector.Metric+`{job="devicetwin-operator"}`, alert.Name)
 			for label := range samples[0].Metric {
 				found[label] = true
 			}
@@ -113,10 +122,10 @@ func (s *scraped) checkPanels() {
 	s.Helper()
 	for _, panel := range monitoring.Panels(s.T) {
 		for _, expr := range panel.Queries {
-			samples, err := s.query(expr)
+			_, err := s.query(expr)
 			s.Expect(err).NotTo(HaveOccurred(), panel.Title)
 			if !quiet(panel, expr) {
-				s.Expect(samples).NotTo(BeEmpty(), "%s: %s", panel.Title, expr)
+				s.await(expr, panel.Title)
 			}
 		}
 	}

@@ -146,7 +146,7 @@ func (s *scraped) configure(target string) (file string) {
   tls_config: {insecure_skip_verify: true}
   static_configs: [{targets: [%q], labels: {namespace: devicetwin-system, pod: manager}}]`, name, s.token(account), target)
 	}
-	text := fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}\nrule_files: [%q]\nscrape_configs:",
+	text := fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\nrule_files: [%q]\nscrape_configs:",
 		monitoring.File(s.T, "config/monitoring/rules.yaml")) + job("devicetwin-operator", "prometheus") + job("stranger", "stranger") + "\n"
 	file = filepath.Join(s.TempDir(), "prometheus.yml")
 	s.Expect(os.WriteFile(file, []byte(text), 0o600)).To(Succeed())

@@ -19,7 +19,7 @@ var (
 	grouping = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 	name     = regexp.MustCompile(`([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(\(|\{[^}]*\})?`)
 	matcher  = regexp.MustCompile(`([a-zA-Z_][a-zA-Z0-9_]*)\s*(?:=~|!~|!=|=)`)
-	operator = []string{"and", "or", "unless", "bool", "offset", "by", "on", "without", "ignoring", "inf", "nan"}
+	operator = []string{"and", "or", "unless", "bool", "offset", "by", "on", "without", "ignoring", "group_left", "group_right", "inf", "nan"}
 )
 
 // Selectors are those of an expression that Prometheus can parse.

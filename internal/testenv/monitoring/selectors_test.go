@@ -12,6 +12,7 @@ func TestSelectorsOfAnExpression(t *testing.T) {
 		`up`: {{Metric: "up"}},
 		`sum by (host, le) (rate(a_bucket{host=~"x(y)|{z}",code!~"2.."}[5m])) > 0.05`: {{Metric: "a_bucket", Labels: []string{"host", "code"}}},
 		`max by (n) (a{n="or"}) == 0 or absent(b{n!="\"}"}) and on () hour() < 22`:    {{Metric: "a", Labels: []string{"n"}}, {Metric: "b", Labels: []string{"n"}}},
+		`sum by (n) (a) / on (n) group_left sum by (n) (b)`:                           {{Metric: "a"}, {Metric: "b"}},
 		`1 - min(a) or vector(0)`: {{Metric: "a"}},
 	} {
 		NewWithT(t).Expect(Selectors(expr)).To(Equal(want), expr)
