@@ -51,7 +51,7 @@ Colors are for terminals only; ` + "`--no-color`" + ` or the environment variabl
 | ` + "`suspend`, `resume`, `reconcile`, `adopt`" + ` | those, and patch devicetwins |
 | ` + "`release`" + ` | those, and delete devicetwins |
 | ` + "`approve`" + ` | get and patch hubconnections |
-| ` + "`query`, `import`" + ` | get and list hubconnections of the hub's namespace; create, watch and delete twinrequests |
+| ` + "`query`, `import`" + ` | create, watch and delete twinrequests; get hubconnections, for the labels of a shard and the owner tag, and list them without --hub |
 | ` + "`diff`" + ` | create, watch and delete twinrequests; with names, get devicetwins |
 | ` + "`lint`, `completion`, `version`" + ` | none; no cluster is asked |
 | ` + "`doctor`, `report`" + ` | as many as you have: what you may not see is said |

@@ -78,6 +78,10 @@ func TestQuery(t *testing.T) {
 	l.Expect(l.leftRequests()).To(BeEmpty())
 	l.Expect(asked).To(BeNumerically(">=", 5))
 
+	l.as("asker", rbacv1.PolicyRule{
+		APIGroups: []string{v1alpha1.SchemeGroupVersion.Group}, Resources: []string{"twinrequests"}, Verbs: []string{"create", "watch", "delete"},
+	})
+	l.Expect(l.ok("query", "deviceId = 'd1'", "--hub", "hub", "-o", "name")).To(Equal("d1\n"), "no more rights are needed where the hub is named")
 	l.as("reader", rbacv1.PolicyRule{APIGroups: []string{v1alpha1.SchemeGroupVersion.Group}, Resources: []string{"hubconnections"}, Verbs: []string{"get", "list"}})
 	l.Expect(l.refused("query", "true = true")).To(ContainSubstring(`cannot create resource "twinrequests"`))
 }
