@@ -27,7 +27,7 @@ const (
 	install = "docs/install.md"
 
 	uninstall  = "helm uninstall devicetwin-operator --namespace devicetwin-system\n"
-	deleteCRDs = "kubectl delete crd {devicetwins,hubconnections,twinqueries}.iothub.devicetwin.io\n"
+	deleteCRDs = "kubectl delete crd {devicetwins,hubconnections,twinqueries,twinrequests}.iothub.devicetwin.io\n"
 )
 
 func script(commands string) func(*testing.T) string {
