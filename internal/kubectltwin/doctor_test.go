@@ -106,7 +106,7 @@ func TestDoctorOfWhatIsNot(t *testing.T) {
 	for _, tt := range []struct{ about, want string }{
 		{"Deployment", "FAIL Deployment manager 0 of 1 Pods are ready"},
 		{"rights of", "FAIL rights of ServiceAccount " + w.ns + "/manager in namespace " + w.ns + " it may not get devicetwins"},
-		{"Lease", "FAIL Lease devicetwin-operator.iothub.devicetwin.io was renewed 1h0m0s ago by manager-1, and lasts 15s: no manager acts"},
+		{"Lease", "FAIL Lease devicetwin-operator.iothub.devicetwin.io was renewed 60m ago by manager-1, and lasts 15s: no manager acts"},
 		{"Secret", "FAIL HubConnection " + w.ns + "/hub its Secret hub-secret is not there: create it"},
 		{"not ready", "FAIL HubConnection " + w.ns + "/hub is not ready: Unauthorized: the hub refused the credential"},
 		{"read back late", "FAIL HubConnection " + w.ns + "/hub its hub is read back late: last complete 10m ago, no answer"},

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -102,9 +103,9 @@ func leaseState(lease *coordinationv1.Lease, now time.Time) (Status, string) {
 		return Fail, "was never renewed by " + holder
 	}
 	lasts := time.Duration(ptr.Deref(lease.Spec.LeaseDurationSeconds, 0)) * time.Second
-	age := now.Sub(lease.Spec.RenewTime.Time).Round(time.Second)
+	age := now.Sub(lease.Spec.RenewTime.Time)
 	if age > lasts+maxSkew {
-		return Fail, fmt.Sprintf("was renewed %s ago by %s, and lasts %s: no manager acts. Does one run?", age, holder, lasts)
+		return Fail, fmt.Sprintf("was renewed %s ago by %s, and lasts %s: no manager acts. Does one run?", duration.HumanDuration(age), holder, lasts)
 	}
 	return OK, "held by " + holder
 }
