@@ -74,12 +74,25 @@ K
   done
 )
 
+# snapshotter_here is overlayfs, unless this file system takes none above it, as in some containers.
+snapshotter_here() {
+  local layers=$work/layers
+  mkdir -p "$layers"/{lower,upper,work,merged}
+  if mount -t overlay overlay -o "lowerdir=$layers/lower,upperdir=$layers/upper,workdir=$layers/work" "$layers/merged" 2>/dev/null; then
+    umount "$layers/merged"
+    echo overlayfs
+  else
+    echo native
+  fi
+}
+
 # configure writes what containerd, the kubelet and the cluster's DNS read.
 configure() {
   local file plugin
   mkdir -p "$work/cni" "$work/cni-bin"
+  snapshotter=${E2E_SNAPSHOTTER:-$(snapshotter_here)}
   for file in containerd.toml kubelet.yaml cni.conflist Corefile; do
-    sed "s#@WORK@#$work#g; s#@ADDRESS@#$address#g; s#@PODS@#$pods#g" "hack/e2e/node/$file" >"$work/$file"
+    sed "s#@WORK@#$work#g; s#@ADDRESS@#$address#g; s#@PODS@#$pods#g; s#@SNAPSHOTTER@#$snapshotter#g" "hack/e2e/node/$file" >"$work/$file"
   done
   mv "$work/cni.conflist" "$work/cni/"
   : >"$work/resolv.conf" # no name of the outside is looked up

@@ -55,7 +55,7 @@ say "built: the story, the cluster's DNS, and the manager of $(git rev-parse --s
 
 node_up
 say "the node is Ready: $(kubectl version -o json | sed -n 's/.*"gitVersion": "\(.*\)".*/\1/p' | tail -1)"
-for image in "$work"/images/*.tar; do ctr images import "$image" >/dev/null; done
+for image in "$work"/images/*.tar; do ctr images import --snapshotter "$snapshotter" "$image" >/dev/null; done
 say "the images are loaded"
 
 ln -s "$("$go" tool -modfile=hack/tools/helm/go.mod -n helm)" "$work/bin/helm"
