@@ -24,8 +24,8 @@ const (
 	chartURL = "oci://ghcr.io/devicetwin-io/charts/devicetwin-operator"
 )
 
-// patience bounds one block of commands.
-const patience = 2 * time.Minute
+// patience bounds one block of commands, the first of which may have to build its tools.
+const patience = 5 * time.Minute
 
 // TestMain sets both: an API server without custom resource definitions, whose
 // Services lead to this machine, where nothing answers, and where Helm is.

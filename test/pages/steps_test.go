@@ -1,6 +1,7 @@
 package pages_test
 
 import (
+	"slices"
 	"testing"
 )
 
@@ -26,8 +27,7 @@ const (
 	readme  = "README.md"
 	install = "docs/install.md"
 
-	uninstall  = "helm uninstall devicetwin-operator --namespace devicetwin-system\n"
-	deleteCRDs = "kubectl delete crd {devicetwins,hubconnections,twinqueries,twinrequests}.iothub.devicetwin.io\n"
+	uninstall = "helm uninstall devicetwin-operator --namespace devicetwin-system\n"
 )
 
 func script(commands string) func(*testing.T) string {
@@ -36,7 +36,7 @@ func script(commands string) func(*testing.T) string {
 
 // steps are all blocks of both pages, in an order in which one cluster can go through them.
 func steps() []step {
-	return append(append(inAnyCluster(), onTheWay()...), fromNothing()...)
+	return slices.Concat(inAnyCluster(), fromNothing(), onTheWay(), withoutThem())
 }
 
 // inAnyCluster are the blocks that need no cluster, or more than this one.
@@ -56,8 +56,8 @@ func inAnyCluster() []step {
 func onTheWay() []step {
 	return []step{
 		// No scheduler and no kubelet: playDeployments says that the Pods run.
-		{page: install, has: "rollout status", prints: `deployment "devicetwin-operator-manager" successfully rolled out`},
-		{page: install, has: "kubectl label namespace", prints: "namespace/devicetwin-system labeled"},
+		{page: install, has: "rollout status", before: script(uninstall), prints: `deployment "devicetwin-operator-manager" successfully rolled out`},
+		{page: install, has: "kubectl label namespace", prints: "namespace/devicetwin-system"},
 		{page: install, has: "--reuse-values --set fleetSize=50000", prints: "STATUS: deployed"},
 		{page: install, has: "--reset-then-reuse-values", prints: "STATUS: deployed"},
 		{page: install, has: "helm uninstall", prints: "uninstalled"},
@@ -89,23 +89,31 @@ func onTheWay() []step {
 	}
 }
 
-// fromNothing are the blocks that a cluster without the definitions begins with, and the one that brings it there.
+// fromNothing are the blocks that bring the definitions to a cluster without them.
 func fromNothing() []step {
 	return []step{
-		{page: install, has: "kubectl delete crd", before: script(uninstall), prints: `"devicetwins.iothub.devicetwin.io" deleted`},
-		{page: install, has: "helm template crds", prints: "customresourcedefinition.apiextensions.k8s.io/devicetwins.iothub.devicetwin.io serverside-applied"},
-		{
-			page: install, has: "helm pull", before: script(deleteCRDs), prints: "STATUS: deployed",
-			instead: []replaced{ // there is no registry
-				{"helm pull " + chartURL + " --version 0.1.0", "helm package charts/devicetwin-operator"},
-				{"skopeo copy --all docker://", ": docker://"},
-			},
-		},
 		{
 			page: install, has: "install.yaml", prints: "deployment.apps/devicetwin-manager serverside-applied",
 			// As a release is made.
-			before:  script(uninstall + deleteCRDs + `checkout/hack/release.sh "$PWD/release" ghcr.io/devicetwin-io "$(cat checkout/VERSION)"`),
+			before:  script(`checkout/hack/release.sh "$PWD/release" ghcr.io/devicetwin-io "$(cat checkout/VERSION)"`),
 			instead: []replaced{{"https://github.com/devicetwin-io/devicetwin-operator/releases/download/v0.1.0/", "release/"}},
 		},
+		{
+			page: install, has: "helm pull", prints: "STATUS: deployed",
+			instead: []replaced{ // there is no registry, and the definitions are there from the step before
+				{"helm pull " + chartURL + " --version 0.1.0", "helm package charts/devicetwin-operator"},
+				{"skopeo copy --all docker://", ": docker://"},
+				{"--create-namespace", "--create-namespace --take-ownership --force-conflicts"},
+			},
+		},
+	}
+}
+
+// withoutThem are the blocks that take the definitions away, and bring them back. They are the last: definitions that
+// are deleted right after they were made may take the API server minutes to be rid of.
+func withoutThem() []step {
+	return []step{
+		{page: install, has: "kubectl delete crd", before: script(uninstall), prints: `"devicetwins.iothub.devicetwin.io" deleted`},
+		{page: install, has: "helm template crds", prints: "customresourcedefinition.apiextensions.k8s.io/devicetwins.iothub.devicetwin.io serverside-applied"},
 	}
 }
