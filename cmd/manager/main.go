@@ -208,11 +208,9 @@ func run(ctx context.Context, opts options) error {
 		return fmt.Errorf("--otlp-endpoint: %w", err)
 	}
 	defer flush()
-	hubMetrics, ownMetrics := hub.NewMetrics(), controllers.NewMetrics()
-	for _, collector := range []prometheus.Collector{hubMetrics, ownMetrics} {
-		if err := metrics.Registry.Register(collector); err != nil {
-			return fmt.Errorf("registering metrics: %w", err)
-		}
+	hubMetrics, ownMetrics, err := newMetrics()
+	if err != nil {
+		return err
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Sessions:            hub.NewPool(poolOptions(opts, hubMetrics, lock)),
@@ -227,6 +225,17 @@ func run(ctx context.Context, opts options) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// newMetrics are those of the hubs and of the controllers, registered to be served.
+func newMetrics() (*hub.Metrics, *controllers.Metrics, error) {
+	ofHubs, own := hub.NewMetrics(), controllers.NewMetrics()
+	for _, collector := range []prometheus.Collector{ofHubs, own} {
+		if err := metrics.Registry.Register(collector); err != nil {
+			return nil, nil, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return ofHubs, own, nil
 }
 
 // shard is what the manager keeps.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gbytes"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -143,13 +144,13 @@ func TestGetWatch(t *testing.T) {
 	obj := twin("a")
 	w.create(obj)
 	ctx, cancel := context.WithCancel(w.Context())
-	out, ended := &output{}, make(chan result, 1)
+	out, ended := gbytes.NewBuffer(), make(chan result, 1)
 	go func() { ended <- w.runWith(ctx, out, "get", "a", "--watch") }()
-	w.Eventually(out.String, patience).Should(ContainSubstring("no controller has looked"))
+	w.Eventually(out.Contents, patience).Should(ContainSubstring("no controller has looked"))
 	w.said(obj, v1alpha1.DeviceTwinStatus{Conditions: inStep()})
-	w.Eventually(out.String, patience).Should(ContainSubstring("Ready: True (Succeeded)"))
+	w.Eventually(out.Contents, patience).Should(ContainSubstring("Ready: True (Succeeded)"))
 	w.Expect(w.client.Delete(w.Context(), obj)).To(Succeed())
-	w.Eventually(out.String, patience).Should(ContainSubstring("devicetwin/a is deleted"))
+	w.Eventually(out.Contents, patience).Should(ContainSubstring("devicetwin/a is deleted"))
 	cancel()
 	w.Eventually(ended, patience).Should(Receive(HaveField("Code", 0)))
 }

@@ -1,7 +1,6 @@
 package kubectltwin_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -11,12 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gbytes"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -74,26 +73,6 @@ func newClient(t *testing.T) client.Client {
 	return c
 }
 
-// output is what a command wrote while it may still run.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-// String is what was written so far.
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // quietClock is the wall clock, by which no command takes long: what it says of its progress depends on the machine.
 type quietClock struct{ clock.RealClock }
 
@@ -111,17 +90,17 @@ type result struct {
 // run runs kubectl twin in the test's namespace.
 func (w *world) run(args ...string) result {
 	w.Helper()
-	return w.runWith(w.Context(), &output{}, args...)
+	return w.runWith(w.Context(), gbytes.NewBuffer(), args...)
 }
 
-func (w *world) runWith(ctx context.Context, out *output, args ...string) result {
+func (w *world) runWith(ctx context.Context, out *gbytes.Buffer, args ...string) result {
 	w.Helper()
-	errOut := &output{}
+	errOut := gbytes.NewBuffer()
 	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: out, ErrOut: errOut}
 	access := cluster.New(streams)
 	access.Clock = quietClock{}
 	code := kubectltwin.Execute(ctx, access, append([]string{"--kubeconfig", w.kubeconfig, "--namespace", w.ns}, args...))
-	return result{Out: out.String(), Err: errOut.String(), Code: code}
+	return result{Out: string(out.Contents()), Err: string(errOut.Contents()), Code: code}
 }
 
 // ok runs a command that has to succeed, and returns its output.

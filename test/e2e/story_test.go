@@ -7,11 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gbytes"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -55,25 +55,8 @@ type story struct {
 	hub    *hubemulator.Server
 	ns     string
 	twin   *v1alpha1.DeviceTwin
-	output output
-}
-
-// output is what the device printed.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+	// output is what the device printed.
+	output *gbytes.Buffer
 }
 
 func TestTheTutorial(t *testing.T) {
@@ -88,7 +71,7 @@ func TestTheTutorial(t *testing.T) {
 
 func start(t *testing.T) *story {
 	t.Helper()
-	s := &story{WithT: *NewWithT(t), t: t}
+	s := &story{WithT: *NewWithT(t), t: t, output: gbytes.NewBuffer()}
 	scheme := runtime.NewScheme()
 	s.Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	s.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
@@ -194,7 +177,7 @@ func (s *story) deviceReports() {
 	s.Expect(err).NotTo(HaveOccurred())
 	sim, err := devicesim.New(devicesim.Options{
 		ConnectionString: connection, CA: s.hub.CACertificatePEM(), MQTTAddress: s.hub.MQTTAddress(),
-		Connectivity: "cellular", Output: &s.output,
+		Connectivity: "cellular", Output: s.output,
 	})
 	s.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -204,7 +187,7 @@ func (s *story) deviceReports() {
 		cancel()
 		s.Expect(<-ended).To(Succeed())
 	})
-	s.Eventually(s.output.String, patience).Should(ContainSubstring("desired power_level: 1 "))
+	s.Eventually(s.output.Contents, patience).Should(ContainSubstring("desired power_level: 1 "))
 	s.Eventually(s.status, patience).Should(And(
 		HaveField("Connectivity", "cellular"),
 		HaveField("Connection.State", v1alpha1.Connected),
@@ -230,7 +213,7 @@ func (s *story) driftIsCorrected() {
 
 func (s *story) editReachesTheDevice() {
 	s.edit(func(spec *v1alpha1.DeviceTwinSpec) { spec.Desired.Raw = []byte(`{"power_level":2}`) })
-	s.Eventually(s.output.String, patience).Should(ContainSubstring("desired power_level: 2 "))
+	s.Eventually(s.output.Contents, patience).Should(ContainSubstring("desired power_level: 2 "))
 	s.Eventually(s.held("properties", "reported", "power_level"), patience).Should(Equal("2"))
 }
 

@@ -90,7 +90,7 @@ func (e *examination) leases(ctx context.Context) {
 		}
 	}
 	if leases == 0 {
-		e.add(Warn, "Lease", "there is none in namespace "+e.managerNamespace+": no manager that runs with --leader-elect has ever led there")
+		e.add(Warn, "Lease", "there is none in namespace "+e.managerNamespace+": no manager has run there with --leader-elect")
 	}
 }
 
