@@ -261,6 +261,31 @@ const (
 	ReasonTimedOut = "TimedOut"
 )
 
+// Reasons of a DeviceTwinSet. While a rollout goes on they are named like its phases.
+const (
+	// ReasonInvalidSet: the declaration breaks a rule; the message names field and rule. Nothing
+	// was sent.
+	ReasonInvalidSet = "InvalidSet"
+	// ReasonTooManyDevices: the selector selects more than spec.maxDevices. Nothing is written.
+	ReasonTooManyDevices = "TooManyDevices"
+	// ReasonProgressing: devices of a wave are written, or are waited for.
+	ReasonProgressing = "Progressing"
+	// ReasonSoaking: a wave is complete, and watched for its soak time.
+	ReasonSoaking = "Soaking"
+	// ReasonAwaitingApproval: a wave is complete, and the next needs an approval.
+	ReasonAwaitingApproval = "AwaitingApproval"
+	// ReasonRolloutPaused: spec.rollout.paused is true.
+	ReasonRolloutPaused = "RolloutPaused"
+	// ReasonRolloutFailed: too many devices failed; nothing more is written of the revision.
+	ReasonRolloutFailed = "RolloutFailed"
+	// ReasonRolloutAborted: a user has stopped the revision.
+	ReasonRolloutAborted = "RolloutAborted"
+	// ReasonRollingBack: the stable revision is written again.
+	ReasonRollingBack = "RollingBack"
+	// ReasonRolledBack: the devices hold the stable revision instead of what is declared.
+	ReasonRolledBack = "RolledBack"
+)
+
 // Reasons of events that are no condition.
 const (
 	// EventDriftCorrected: another writer changed declared leaves on the hub; they

@@ -16,6 +16,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&DeviceTwin{}, &DeviceTwinList{},
 		&TwinQuery{}, &TwinQueryList{},
 		&TwinRequest{}, &TwinRequestList{},
+		&DeviceTwinSet{}, &DeviceTwinSetList{},
 	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil
