@@ -98,7 +98,7 @@ type SetWave struct {
 	// maxInFlight in place of the rollout's.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=100000
+	// +kubebuilder:validation:Maximum=1000
 	MaxInFlight int32 `json:"maxInFlight,omitempty"`
 
 	// soak is how long the wave is watched after it is complete, before what follows.
@@ -231,7 +231,7 @@ type SetRollout struct {
 	// +optional
 	// +kubebuilder:default=100
 	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=100000
+	// +kubebuilder:validation:Maximum=1000
 	MaxInFlight int32 `json:"maxInFlight,omitempty"`
 
 	// success says when a wave is complete.
@@ -431,6 +431,11 @@ type SetWaveStatus struct {
 	// +optional
 	Offline int64 `json:"offline"`
 
+	// forgiven are failed devices that no longer count, since the rollout was resumed after
+	// they had failed.
+	// +optional
+	Forgiven int64 `json:"forgiven,omitempty"`
+
 	// completedAt is when the wave was complete.
 	// +optional
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
@@ -497,14 +502,14 @@ type DeviceTwinSetStatus struct {
 	// +kubebuilder:validation:MaxLength=32
 	Wave string `json:"wave,omitempty"`
 
-	// issued is how many devices at most were written of the revision: it is raised before they
-	// are. After a restart it tells what the hub's index may not show yet.
+	// inFlight are the devices that are written, and have neither acknowledged, failed nor been
+	// found offline. They are noted before they are written, so that
+	// spec.rollout.maxInFlight holds over a restart as well. There are none with success.from Written.
 	// +optional
-	Issued int64 `json:"issued,omitempty"`
-
-	// issuedAt is when issued was last raised.
-	// +optional
-	IssuedAt *metav1.Time `json:"issuedAt,omitempty"`
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MaxLength=128
+	InFlight []string `json:"inFlight,omitempty"`
 
 	// counts of devices.
 	// +optional

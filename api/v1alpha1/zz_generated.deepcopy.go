@@ -248,9 +248,10 @@ func (in *DeviceTwinSetStatus) DeepCopyInto(out *DeviceTwinSetStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
-	if in.IssuedAt != nil {
-		in, out := &in.IssuedAt, &out.IssuedAt
-		*out = (*in).DeepCopy()
+	if in.InFlight != nil {
+		in, out := &in.InFlight, &out.InFlight
+		*out = make([]string, len(*in))
+		copy(*out, *in)
 	}
 	out.Counts = in.Counts
 	if in.Waves != nil {
