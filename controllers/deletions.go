@@ -7,8 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
 
 // deletions count for how long each deleted object could not be cleaned up behind,
@@ -38,16 +36,16 @@ func newDeletions(c clock.PassiveClock, timeout time.Duration) *deletions {
 }
 
 // of has to be called with the lock held.
-func (d *deletions) of(obj *v1alpha1.DeviceTwin) deletion {
-	if known := d.known[client.ObjectKeyFromObject(obj)]; known.uid == obj.UID {
+func (d *deletions) of(obj client.Object) deletion {
+	if known := d.known[client.ObjectKeyFromObject(obj)]; known.uid == obj.GetUID() {
 		return known
 	}
-	return deletion{uid: obj.UID}
+	return deletion{uid: obj.GetUID()}
 }
 
 // remaining is how long an object may still wait. queued tells that it waits for a
 // permit alone from now on.
-func (d *deletions) remaining(obj *v1alpha1.DeviceTwin, queued bool) time.Duration {
+func (d *deletions) remaining(obj client.Object, queued bool) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, known := d.clock.Now(), d.of(obj)
@@ -60,14 +58,14 @@ func (d *deletions) remaining(obj *v1alpha1.DeviceTwin, queued bool) time.Durati
 }
 
 // end notes that an object's finalizer was removed.
-func (d *deletions) end(obj *v1alpha1.DeviceTwin) {
+func (d *deletions) end(obj client.Object) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.known[client.ObjectKeyFromObject(obj)] = deletion{uid: obj.UID, over: true}
+	d.known[client.ObjectKeyFromObject(obj)] = deletion{uid: obj.GetUID(), over: true}
 }
 
 // over tells whether an object's finalizer was removed.
-func (d *deletions) over(obj *v1alpha1.DeviceTwin) bool {
+func (d *deletions) over(obj client.Object) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.of(obj).over

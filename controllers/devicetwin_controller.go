@@ -216,11 +216,16 @@ func (r *deviceTwinReconciler) registrar(stored *outcome.Stored, session hub.Ses
 
 // admit says whether the hub may be changed for an object now.
 func (r *deviceTwinReconciler) admit(found hubaccess.Hub, obj *v1alpha1.DeviceTwin) error {
+	return admitted(r.guards, found, obj.UID)
+}
+
+// admitted says whether a hub may be changed now for what has an id.
+func admitted(guards *guard.Guards, found hubaccess.Hub, id types.UID) error {
 	if found.Spec.Mode == v1alpha1.ModeReadOnly {
 		return outcome.Differ(outcome.Waiting, v1alpha1.ReasonHubReadOnly, fmt.Sprintf(
 			"the mode of HubConnection %s is ReadOnly: status.plan shows what would be written", found.Key))
 	}
-	return r.guards.Admit(found.Key, obj.UID)
+	return guards.Admit(found.Key, id)
 }
 
 // declaredBy reads the declaration and holds it against the rules.

@@ -55,7 +55,7 @@ func NewMetrics() *Metrics {
 		}),
 		patches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "devicetwin_patches_total",
-			Help: "Changes of twins that the hub accepted, by what they were for: edit, drift, registration or deletion.",
+			Help: "Changes of twins that the hub accepted, by what they were for: edit, drift, registration, deletion, set or leave.",
 		}, []string{"host", "cause"}),
 		drift: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "devicetwin_drift_corrected_total",

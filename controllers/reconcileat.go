@@ -11,7 +11,9 @@ import (
 // for a reconcile, resets of a guard, and the deletion. Our own writes do not pass.
 func declarationChanged() predicate.Predicate {
 	asked := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		for _, annotation := range []string{v1alpha1.ReconcileAtAnnotation, v1alpha1.GuardResetAnnotation} {
+		for _, annotation := range []string{
+			v1alpha1.ReconcileAtAnnotation, v1alpha1.GuardResetAnnotation, v1alpha1.ApproveAnnotation, v1alpha1.RolloutAnnotation,
+		} {
 			if e.ObjectOld.GetAnnotations()[annotation] != e.ObjectNew.GetAnnotations()[annotation] {
 				return true
 			}

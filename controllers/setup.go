@@ -27,6 +27,8 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/membership"
 	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 	"github.com/devicetwin-io/devicetwin-operator/internal/readback"
+	"github.com/devicetwin-io/devicetwin-operator/internal/revisions"
+	"github.com/devicetwin-io/devicetwin-operator/internal/setsync"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
 	"github.com/devicetwin-io/devicetwin-operator/internal/synccache"
 	"github.com/devicetwin-io/devicetwin-operator/internal/trigger"
@@ -158,6 +160,7 @@ type reconcilers struct {
 	twins       *deviceTwinReconciler
 	queries     *twinQueryReconciler
 	requests    *twinRequestReconciler
+	sets        *deviceTwinSetReconciler
 	connections *hubConnectionReconciler
 }
 
@@ -168,7 +171,7 @@ func (r reconcilers) add(mgr ctrl.Manager, opts Options) error {
 		}
 	}
 	finalizers := &finalizerReconciler{client: mgr.GetClient()}
-	for _, add := range []func(ctrl.Manager, Options) error{finalizers.setup, r.twins.setup, r.queries.setup, r.requests.setup, r.connections.setup} {
+	for _, add := range []func(ctrl.Manager, Options) error{finalizers.setup, r.twins.setup, r.queries.setup, r.requests.setup, r.sets.setup, r.connections.setup} {
 		if err := add(mgr, opts); err != nil {
 			return err
 		}
@@ -232,7 +235,13 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 			Hubs: hubs, Claims: claims, Reader: mgr.GetAPIReader(), Shard: opts.Shard, Contention: twins.contention,
 		},
 	}
-	return reconcilers{twins: twins, queries: queries, requests: requests, connections: connections}, nil
+	sets := &deviceTwinSetReconciler{
+		client: mgr.GetClient(), uncached: mgr.GetAPIReader(), report: report, connections: hubs, guards: guards,
+		sets: setsync.New(opts.Clock), revisions: revisions.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetScheme()),
+		deletions: newDeletions(opts.Clock, opts.DeletionTimeout), metrics: opts.Metrics, queue: &trigger.Queue{}, pace: newStatusPace(),
+		patched: twins.patched,
+	}
+	return reconcilers{twins: twins, queries: queries, requests: requests, sets: sets, connections: connections}, nil
 }
 
 // to has objects reconciled through a queue.

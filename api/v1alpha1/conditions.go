@@ -301,6 +301,8 @@ const (
 	// EventDeviceRecreated: the device or module was deleted and registered anew by
 	// another client; its twin is brought into step again.
 	EventDeviceRecreated = "DeviceRecreated"
+	// EventNotActedUpon: an annotation asks for something that there is no reason, or no way, to do.
+	EventNotActedUpon = "NotActedUpon"
 	// EventUnreadableTwins: the hub's index shows twins in a way that cannot be used;
 	// they are left out.
 	EventUnreadableTwins = "UnreadableTwins"

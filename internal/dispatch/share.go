@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
@@ -241,4 +242,32 @@ func shareOf(trying any) *Share {
 // Forget drops a request that waits through the share, whose caller is gone.
 func (s *Share) Forget(key string) {
 	s.locked(func(d *Dispatcher, _ time.Time) { d.forget(key) })
+}
+
+// Acquire waits for a permit in the goroutine of its caller, until the context ends. It
+// returns none, which is usable, at a hub that does not answer: to ask it says so at once.
+func (s *Share) Acquire(ctx context.Context, request Request) (*Permit, error) {
+	woken := make(chan struct{}, 1)
+	request.Wake = func(int) {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	}
+	for {
+		permit, ok := s.Admit(request)
+		switch {
+		case ok:
+			return permit, nil
+		case s.Broken():
+			s.Forget(request.Key)
+			return nil, nil
+		}
+		select {
+		case <-woken:
+		case <-ctx.Done():
+			s.Forget(request.Key)
+			return nil, ctx.Err()
+		}
+	}
 }

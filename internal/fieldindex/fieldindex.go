@@ -38,7 +38,7 @@ func idBucket(id hub.ID) string {
 
 // Add adds the indexes to a cache, before it is started.
 func Add(ctx context.Context, indexer client.FieldIndexer) error {
-	for _, kind := range []client.Object{&v1alpha1.DeviceTwin{}, &v1alpha1.TwinQuery{}, &v1alpha1.TwinRequest{}} {
+	for _, kind := range []client.Object{&v1alpha1.DeviceTwin{}, &v1alpha1.TwinQuery{}, &v1alpha1.TwinRequest{}, &v1alpha1.DeviceTwinSet{}} {
 		if err := indexer.IndexField(ctx, kind, hubIndex, func(obj client.Object) []string {
 			return []string{HubOf(obj).String()}
 		}); err != nil {
@@ -89,6 +89,8 @@ func HubOf(obj client.Object) types.NamespacedName {
 	case *v1alpha1.DeviceTwin:
 		ref = obj.Spec.HubRef
 	case *v1alpha1.TwinQuery:
+		ref = obj.Spec.HubRef
+	case *v1alpha1.DeviceTwinSet:
 		ref = obj.Spec.HubRef
 	case *v1alpha1.TwinRequest:
 		switch {
@@ -151,4 +153,19 @@ func Trigger(
 			trigger(client.ObjectKeyFromObject(&twins[i]))
 		}
 	}
+}
+
+// EachTwin shows the DeviceTwins of the cache, until visit returns false. They are the cache's own,
+// not to be changed.
+func EachTwin(ctx context.Context, reader client.Reader, visit func(*v1alpha1.DeviceTwin) bool) error {
+	var twins v1alpha1.DeviceTwinList
+	if err := reader.List(ctx, &twins, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing DeviceTwins: %w", err)
+	}
+	for i := range twins.Items {
+		if !visit(&twins.Items[i]) {
+			return nil
+		}
+	}
+	return nil
 }

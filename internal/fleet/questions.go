@@ -39,6 +39,11 @@ func (q Questions) Holding(revision string) (*query.Condition, error) {
 	return q.narrow(q.marked(markerRevision, revision))
 }
 
+// Unmarked are the set's devices that hold no revision yet.
+func (q Questions) Unmarked() *query.Condition {
+	return query.And(q.selector, query.Not(query.Defined(markerPath(q.set, markerRevision)...)))
+}
+
 // Behind are the set's devices that do not hold a revision.
 func (q Questions) Behind(revision string) *query.Condition {
 	defined := query.Defined(markerPath(q.set, markerRevision)...)
@@ -95,6 +100,29 @@ func Acknowledged(condition *query.Condition, declared twin.Document) (acknowled
 // member leads to a member below a path.
 func member(path []string, name string) []string {
 	return append(path[:len(path):len(path)], name)
+}
+
+// Unacknowledged narrows a condition to devices that have not taken over what is declared, as far as a
+// query tells: it also shows some that have, and misses those that report a value of another
+// type. Without a leaf that a query compares it narrows nothing.
+func Unacknowledged(condition *query.Condition, declared twin.Document) *query.Condition {
+	var any []*query.Condition
+	for path, value := range (twin.Document{Desired: declared.Desired}).Leaves() {
+		at := append([]string{"properties", "reported"}, path.Keys()...)
+		differs, ok := query.Differs(value, at...)
+		if !ok {
+			return condition
+		}
+		otherCode, _ := query.Differs(200, member(at, "ac")...)
+		otherValue, _ := query.Differs(value, member(at, "value")...)
+		noValue := query.Not(query.Defined(member(at, "value")...))
+		any = append(any, query.Not(query.Defined(at...)), differs,
+			query.And(query.Defined(member(at, "ac")...), query.Or(otherCode, otherValue, noValue)))
+	}
+	if len(any) == 0 {
+		return condition
+	}
+	return query.And(condition, query.Or(any[0], any[1:]...))
 }
 
 // maxDrift is how many leaves one query for drift compares: IoT Hub bounds a query's length, and

@@ -34,6 +34,15 @@ type Page struct {
 	Unreadable int
 }
 
+// TwinPage is one page of whole twins.
+type TwinPage struct {
+	Twins []*Twin
+	// Continue asks for the next page; empty after the last one.
+	Continue string
+	// Unreadable are the rows that were left out.
+	Unreadable []Unreadable
+}
+
 // Row is a twin with what was selected of it, as the hub spells it. Numbers are json.Number.
 type Row struct {
 	ID       ID
@@ -62,6 +71,42 @@ func (s *session) FindPage(ctx context.Context, selection PageSelection) (Page, 
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return Page{}, err
+	}
+	return page, nil
+}
+
+// FindTwinPage implements Index.
+func (s *session) FindTwinPage(ctx context.Context, selection Selection, next string) (page TwinPage, err error) {
+	for {
+		ex := &exchange{op: opQuery, rows: s.documents.get(), from: next}
+		page, err = s.twinPage(ctx, ex, selection)
+		if errors.Is(err, errTooLong) && s.documents.shrink(ex.rows) {
+			continue
+		}
+		if err == nil {
+			s.documents.grow(ex.rows)
+		}
+		return page, err
+	}
+}
+
+func (s *session) twinPage(ctx context.Context, ex *exchange, selection Selection) (TwinPage, error) {
+	text, err := s.pageQuery(ex, PageSelection{Selection: selection})
+	if err != nil {
+		return TwinPage{}, err
+	}
+	var page TwinPage
+	err = s.pagesOf(ctx, ex, text, func(rows []json.RawMessage) error {
+		page.Unreadable = nil
+		read, err := usable(rows, selection.From, decodeRow, s.unreadable(func(row Unreadable) { page.Unreadable = append(page.Unreadable, row) }))
+		if err != nil {
+			return s.unexpected(ex, err.Error())
+		}
+		page.Twins, page.Continue = read, ex.header.Get(continuationHeader)
+		return errEnough
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return TwinPage{}, err
 	}
 	return page, nil
 }

@@ -139,7 +139,7 @@ func (s Shard) Cached(opts cache.Options) cache.Options {
 		narrowed := cache.ByObject{Label: s.selector}
 		opts.ByObject = map[client.Object]cache.ByObject{
 			&v1alpha1.HubConnection{}: narrowed, &v1alpha1.DeviceTwin{}: narrowed, &v1alpha1.TwinQuery{}: narrowed,
-			&v1alpha1.TwinRequest{}: narrowed,
+			&v1alpha1.TwinRequest{}: narrowed, &v1alpha1.DeviceTwinSet{}: narrowed,
 		}
 	}
 	for _, namespace := range s.namespaces {

@@ -216,3 +216,14 @@ func canonical(out []byte, value any) []byte {
 	}
 	return fmt.Appendf(out, "%v", value)
 }
+
+// Written is the record of what was written with documents, each as a whole.
+func Written(target Target, documents ...Document) Record {
+	record := NewRecord(target)
+	for _, document := range documents {
+		for path, value := range document.Leaves() {
+			record.add(path, value)
+		}
+	}
+	return record
+}

@@ -49,7 +49,7 @@ func (c *Clear) once(ctx context.Context, on attempt) (left string, err error) {
 	case err != nil:
 		return "", err
 	case after.DeviceETag != held.DeviceETag:
-		return "", errReplan // another device of the same id
+		return "", ErrReplan // another device of the same id
 	}
 	return leftOn(plan, ""), nil
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
-// foreign refuses a twin that carries the owner tag of another owner. A value that the
+// Foreign refuses a twin that carries the owner tag of another owner. A value that the
 // object wrote itself is none: ownerTag.value may be edited.
-func foreign(held *hub.Twin, owner *v1alpha1.OwnerTag, record twin.Record) error {
+func Foreign(held *hub.Twin, owner *v1alpha1.OwnerTag, record twin.Record) error {
 	if owner == nil {
 		return nil
 	}

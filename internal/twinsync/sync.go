@@ -148,7 +148,7 @@ func (s *Sync) once(ctx context.Context, on attempt) (*hub.Twin, error) {
 	now := twin.Document{Tags: after.Tags, Desired: after.Desired}
 	if after.DeviceETag != held.DeviceETag || !twin.EqualBeside(now, twin.Apply(in.Observed, plan.Patch), plan.Patch) {
 		// Another device of the same id, whose etag happened to be the same.
-		return nil, errReplan
+		return nil, ErrReplan
 	}
 	// The etag has moved: no older write of ours can be accepted any more.
 	in.Record, in.Observed = plan.Record, now
@@ -197,7 +197,7 @@ func (s *Sync) standing(plan twin.Plan, landed bool) twin.Record {
 // write, no news for the record, nothing that is in the way of the declaration.
 func (s *Sync) Holds(ctx context.Context, held *hub.Twin) bool {
 	recorded := s.recorded(ctx)
-	if foreign(held, s.Owner, recorded) != nil || wentBack(s.Stored.Obj.Status.ETag, held.ETag) {
+	if Foreign(held, s.Owner, recorded) != nil || wentBack(s.Stored.Obj.Status.ETag, held.ETag) {
 		return false
 	}
 	in := s.input(held, recorded)
@@ -230,7 +230,7 @@ func (s *Sync) Preview(ctx context.Context) (*hub.Twin, twin.Plan, error) {
 		return nil, twin.Plan{}, err
 	}
 	record := s.recorded(ctx)
-	if err := foreign(held, s.Owner, record); err != nil {
+	if err := Foreign(held, s.Owner, record); err != nil {
 		return held, twin.Plan{}, err
 	}
 	in := s.input(held, record)

@@ -46,8 +46,8 @@ type Change struct {
 	After  *hub.Twin
 }
 
-// errReplan says that the twin is not what was planned for.
-var errReplan = errors.New("the twin changed since it was read")
+// ErrReplan says that the twin is not what was planned for.
+var ErrReplan = errors.New("the twin changed since it was read")
 
 // attempt is a twin that was read to be changed, with the ownership record that counts for it.
 type attempt struct {
@@ -57,12 +57,12 @@ type attempt struct {
 	again bool
 }
 
-// attempts reads a twin, and has it planned and written once, until no other writer changed
-// it in between. It is the one place where a failed condition (412) leads to another try.
-// It returns the twin as last seen, also with most errors.
-func (w *Writer) attempts(
+// Attempts reads a twin, and has it planned and written once, until no other writer changed
+// it in between. It is the one place where a failed condition (412) leads to another try:
+// once returns ErrReplan then. It returns the twin as last seen, also with most errors.
+func Attempts(
 	ctx context.Context, read func(context.Context) (*hub.Twin, error),
-	once func(ctx context.Context, on attempt) (after *hub.Twin, err error),
+	once func(ctx context.Context, held *hub.Twin, again bool) (after *hub.Twin, err error),
 ) (*hub.Twin, error) {
 	var held *hub.Twin
 	for n := range maxAttempts {
@@ -70,13 +70,9 @@ func (w *Writer) attempts(
 		if held, err = read(ctx); err != nil {
 			return nil, err
 		}
-		record := w.recorded(ctx)
-		if err := foreign(held, w.Owner, record); err != nil {
-			return held, err
-		}
-		after, err := once(ctx, attempt{held: held, record: record, again: n > 0})
+		after, err := once(ctx, held, n > 0)
 		switch {
-		case errors.Is(err, errReplan):
+		case errors.Is(err, ErrReplan):
 			continue
 		case after != nil:
 			held = after
@@ -87,7 +83,21 @@ func (w *Writer) attempts(
 		fmt.Sprintf("another writer changed the twin under each of %d attempts", maxAttempts))
 }
 
-// write stores the record of what is written, and writes: errReplan tells that the twin is
+// attempts are those of a writer, for a twin that no other owner's tag is on.
+func (w *Writer) attempts(
+	ctx context.Context, read func(context.Context) (*hub.Twin, error),
+	once func(ctx context.Context, on attempt) (after *hub.Twin, err error),
+) (*hub.Twin, error) {
+	return Attempts(ctx, read, func(ctx context.Context, held *hub.Twin, again bool) (*hub.Twin, error) {
+		record := w.recorded(ctx)
+		if err := Foreign(held, w.Owner, record); err != nil {
+			return held, err
+		}
+		return once(ctx, attempt{held: held, record: record, again: again})
+	})
+}
+
+// write stores the record of what is written, and writes: ErrReplan tells that the twin is
 // another one by now. The answer may be of another device, whose etag happened to be the same.
 func (w *Writer) write(ctx context.Context, held *hub.Twin, patch twin.Document) (*hub.Twin, error) {
 	if err := w.Stored.WriteAhead(ctx); err != nil {
@@ -96,18 +106,19 @@ func (w *Writer) write(ctx context.Context, held *hub.Twin, patch twin.Document)
 	after, err := w.Session.PatchTwin(ctx, w.ID, held.ETag, hub.Patch(patch))
 	switch {
 	case hub.ReasonOf(err) == hub.ReasonPreconditionFailed:
-		return nil, errReplan
+		return nil, ErrReplan
 	case hub.OutcomeUnknown(err):
 		w.InFlight.Lost(w.Stored.Obj.UID)
 		return nil, err
 	case err != nil:
 		return nil, err
 	}
-	w.Wrote(ctx, changeOf(held, patch, after))
+	w.Wrote(ctx, ChangeOf(held, patch, after))
 	return after, nil
 }
 
-func changeOf(held *hub.Twin, patch twin.Document, after *hub.Twin) Change {
+// ChangeOf is what a patch that the hub accepted changed of a twin.
+func ChangeOf(held *hub.Twin, patch twin.Document, after *hub.Twin) Change {
 	change := Change{Before: held.ETag, After: after}
 	for path := range patch.Leaves() {
 		change.Leaves = append(change.Leaves, path)

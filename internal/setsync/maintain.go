@@ -1,0 +1,156 @@
+package setsync
+
+import (
+	"context"
+	"slices"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fleet"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+)
+
+// idlePages is how many pages without anything to do are read of a check before it goes on with
+// the next interval: what a set asks of a hub where all is in step does not grow with its devices.
+const idlePages = 2
+
+// maintain keeps devices in step that hold the revision: what another writer changed, and what
+// left. It tells whether there is more to do at once.
+func (r *run) maintain(ctx context.Context) (more bool, err error) {
+	for _, check := range []func(context.Context) (bool, error){r.leavers, r.drifted, r.sweepAll} {
+		again, err := check(ctx)
+		if err != nil {
+			return false, err
+		}
+		more = more || again
+	}
+	return more, nil
+}
+
+// drifted restores scalar leaves that another writer changed, which a query finds.
+func (r *run) drifted(ctx context.Context) (more bool, err error) {
+	declared, err := r.declares(r.revision)
+	if err != nil {
+		return false, err
+	}
+	conditions := fleet.Drifted(r.questions.Written(r.revision), declared, r.policies)
+	return r.check(ctx, &r.drift, conditions)
+}
+
+// sweepAll reads all documents now and then: it finds what no query compares.
+func (r *run) sweepAll(ctx context.Context) (more bool, err error) {
+	if !r.sweptAt.IsZero() && r.Clock.Since(r.sweptAt) < r.Hub.Spec.ReadBack.FullSweep() {
+		return false, nil
+	}
+	more, err = r.check(ctx, &r.sweep, []*query.Condition{r.questions.Written(r.revision)})
+	if err == nil && r.sweep == (position{}) {
+		r.sweptAt = r.Clock.Now()
+	}
+	return more, err
+}
+
+// check follows the answers to some questions, and restores the twins in them that need it. It goes on
+// as long as there is something to restore.
+func (r *run) check(ctx context.Context, at *position, conditions []*query.Condition) (more bool, err error) {
+	if len(conditions) == 0 {
+		return false, nil
+	}
+	until := r.Clock.Now().Add(stepTime)
+	for idle := 0; idle < idlePages; {
+		if at.question >= len(conditions) {
+			*at = position{}
+		}
+		twins, next, err := r.page(ctx, conditions[at.question], at.next)
+		if err != nil {
+			return false, err
+		}
+		wrote, err := r.restoreAll(ctx, twins)
+		if err != nil {
+			return false, err
+		}
+		if !wrote {
+			idle++
+		}
+		if at.next = next; next == "" {
+			at.question++
+		}
+		if at.question >= len(conditions) {
+			*at = position{}
+			return false, nil
+		}
+		if r.Clock.Now().After(until) {
+			return wrote, nil
+		}
+	}
+	return false, nil
+}
+
+// restoreAll brings twins back into step that hold the revision.
+func (r *run) restoreAll(ctx context.Context, twins []*hub.Twin) (wrote bool, err error) {
+	var targets []target
+	for _, held := range twins {
+		marker, ok := fleet.MarkerOf(held.Tags, r.name)
+		if ok && marker.Revision == r.revision && !r.recent.has(held) && !r.refusedLately(held.ID.Device) {
+			targets = append(targets, target{held: held, revision: r.revision, wave: marker.Wave, cause: CauseDrift})
+		}
+	}
+	return len(targets) > 0, r.writeAll(ctx, targets)
+}
+
+// leavers clears devices that hold a revision and are not selected any more. Two counts tell
+// whether there are any; which ones they are, no query does, since one that has no answer to
+// the selector has none to its negation.
+func (r *run) leavers(ctx context.Context) (more bool, err error) {
+	marked, err := r.questions.Marked()
+	if err != nil {
+		return false, err
+	}
+	if !r.leaving {
+		all, err := r.count(ctx, marked)
+		if err != nil {
+			return false, err
+		}
+		selected, err := r.count(ctx, r.questions.MarkedSelected())
+		if err != nil || all <= selected {
+			return false, err
+		}
+		r.leaving, r.leftAt = true, ""
+	}
+	until := r.Clock.Now().Add(stepTime)
+	for r.Clock.Now().Before(until) {
+		twins, next, err := r.page(ctx, marked, r.leftAt)
+		if err != nil {
+			return false, err
+		}
+		targets, err := r.left(twins)
+		if err != nil {
+			return false, err
+		}
+		if err := r.writeAll(ctx, targets); err != nil {
+			return false, err
+		}
+		if r.leftAt = next; next == "" {
+			r.leaving = false
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// left are those that are not selected any more.
+func (r *run) left(twins []*hub.Twin) ([]target, error) {
+	var targets []target
+	for _, held := range twins {
+		if r.recent.has(held) || r.refusedLately(held.ID.Device) {
+			continue
+		}
+		selected, err := r.selects(held)
+		if err != nil {
+			return nil, err
+		}
+		if !selected {
+			targets = append(targets, target{held: held, cause: CauseLeave, markerAlone: r.Set.Spec.OnLeave != v1alpha1.SetClear})
+		}
+	}
+	return slices.Clip(targets), nil
+}

@@ -1,0 +1,135 @@
+package setsync
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fleet"
+)
+
+// Sets remember of each DeviceTwinSet what neither its status nor the hub tells. They are
+// safe for concurrent use, with one step of a set at a time.
+type Sets struct {
+	clock clock.PassiveClock
+
+	mu    sync.Mutex
+	known map[types.NamespacedName]*progress
+}
+
+// New returns a memory of no set.
+func New(c clock.PassiveClock) *Sets {
+	return &Sets{clock: c, known: map[types.NamespacedName]*progress{}}
+}
+
+// Forget drops a set that is gone.
+func (s *Sets) Forget(name types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, name)
+}
+
+// Len is how many sets are remembered.
+func (s *Sets) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.known)
+}
+
+// of is what is remembered of a set; nothing yet of one that took the place of a namesake.
+func (s *Sets) of(name types.NamespacedName, uid types.UID) *progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known[name] == nil || s.known[name].uid != uid {
+		s.known[name] = &progress{
+			uid: uid, recent: newRecent(s.clock), refused: lru.New(maxRefused), restored: lru.New(maxRefused), inFlight: map[string]struct{}{},
+		}
+	}
+	return s.known[name]
+}
+
+const (
+	// maxRefused bounds how many devices are remembered that cannot be written, and how many that
+	// another writer changes: what is forgotten is tried again sooner, and no more.
+	maxRefused = 4096
+	// maxExamples is the schema's bound of status.examples.
+	maxExamples = 20
+)
+
+// progress is what is remembered of one set.
+type progress struct {
+	uid types.UID
+	// revision and wave are what the counts and the position speak of.
+	revision, wave string
+
+	// mu guards what the writers of one step share.
+	mu sync.Mutex
+	// recent are devices that were written, and that the index may not show so yet.
+	recent *recent
+	// refused are devices that cannot be written, with the time to try again.
+	refused *lru.Cache
+	// restored are devices that another writer changed, with how often.
+	restored *lru.Cache
+	inFlight map[string]struct{}
+	tally    fleet.WaveCounts
+	counts   v1alpha1.SetCounts
+	examples []v1alpha1.SetExample
+	written  int64 // by this process, of the revision
+
+	// at is where the work list is followed.
+	at        position
+	exhausted bool
+	// based tells that the wave's counts are from the hub.
+	based bool
+
+	countedAt, passedAt, polledAt, basedAt, sweptAt, marksAt, overriddenAt time.Time
+	// drift and sweep are where the checks of devices in step go on.
+	drift, sweep position
+	// leaving tells that devices left, and are looked for from a place on.
+	leaving bool
+	leftAt  string
+	// began is the first write of the revision by this process.
+	began time.Time
+	// lost counts twins that name a revision which is gone.
+	lost int64
+}
+
+// position is a place in the work list: a question, and where its answer goes on.
+type position struct {
+	question int
+	next     string
+	// wrote tells that the pass found something to write so far.
+	wrote bool
+}
+
+// enter begins with a wave of a revision.
+func (p *progress) enter(revision, wave string) {
+	if p.revision != revision {
+		p.written, p.began, p.examples, p.inFlight = 0, time.Time{}, nil, map[string]struct{}{}
+		p.refused.Clear()
+		p.recent.clear()
+	}
+	p.revision, p.wave = revision, wave
+	p.tally, p.at, p.exhausted, p.based, p.polledAt = fleet.WaveCounts{}, position{}, false, false, time.Time{}
+}
+
+// example notes a device that is worth looking at.
+func (p *progress) example(device, reason, message string) {
+	const maxMessage = 256
+	if len(message) > maxMessage {
+		message = message[:maxMessage-3] + "..."
+	}
+	for i := range p.examples {
+		if p.examples[i].DeviceID == device {
+			p.examples[i].Reason, p.examples[i].Message = reason, message
+			return
+		}
+	}
+	if len(p.examples) < maxExamples {
+		p.examples = append(p.examples, v1alpha1.SetExample{DeviceID: device, Reason: reason, Message: message})
+	}
+}

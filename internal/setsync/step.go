@@ -1,0 +1,203 @@
+package setsync
+
+import (
+	"context"
+	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fleet"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
+)
+
+// Result is what a step came to.
+type Result struct {
+	fleet.Step
+	// Again is when the next step is due.
+	Again time.Duration
+	// Urgent tells that the status says something else than before in kind, rather than in number.
+	Urgent bool
+}
+
+const (
+	// atOnce is for a step that follows the one before: others may come in between.
+	atOnce = time.Millisecond
+	// watchEvery is how often a wave is counted that soaks, or that devices came back to.
+	watchEvery = 10 * time.Second
+	// countShare is how much of the hub's rate of queries counting may take while a rollout goes on,
+	// and countPages about how many a count takes.
+	countShare = 0.1
+	countPages = 5
+)
+
+// Step brings a set forward by about a second. An error says what keeps it from going on; the
+// status shows what was seen all the same.
+func (s *Sets) Step(ctx context.Context, t *Task) (Result, error) {
+	r, err := s.run(ctx, t)
+	if err != nil {
+		return Result{}, err
+	}
+	r.adopt()
+	if err := r.look(ctx); err != nil {
+		r.publish()
+		return Result{}, err
+	}
+	if err := r.tooMany(); err != nil {
+		r.publish()
+		return Result{}, err
+	}
+	before := t.Set.Status.Phase
+	step := r.advance()
+	result := Result{Step: step, Urgent: before != t.Set.Status.Phase}
+	if r.revision != t.Set.Status.Revision || r.wave != t.Set.Status.Wave {
+		r.enter(t.Set.Status.Revision, t.Set.Status.Wave)
+		r.counts.Rejected, r.countedAt = 0, time.Time{}
+		r.publish()
+		result.Again, result.Urgent = atOnce, true
+		return result, nil
+	}
+	r.publish()
+	more, err := r.act(ctx, step)
+	r.publish()
+	result.Again = r.again(step, more)
+	return result, err
+}
+
+// adopt takes up, in a process that has not seen the set, what its status says.
+func (r *run) adopt() {
+	status := &r.Set.Status
+	if r.revision == "" && status.Revision != "" {
+		r.enter(status.Revision, status.Wave)
+		r.counts, r.examples = status.Counts, append(r.examples, status.Examples...)
+	}
+}
+
+// look finds out what has to be known before anything is decided.
+func (r *run) look(ctx context.Context) error {
+	if r.countDue() {
+		if err := r.recountAll(ctx); err != nil {
+			return err
+		}
+		if err := r.countOverridden(ctx); err != nil {
+			return err
+		}
+	}
+	if r.revision == "" || r.Revisions[r.revision].Name == "" {
+		return nil
+	}
+	if !r.based {
+		if err := r.base(ctx); err != nil {
+			return err
+		}
+	}
+	if r.pollDue() {
+		return r.poll(ctx)
+	}
+	return nil
+}
+
+// base counts the wave, where there is one.
+func (r *run) base(ctx context.Context) error {
+	if r.wave != "" {
+		return r.rebase(ctx)
+	}
+	if err := r.restoreInFlight(ctx); err != nil {
+		return err
+	}
+	r.based, r.basedAt = true, r.Clock.Now()
+	return nil
+}
+
+// countDue tells whether the devices are to be counted again: with each interval, and as often as the
+// hub's rate leaves room while a rollout goes on.
+func (r *run) countDue() bool {
+	if r.countedAt.IsZero() {
+		return true
+	}
+	return r.Clock.Since(r.countedAt) >= r.countInterval()
+}
+
+func (r *run) countInterval() time.Duration {
+	interval := r.Set.Spec.Interval.Duration
+	if r.wave == "" {
+		return interval
+	}
+	rate := r.Hub.Session.Dispatcher().Rate(dispatch.Queries).PerSecond
+	if rate <= 0 {
+		return interval
+	}
+	return max(min(watchEvery, interval), time.Duration(countPages/(rate*countShare)*float64(time.Second)))
+}
+
+func (r *run) advance() fleet.Step {
+	seen := fleet.Seen{
+		Desired: r.Desired.Name, Judged: r.judged(), Exhausted: r.exhausted && r.based, InFlight: int64(len(r.inFlight)),
+		Wave: r.tally, Offline: r.counts.Offline, Now: r.Clock.Now(),
+		Approve: outcome.Request(r.Set, v1alpha1.ApproveAnnotation), Rollout: outcome.Request(r.Set, v1alpha1.RolloutAnnotation),
+	}
+	return fleet.Advance(&r.Set.Spec, r.Declared.Waves, &r.Set.Status, seen)
+}
+
+// act does what may be done. It tells whether there is more to do at once.
+func (r *run) act(ctx context.Context, step fleet.Step) (more bool, err error) {
+	if step.Recount && r.Clock.Since(r.basedAt) >= watchEvery || r.soaking() && r.Clock.Since(r.basedAt) >= watchEvery {
+		r.based = false
+	}
+	if !step.Write {
+		return false, nil
+	}
+	if r.exhausted && r.Clock.Since(r.passedAt) >= r.Set.Spec.Interval.Duration {
+		r.exhausted = false
+	}
+	if !r.exhausted {
+		if step.Bounded && step.Most == 0 {
+			return false, nil
+		}
+		if err := r.Current(ctx); err != nil {
+			return false, err
+		}
+		if r.began.IsZero() {
+			r.began = r.Clock.Now()
+		}
+		err := r.work(ctx, step)
+		return err == nil, err
+	}
+	if !step.Done || !r.marksAt.IsZero() && r.Clock.Since(r.marksAt) < r.Set.Spec.Interval.Duration {
+		return false, nil
+	}
+	if err := r.Current(ctx); err != nil {
+		return false, err
+	}
+	more, err = r.maintain(ctx)
+	if err == nil && !more {
+		r.marksAt = r.Clock.Now()
+	}
+	return more, err
+}
+
+// soaking tells that the wave is complete, and still watched.
+func (r *run) soaking() bool {
+	phase := r.Set.Status.Phase
+	return phase == v1alpha1.SetSoaking || phase == v1alpha1.SetAwaitingApproval
+}
+
+// again is when the next step is due.
+func (r *run) again(step fleet.Step, more bool) time.Duration {
+	if more && !step.Bounded || more && r.exhausted {
+		return atOnce
+	}
+	due := r.Set.Spec.Interval.Duration
+	if step.Again > 0 {
+		due = min(due, step.Again)
+	}
+	if len(r.inFlight) > 0 || step.Write && !r.exhausted {
+		due = min(due, r.pollInterval())
+	}
+	if r.exhausted && r.wave != "" && step.Write && len(r.inFlight) == 0 && !r.soaking() {
+		due = min(due, pollEvery) // the wave is complete, or to be counted
+	}
+	if step.Recount || r.soaking() {
+		due = min(due, watchEvery)
+	}
+	return max(due, atOnce)
+}

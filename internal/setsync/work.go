@@ -1,0 +1,281 @@
+package setsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
+	"github.com/devicetwin-io/devicetwin-operator/internal/fleet"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+)
+
+const (
+	// stepTime is how long one step goes on to write: an edit, or a pause, is noticed after it.
+	stepTime = time.Second
+	// writers is how many devices are written at once. How many of them talk to the hub is bounded
+	// by its dispatcher.
+	writers = 16
+)
+
+// question is a part of the work list.
+type question struct {
+	condition *query.Condition
+	// places tells that the devices of percentages are picked from the answer.
+	places bool
+	// revision that the devices are to hold.
+	revision string
+}
+
+// questions of the work list for the waves up to one.
+func (r *run) workList(step fleet.Step) []question {
+	revision := r.Set.Status.Revision
+	if step.UpTo == len(step.Waves)-1 {
+		return append(r.joinersAtOnce(step), question{condition: r.questions.Behind(revision), revision: revision})
+	}
+	all := r.joinersAtOnce(step)
+	if conditions := step.Waves.Conditions(step.UpTo); len(conditions) > 0 {
+		all = append(all, question{condition: r.questions.BehindIn(revision, conditions), revision: revision})
+	}
+	if step.Waves.Percentages(step.UpTo) {
+		all = append(all, question{condition: r.questions.Behind(revision), places: true, revision: revision})
+	}
+	return all
+}
+
+// joinersAtOnce are the devices that get the stable revision out of turn.
+func (r *run) joinersAtOnce(step fleet.Step) []question {
+	if !r.apart(step) || r.Set.Spec.Rollout.Joiners != v1alpha1.JoinersAtOnce {
+		return nil
+	}
+	return []question{{condition: r.questions.Unmarked(), revision: r.Set.Status.StableRevision}}
+}
+
+// apart tells that devices which hold no revision yet are told from those that hold another one:
+// during a rollout from one revision to the next.
+func (r *run) apart(step fleet.Step) bool {
+	stable := r.Set.Status.StableRevision
+	return !step.Done && stable != "" && stable != r.Set.Status.Revision && r.Set.Spec.Rollout.Joiners != v1alpha1.JoinersAfterTheirWave
+}
+
+// work follows the work list and writes, for about a second. It tells whether it came to the
+// end of the list without anything to write.
+func (r *run) work(ctx context.Context, step fleet.Step) error {
+	list := r.workList(step)
+	until := r.Clock.Now().Add(stepTime)
+	if step.Bounded {
+		return r.batch(ctx, step, list)
+	}
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(min(writers, int(r.inFlightAtMost(step))))
+	slots := newSlots(writers)
+	var failed error
+	for r.Clock.Now().Before(until) && inner.Err() == nil && !r.exhausted {
+		var targets []target
+		if targets, failed = r.nextPage(inner, step, list); failed != nil {
+			break
+		}
+		for _, t := range targets {
+			group.Go(func() error { return r.one(inner, slots, t) })
+		}
+	}
+	return errors.Join(group.Wait(), ignoreEnd(failed, inner))
+}
+
+// ignoreEnd drops the error of a page that was not read since a write had failed.
+func ignoreEnd(err error, ctx context.Context) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// inFlightAtMost is how many writes may be under way where nothing is waited for.
+func (r *run) inFlightAtMost(step fleet.Step) int32 {
+	if own := step.Waves[step.UpTo].MaxInFlight; own > 0 {
+		return own
+	}
+	return max(1, r.Set.Spec.Rollout.MaxInFlight)
+}
+
+// one writes one device and notes what became of it.
+func (r *run) one(ctx context.Context, slots slots, t target) error {
+	t.slot = slots.take()
+	defer slots.put(t.slot)
+	done, err := r.write(ctx, t)
+	if err == nil || done.written {
+		r.note(t, done)
+	}
+	return err
+}
+
+// slots number those who write at once: each waits for a permit under its own name.
+type slots chan string
+
+func newSlots(n int) slots {
+	s := make(slots, n)
+	for i := range n {
+		s <- fmt.Sprintf("#%d", i)
+	}
+	return s
+}
+
+func (s slots) take() string    { return <-s }
+func (s slots) put(slot string) { s <- slot }
+
+// nextPage reads one page of the work list, and moves on behind it. What is left on it to be
+// written is returned.
+func (r *run) nextPage(ctx context.Context, step fleet.Step, list []question) ([]target, error) {
+	if r.at.question >= len(list) {
+		r.at = position{}
+	}
+	q := list[r.at.question]
+	twins, next, err := r.candidates(ctx, step, q)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := r.eligible(step, q, twins)
+	if err != nil {
+		return nil, err
+	}
+	r.at.wrote = r.at.wrote || len(targets) > 0
+	r.at.next = next
+	if next == "" {
+		r.at.question++
+	}
+	if r.at.question >= len(list) {
+		r.exhausted = !r.at.wrote
+		r.passedAt = r.Clock.Now()
+		r.at = position{}
+	}
+	return targets, nil
+}
+
+// candidates are the twins of one page.
+func (r *run) candidates(ctx context.Context, step fleet.Step, q question) ([]*hub.Twin, string, error) {
+	if !q.places {
+		return r.page(ctx, q.condition, r.at.next)
+	}
+	var ids []string
+	var next string
+	err := r.permitted(ctx, dispatch.Evaluations, queryNeed, "page", func(ctx context.Context) error {
+		page, err := r.Hub.Session.FindPage(ctx, hub.PageSelection{
+			Selection: hub.Selection{From: hub.Devices, Where: q.condition.String()}, Columns: idColumn(), Continue: r.at.next,
+		})
+		next = page.Continue
+		for _, row := range page.Rows {
+			if step.Waves.TakenBy(row.ID.Device, q.revision, step.UpTo) && r.Hub.Scope.Covers(row.ID.Device) {
+				ids = append(ids, row.ID.Device)
+			}
+		}
+		return err
+	})
+	if err != nil || len(ids) == 0 {
+		return nil, next, err
+	}
+	twins, err := r.read(ctx, ids)
+	return twins, next, err
+}
+
+// idColumn selects nothing but ids.
+func idColumn() *query.Projection {
+	// The path is one that every twin has.
+	columns, _ := query.ParseProjection([]string{"deviceId"})
+	return columns
+}
+
+// read reads twins by their ids, as the index has them.
+func (r *run) read(ctx context.Context, ids []string) ([]*hub.Twin, error) {
+	var twins []*hub.Twin
+	for _, batch := range hub.Batches(ids, "") {
+		err := r.permitted(ctx, dispatch.Evaluations, queryNeed, "page", func(ctx context.Context) error {
+			return r.Hub.Session.FindTwins(ctx, hub.Devices, batch, func(held *hub.Twin) { twins = append(twins, held) }, nil)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return twins, nil
+}
+
+// eligible are those that may be written now.
+func (r *run) eligible(step fleet.Step, q question, twins []*hub.Twin) ([]target, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var targets []target
+	for _, held := range twins {
+		if r.recent.has(held) || r.refusedLately(held.ID.Device) {
+			continue
+		}
+		_, marked := fleet.MarkerOf(held.Tags, r.name)
+		if !marked && r.apart(step) && q.revision == r.Set.Status.Revision {
+			continue // it joined
+		}
+		wave, err := step.Waves.Of(held.ID.Device, q.revision, held.Document)
+		if err != nil {
+			return nil, err
+		}
+		if wave > step.UpTo && q.revision == r.Set.Status.Revision {
+			continue
+		}
+		targets = append(targets, target{held: held, revision: q.revision, wave: step.Waves[wave].Name, cause: CauseRollout})
+	}
+	return targets, nil
+}
+
+func (p *progress) refusedLately(device string) bool {
+	found, known := p.refused.Get(device)
+	at, _ := found.(time.Time)
+	return known && p.recent.clock.Now().Before(at)
+}
+
+// batch writes as many devices as there is room for, which are noted in the status before: how many
+// are in flight holds over a restart as well.
+func (r *run) batch(ctx context.Context, step fleet.Step, list []question) error {
+	var targets []target
+	room := int(step.Most)
+	for room > len(targets) && !r.exhausted {
+		before := r.at
+		found, err := r.nextPage(ctx, step, list)
+		if err != nil {
+			return err
+		}
+		if left := room - len(targets); len(found) > left {
+			found, r.at = found[:left], before // the rest of the page comes again
+			r.at.wrote, r.exhausted = true, false
+			targets = append(targets, found...)
+			break
+		}
+		targets = append(targets, found...)
+		if len(targets) == 0 && r.at == (position{}) {
+			break // a whole pass
+		}
+	}
+	if len(targets) == 0 {
+		return nil
+	}
+	for _, t := range targets {
+		if t.revision == r.revision {
+			r.inFlight[t.held.ID.Device] = struct{}{}
+		}
+	}
+	if err := r.ahead(ctx); err != nil {
+		return err
+	}
+	return r.writeAll(ctx, targets)
+}
+
+func (r *run) writeAll(ctx context.Context, targets []target) error {
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(writers)
+	slots := newSlots(writers)
+	for _, t := range targets {
+		group.Go(func() error { return r.one(inner, slots, t) })
+	}
+	return group.Wait()
+}
