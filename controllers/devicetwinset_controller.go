@@ -168,6 +168,7 @@ func (r *deviceTwinSetReconciler) task(ctx context.Context, stored *storedSet) (
 		Set: obj, Hub: found, Declared: declared, Desired: desired,
 		Others: &setsync.Others{Reader: r.client, Hubs: r.connections},
 		Store:  stored.write, Current: stored.current, Clock: r.report.Clock,
+		Asked: outcome.Handled(obj) != obj.Status.LastHandledReconcileAt,
 		Admit: func(device string) error { return admitted(r.guards, found, types.UID("device "+device)) },
 		Wrote: func(ctx context.Context, cause string, change twinsync.Change) {
 			r.patched(ctx, host, cause, change)

@@ -38,6 +38,9 @@ func (s *Sets) Step(ctx context.Context, t *Task) (Result, error) {
 		return Result{}, err
 	}
 	r.adopt()
+	if t.Asked {
+		r.countedAt, r.overriddenAt, r.passedAt, r.marksAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	}
 	if err := r.look(ctx); err != nil {
 		r.publish()
 		return Result{}, err

@@ -50,6 +50,8 @@ type Task struct {
 	Admit func(device string) error
 	// Wrote is called after each change that the hub accepted.
 	Wrote func(ctx context.Context, cause string, change twinsync.Change)
+	// Asked tells that the user wants to know how things are now.
+	Asked bool
 	// Clock tells the time.
 	Clock clock.PassiveClock
 }

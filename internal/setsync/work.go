@@ -83,6 +83,9 @@ func (r *run) work(ctx context.Context, step fleet.Step) error {
 		for _, t := range targets {
 			group.Go(func() error { return r.one(inner, slots, t) })
 		}
+		if r.at == (position{}) {
+			break // the next pass would show what is being written
+		}
 	}
 	return errors.Join(group.Wait(), ignoreEnd(failed, inner))
 }

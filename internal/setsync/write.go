@@ -33,8 +33,8 @@ type target struct {
 
 // result is what became of one device.
 type result struct {
-	// written tells that a change was made, and holds that the twin holds what it is to hold.
-	written, holds bool
+	// written tells that a change was made, and read that the twin was read at the hub itself.
+	written, read bool
 	// overridden and conflicting tell that others keep some of the leaves.
 	overridden, conflicting bool
 	// refused is why the device cannot be written; nil where it could be.
@@ -84,6 +84,7 @@ func ends(err error) bool {
 }
 
 func (r *run) once(ctx context.Context, t target, held *hub.Twin, indexed bool, done *result) (*hub.Twin, error) {
+	done.read = !indexed
 	if !indexed && t.cause != CauseDeletion {
 		selected, err := r.selects(held)
 		if err != nil || selected != (t.revision != "") {
@@ -101,7 +102,6 @@ func (r *run) once(ctx context.Context, t target, held *hub.Twin, indexed bool, 
 	plan := twin.Make(in)
 	done.conflicting = done.conflicting || len(plan.Conflicts) > 0
 	if plan.Patch.Empty() {
-		done.holds = true
 		return held, nil
 	}
 	if indexed && len(plan.Removed) > 0 {
@@ -123,7 +123,6 @@ func (r *run) once(ctx context.Context, t target, held *hub.Twin, indexed bool, 
 	if next := twin.Make(in); !next.Patch.Empty() {
 		return after, outcome.Differ(outcome.Stalled, v1alpha1.ReasonNotConverging, "the hub took the change and holds another value: "+next.Changed.String())
 	}
-	done.holds = true
 	return after, nil
 }
 
@@ -212,7 +211,9 @@ func (r *run) note(t target, done result) {
 	if done.conflicting {
 		r.example(device, v1alpha1.ReasonConflict, "another set, or another writer, keeps some of the leaves")
 	}
-	r.recent.add(t.held)
+	if done.written || done.read {
+		r.recent.add(t.held) // as the index showed it, it is late
+	}
 	if !done.written {
 		return
 	}

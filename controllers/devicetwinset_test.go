@@ -1,0 +1,284 @@
+package controllers_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
+)
+
+// set makes a DeviceTwinSet that is not created yet, whose devices count as written.
+func (w *world) set(name, where, tags, desired string) *v1alpha1.DeviceTwinSet {
+	obj := &v1alpha1.DeviceTwinSet{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}}
+	obj.Spec.HubRef.Name = "hub"
+	obj.Spec.Selector.Where = where
+	obj.Spec.MaxDevices = 1000
+	obj.Spec.Template = v1alpha1.SetTemplate{Tags: raw(tags), Desired: raw(desired)}
+	obj.Spec.Interval.Duration = 5 * time.Second
+	obj.Spec.Rollout.Success.From = v1alpha1.SuccessFromWritten
+	return obj
+}
+
+// fleet are devices of a plant.
+func fleet(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("d%03d", i)
+	}
+	return names
+}
+
+// inPlant gives devices the tag that a set selects by.
+func (w *world) inPlant(devices ...string) {
+	w.Helper()
+	for _, device := range devices {
+		w.anotherWriter(device, map[string]any{"plant": "43"})
+	}
+	w.hub.ResetCounters()
+}
+
+const plant43 = "tags.plant = '43'"
+
+// patches is how many PATCHes the hub has had.
+func (w *world) patches() int { return int(w.hub.Counters().Operations["updateTwin"].Calls) }
+
+// TestASetBringsItsDevicesToItsRevision with one PATCH for each, and leaves all others alone.
+func TestASetBringsItsDevicesToItsRevision(t *testing.T) {
+	t.Parallel()
+	devices := fleet(250)
+	w := newWorld(t, withHubOf(append(devices, "stranger")...))
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, `{"ring":"stable"}`, `{"interval":30}`)
+	w.create(set)
+	w.awaitReady(set)
+	w.Expect(set.Status.Phase).To(Equal(v1alpha1.SetComplete))
+	w.Expect(set.Status.Counts).To(Equal(v1alpha1.SetCounts{Selected: 250, Written: 250, Acknowledged: 250}))
+	w.Expect(set.Status.StableRevision).To(Equal(set.Status.Revision))
+	w.Expect(w.tags("d007")).To(MatchJSON(fmt.Sprintf(
+		`{"plant":"43","ring":"stable","deviceTwinSets":{"%s_line-3":{"revision":%q,"wave":"rest"}}}`, w.ns, set.Status.Revision)))
+	w.Expect(w.desired("d007")).To(MatchJSON(`{"interval":30}`))
+	w.Expect(w.tags("stranger")).To(MatchJSON(`{}`))
+	w.Expect(w.patches()).To(Equal(250))
+}
+
+// TestAnEditOfASetIsAnotherRevision that replaces the one before, down to the leaves that left it.
+func TestAnEditOfASetIsAnotherRevision(t *testing.T) {
+	t.Parallel()
+	devices := fleet(20)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, `{"ring":"stable","old":1}`, `{"interval":30}`)
+	w.create(set)
+	w.awaitReady(set)
+	first := set.Status.Revision
+	w.edit(set, func() { set.Spec.Suspend = true })
+	w.await(set, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	w.anotherWriter("d003", map[string]any{"old": 2, "mine": true})
+	w.hub.ResetCounters()
+	w.edit(set, func() { set.Spec.Template.Tags, set.Spec.Suspend = raw(`{"ring":"next"}`), false })
+	w.awaitReady(set)
+	w.Expect(set.Status.Revision).NotTo(Equal(first))
+	marker := fmt.Sprintf(`"deviceTwinSets":{"%s_line-3":{"revision":%q,"wave":"rest"}}`, w.ns, set.Status.Revision)
+	w.Expect(w.tags("d007")).To(MatchJSON(`{"plant":"43","ring":"next",` + marker + `}`))
+	w.Expect(w.tags("d003")).To(MatchJSON(`{"plant":"43","ring":"next","old":2,"mine":true,`+marker+`}`), "another writer's value stays")
+	w.Expect(w.patches()).To(Equal(20))
+}
+
+// TestAWaveWaitsForItsApproval, and the rest for the wave.
+func TestAWaveWaitsForItsApproval(t *testing.T) {
+	t.Parallel()
+	devices := fleet(60)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	for _, device := range devices[:5] {
+		w.anotherWriter(device, map[string]any{"canary": true})
+	}
+	w.hub.ResetCounters()
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, "", `{"interval":30}`)
+	set.Spec.Rollout.Waves = []v1alpha1.SetWave{
+		{Name: "canary", Where: "tags.canary = true", Then: v1alpha1.AfterWaveApprove},
+		{Name: "tenth", Percent: 20, Then: v1alpha1.AfterWaveApprove},
+	}
+	w.create(set)
+	w.await(set, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval)
+	w.Expect(set.Status.Wave).To(Equal("canary"))
+	w.Expect(w.patches()).To(Equal(5))
+	w.edit(set, func() {
+		set.Annotations = map[string]string{v1alpha1.ApproveAnnotation: set.Status.Revision + "/canary"}
+	})
+	w.Eventually(func() string {
+		w.await(set, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval)
+		return set.Status.Wave
+	}, patience, "50ms").Should(Equal("tenth"))
+	tenth := w.patches() - 5
+	w.Expect(tenth).To(BeNumerically(">", 2))
+	w.Expect(tenth).To(BeNumerically("<", 25))
+	w.Expect(set.Status.Waves[1].Written).To(BeEquivalentTo(tenth))
+	w.edit(set, func() { set.Annotations[v1alpha1.ApproveAnnotation] = set.Status.Revision + "/tenth" })
+	w.awaitReady(set)
+	w.Expect(w.patches()).To(Equal(60))
+}
+
+// TestASetCorrectsDrift of the leaves that it declares, and of no others.
+func TestASetCorrectsDrift(t *testing.T) {
+	t.Parallel()
+	devices := fleet(10)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, `{"ring":"stable","list":[1,2]}`, "")
+	w.create(set)
+	w.awaitReady(set)
+	w.hub.ResetCounters()
+	w.anotherWriter("d001", map[string]any{"ring": "other", "mine": 1})
+	w.anotherWriter("d002", map[string]any{"ring": nil})
+	w.anotherWriter("d003", map[string]any{"list": []any{3}})
+	for device, want := range map[string]string{"d001": `"ring":"stable","list":[1,2],"mine":1`, "d002": `"ring":"stable","list":[1,2]`, "d003": `"ring":"stable","list":[1,2]`} {
+		w.Eventually(func() string { return w.tags(device) }, patience, "50ms").Should(MatchJSON(fmt.Sprintf(
+			`{"plant":"43",%s,"deviceTwinSets":{"%s_line-3":{"revision":%q,"wave":"rest"}}}`, want, w.ns, set.Status.Revision)))
+	}
+	w.Expect(w.patches()).To(Equal(6))
+}
+
+// TestADeviceThatLeavesASet keeps its leaves, or loses them, by what the set says.
+func TestADeviceThatLeavesASet(t *testing.T) {
+	t.Parallel()
+	for policy, left := range map[v1alpha1.SetPolicy]string{
+		v1alpha1.SetRetain: `{"plant":"44","ring":"stable"}`, v1alpha1.SetClear: `{"plant":"44"}`,
+	} {
+		t.Run(string(policy), func(t *testing.T) {
+			t.Parallel()
+			devices := fleet(4)
+			w := newWorld(t, withHubOf(devices...))
+			w.inPlant(devices...)
+			w.awaitReady(w.connect())
+			set := w.set("line-3", plant43, `{"ring":"stable"}`, "")
+			set.Spec.OnLeave = policy
+			w.create(set)
+			w.awaitReady(set)
+			w.anotherWriter("d001", map[string]any{"plant": "44"})
+			w.Eventually(func() string { return w.tags("d001") }, patience, "50ms").Should(MatchJSON(left))
+			w.Expect(w.tags("d002")).To(ContainSubstring("deviceTwinSets"))
+		})
+	}
+}
+
+// TestASetThatGoesClearsItsDevices where it is to, of what holds a value of its own.
+func TestASetThatGoesClearsItsDevices(t *testing.T) {
+	t.Parallel()
+	devices := fleet(30)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, `{"ring":"stable"}`, `{"interval":30}`)
+	set.Spec.DeletionPolicy = v1alpha1.SetClear
+	w.create(set)
+	w.awaitReady(set)
+	w.edit(set, func() { set.Spec.Suspend = true })
+	w.await(set, metav1.ConditionUnknown, v1alpha1.ReasonSuspended)
+	w.anotherWriterPatches("d001", hub.Patch{Desired: map[string]any{"interval": 31}})
+	w.edit(set, func() { set.Spec.Suspend = false })
+	w.delete(set)
+	w.Eventually(func() error { return client.IgnoreNotFound(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set)) }, patience, "50ms").Should(Succeed())
+	w.Eventually(func() string { return w.tags("d029") }, patience, "50ms").Should(MatchJSON(`{"plant":"43"}`))
+	w.Eventually(func() string { return w.desired("d029") }, patience, "50ms").Should(MatchJSON(`{}`))
+}
+
+// TestADeviceTwinComesBeforeASet on its own leaves, in both orders, and hands over when it goes.
+func TestADeviceTwinComesBeforeASet(t *testing.T) {
+	t.Parallel()
+	devices := fleet(3)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	before := w.twin("before", "d000", `{"ring":"own"}`, "")
+	w.create(before)
+	w.awaitReady(before)
+	set := w.set("line-3", plant43, `{"ring":"stable","line":3}`, "")
+	w.create(set)
+	w.awaitReady(set)
+	w.Expect(w.tags("d000")).To(And(ContainSubstring(`"ring":"own"`), ContainSubstring(`"line":3`)))
+	after := w.twin("after", "d001", `{"ring":"own"}`, "")
+	w.create(after)
+	w.awaitReady(after)
+	w.hub.ResetCounters()
+	w.edit(set, func() { set.Annotations = map[string]string{v1alpha1.ReconcileAtAnnotation: "now"} })
+	w.Eventually(func() int64 {
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set)).To(Succeed())
+		return set.Status.Counts.Overridden
+	}, patience, "50ms").Should(BeEquivalentTo(2))
+	w.Expect(w.patches()).To(BeZero(), "nobody contends")
+	w.delete(after)
+	w.Eventually(func() string { return w.tags("d001") }, patience, "50ms").Should(ContainSubstring(`"ring":"stable"`))
+	w.Expect(w.tags("d000")).To(ContainSubstring(`"ring":"own"`))
+}
+
+// TestASetOfTooManyDevicesWritesNothing and says both numbers.
+func TestASetOfTooManyDevicesWritesNothing(t *testing.T) {
+	t.Parallel()
+	devices := fleet(12)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, `{"ring":"stable"}`, "")
+	set.Spec.MaxDevices = 11
+	w.create(set)
+	stalled := w.await(set, metav1.ConditionFalse, v1alpha1.ReasonTooManyDevices)
+	w.Expect(stalled.Message).To(And(ContainSubstring("12 devices"), ContainSubstring("spec.maxDevices is 11")))
+	w.Expect(w.patches()).To(BeZero())
+	w.edit(set, func() { set.Spec.MaxDevices = 12 })
+	w.awaitReady(set)
+}
+
+// TestASetStaysInItsScope: rows outside of it are never written, whatever the selector says.
+func TestASetStaysInItsScope(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withHubOf("a-1", "a-2", "b-1"))
+	w.inPlant("a-1", "a-2", "b-1")
+	conn := w.connection("hub")
+	conn.Spec.DeviceScopes = []v1alpha1.DeviceScope{{Namespace: w.ns, DeviceIDPrefix: "a-"}}
+	w.createSecret("hub", w.credential("service"))
+	w.create(conn)
+	w.awaitReady(conn)
+	set := w.set("line-3", plant43+" OR deviceId = 'b-1'", `{"ring":"stable"}`, "")
+	w.create(set)
+	w.awaitReady(set)
+	w.Expect(set.Status.Counts.Selected).To(BeEquivalentTo(2))
+	w.Expect(w.tags("b-1")).To(MatchJSON(`{"plant":"43"}`))
+	w.Expect(w.tags("a-2")).To(ContainSubstring(`"ring":"stable"`))
+}
+
+// TestASetInStepWritesNothing, neither the hub nor its status.
+func TestASetInStepWritesNothing(t *testing.T) {
+	t.Parallel()
+	devices := fleet(120)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, `{"ring":"stable"}`, `{"interval":30}`)
+	set.Spec.RevisionHistoryLimit = ptr.To[int32](2)
+	w.create(set)
+	w.awaitReady(set)
+	w.Eventually(func() string {
+		version := set.ResourceVersion
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set)).To(Succeed())
+		return version
+	}, patience, "1s").Should(Equal(set.ResourceVersion))
+	w.hub.ResetCounters()
+	version := set.ResourceVersion
+	w.Consistently(func() string {
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set)).To(Succeed())
+		return set.ResourceVersion
+	}, "12s", "500ms").Should(Equal(version))
+	w.Expect(w.patches()).To(BeZero())
+}
