@@ -282,3 +282,71 @@ func TestASetInStepWritesNothing(t *testing.T) {
 	}, "12s", "500ms").Should(Equal(version))
 	w.Expect(w.patches()).To(BeZero())
 }
+
+// judgedSet makes a set whose devices count by what they acknowledge.
+func (w *world) judgedSet(name, where, desired string) *v1alpha1.DeviceTwinSet {
+	obj := w.set(name, where, "", desired)
+	obj.Spec.Rollout.Success = v1alpha1.RolloutSuccess{From: v1alpha1.SuccessFromAcknowledged, Percent: 95, Within: metav1.Duration{Duration: time.Minute}}
+	obj.Spec.Rollout.Failure = v1alpha1.RolloutFailure{Percent: ptr.To[int32](5), MinSample: 3}
+	return obj
+}
+
+// TestASetWaitsForItsDevices to acknowledge, a few at a time, and for none that is offline.
+func TestASetWaitsForItsDevices(t *testing.T) {
+	t.Parallel()
+	devices := fleet(24)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	w.connectDevices(accepts, devices[:20]...)
+	w.awaitReady(w.connect())
+	set := w.judgedSet("line-3", plant43, `{"interval":30}`)
+	set.Spec.Rollout.MaxInFlight = 5
+	w.create(set)
+	w.awaitReady(set)
+	w.Expect(set.Status.Phase).To(Equal(v1alpha1.SetCompletedWithOffline))
+	w.Expect(set.Status.Counts).To(Equal(v1alpha1.SetCounts{Selected: 24, Written: 24, Acknowledged: 20, Offline: 4}))
+	w.Expect(set.Status.InFlight).To(BeEmpty())
+	w.Expect(w.patches()).To(Equal(24))
+}
+
+// TestACanaryThatRefusesStopsTheRollout with no device beyond it written, and a rollback restores exactly.
+func TestACanaryThatRefusesStopsTheRollout(t *testing.T) {
+	t.Parallel()
+	devices := fleet(40)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	for _, device := range devices[:4] {
+		w.anotherWriter(device, map[string]any{"canary": true})
+	}
+	w.hub.ResetCounters()
+	w.connectDevices(func(desired map[string]any, version float64) map[string]any {
+		if desired["interval"] == 31.0 {
+			return refuses(desired, version)
+		}
+		return desired
+	}, devices...)
+	w.awaitReady(w.connect())
+	set := w.judgedSet("line-3", plant43, `{"interval":30}`)
+	set.Spec.Rollout.Waves = []v1alpha1.SetWave{{Name: "canary", Where: "tags.canary = true"}}
+	w.create(set)
+	w.awaitReady(set)
+	good := set.Status.Revision
+	w.hub.ResetCounters()
+	w.edit(set, func() { set.Spec.Template.Desired = raw(`{"interval":31,"mode":"x"}`) })
+	failed := w.await(set, metav1.ConditionFalse, v1alpha1.ReasonRolloutFailed)
+	w.Expect(failed.Message).To(ContainSubstring("4 failed"))
+	w.Expect(w.patches()).To(Equal(4), "the canary alone")
+	w.Expect(set.Status.Examples).To(HaveLen(4))
+	w.Expect(set.Status.Examples[0].Reason).To(Equal(v1alpha1.ReasonRejectedByDevice))
+	w.Expect(w.desired("d001")).To(MatchJSON(`{"interval":31,"mode":"x"}`))
+	w.edit(set, func() {
+		set.Annotations = map[string]string{v1alpha1.RolloutAnnotation: set.Status.Revision + "/rollback"}
+	})
+	w.await(set, metav1.ConditionFalse, v1alpha1.ReasonRolledBack)
+	w.Expect(set.Status.Revision).To(Equal(good))
+	w.Expect(w.desired("d001")).To(MatchJSON(`{"interval":30}`))
+	w.Expect(w.patches()).To(Equal(8))
+	w.edit(set, func() { set.Spec.Template.Desired = raw(`{"interval":32}`) })
+	w.awaitReady(set)
+	w.Expect(w.desired("d039")).To(MatchJSON(`{"interval":32}`))
+}

@@ -94,7 +94,11 @@ func (r *run) publish() {
 	if !r.judged() {
 		now.Acknowledged, now.Rejected, now.Offline = now.Written, 0, 0
 	}
-	now.Pending = max(0, now.Written-now.Acknowledged-now.Rejected-now.Offline)
+	// Between two counts by the hub, devices that it counted are counted once more as they answer.
+	now.Acknowledged = min(now.Acknowledged, now.Written)
+	now.Rejected = min(now.Rejected, now.Written-now.Acknowledged)
+	now.Offline = min(now.Offline, now.Written-now.Acknowledged-now.Rejected)
+	now.Pending = now.Written - now.Acknowledged - now.Rejected - now.Offline
 	if now != status.Counts || status.ObservedAt == nil {
 		status.Counts = now
 		status.ObservedAt = ptr.To(metav1.NewTime(r.Clock.Now().Truncate(time.Second)))

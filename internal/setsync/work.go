@@ -255,8 +255,8 @@ func (r *run) batch(ctx context.Context, step fleet.Step, list []question) error
 			break
 		}
 		targets = append(targets, found...)
-		if len(targets) == 0 && r.at == (position{}) {
-			break // a whole pass
+		if r.at == (position{}) {
+			break // the next pass would show them again
 		}
 	}
 	if len(targets) == 0 {
