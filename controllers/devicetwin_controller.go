@@ -216,16 +216,18 @@ func (r *deviceTwinReconciler) registrar(stored *outcome.Stored, session hub.Ses
 
 // admit says whether the hub may be changed for an object now.
 func (r *deviceTwinReconciler) admit(found hubaccess.Hub, obj *v1alpha1.DeviceTwin) error {
-	return admitted(r.guards, found, obj.UID)
+	if err := writable(found, "status.plan shows what would be written"); err != nil {
+		return err
+	}
+	return r.guards.Admit(found.Key, obj.UID, obj.UID)
 }
 
-// admitted says whether a hub may be changed now for what has an id.
-func admitted(guards *guard.Guards, found hubaccess.Hub, id types.UID) error {
-	if found.Spec.Mode == v1alpha1.ModeReadOnly {
-		return outcome.Differ(outcome.Waiting, v1alpha1.ReasonHubReadOnly, fmt.Sprintf(
-			"the mode of HubConnection %s is ReadOnly: status.plan shows what would be written", found.Key))
+// writable says whether a hub may be changed at all. shown tells where what is kept back is to be seen.
+func writable(found hubaccess.Hub, shown string) error {
+	if found.Spec.Mode != v1alpha1.ModeReadOnly {
+		return nil
 	}
-	return guards.Admit(found.Key, id)
+	return outcome.Differ(outcome.Waiting, v1alpha1.ReasonHubReadOnly, fmt.Sprintf("the mode of HubConnection %s is ReadOnly: %s", found.Key, shown))
 }
 
 // declaredBy reads the declaration and holds it against the rules.

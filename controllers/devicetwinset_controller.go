@@ -72,7 +72,7 @@ func (r *deviceTwinSetReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	if !obj.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, &obj)
 	}
-	if changed, err := r.keepFinalizer(ctx, &obj); changed || err != nil {
+	if err := r.keepFinalizer(ctx, &obj); err != nil {
 		return r.report.Next(ctx, outcome.Of(err), 0)
 	}
 	return r.step(ctx, &obj)
@@ -80,7 +80,7 @@ func (r *deviceTwinSetReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 
 // forget drops all that is remembered of a set that is gone.
 func (r *deviceTwinSetReconciler) forget(name types.NamespacedName) {
-	r.sets.Forget(name)
+	r.guards.Forget(name, r.sets.Forget(name))
 	r.revisions.Forget(name)
 	r.deletions.Forget(name, "")
 	r.pace.forget(name)
@@ -139,6 +139,9 @@ func (r *deviceTwinSetReconciler) advance(ctx context.Context, stored *storedSet
 		return setsync.Result{}, err
 	}
 	result, err := r.sets.Step(ctx, task)
+	if err == nil {
+		r.guards.Settled(task.Hub.Key, obj.UID)
+	}
 	if err == nil && result.Done && result.Urgent {
 		err = r.prune(ctx, task)
 	}
@@ -169,7 +172,12 @@ func (r *deviceTwinSetReconciler) task(ctx context.Context, stored *storedSet) (
 		Others: &setsync.Others{Reader: r.client, Hubs: r.connections},
 		Store:  stored.write, Current: stored.current, Clock: r.report.Clock,
 		Asked: outcome.Handled(obj) != obj.Status.LastHandledReconcileAt,
-		Admit: func(device string) error { return admitted(r.guards, found, types.UID("device "+device)) },
+		Admit: func(device string) error {
+			if err := writable(found, "status.counts shows how many devices are behind"); err != nil {
+				return err
+			}
+			return r.guards.Admit(found.Key, types.UID("device "+device), obj.UID)
+		},
 		Wrote: func(ctx context.Context, cause string, change twinsync.Change) {
 			r.patched(ctx, host, cause, change)
 			if cause == causeDrift {

@@ -18,10 +18,10 @@ import (
 )
 
 // keepFinalizer adds or removes the finalizer of a set, before any hub is asked.
-func (r *deviceTwinSetReconciler) keepFinalizer(ctx context.Context, obj *v1alpha1.DeviceTwinSet) (changed bool, err error) {
+func (r *deviceTwinSetReconciler) keepFinalizer(ctx context.Context, obj *v1alpha1.DeviceTwinSet) error {
 	clears := obj.Spec.DeletionPolicy == v1alpha1.SetClear
 	if controllerutil.ContainsFinalizer(obj, v1alpha1.CleanupFinalizer) == clears {
-		return false, nil
+		return nil
 	}
 	before := obj.DeepCopy()
 	if clears {
@@ -30,9 +30,9 @@ func (r *deviceTwinSetReconciler) keepFinalizer(ctx context.Context, obj *v1alph
 		controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
 	}
 	if err := r.client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return false, fmt.Errorf("writing the finalizer: %w", err)
+		return fmt.Errorf("writing the finalizer: %w", err)
 	}
-	return false, nil
+	return nil
 }
 
 // finalize clears the devices of a set that is being deleted. It never hangs: an outage keeps the

@@ -23,6 +23,7 @@ func SetupWatched(ctx context.Context, mgr ctrl.Manager, opts Options) (remember
 		w.walk("twins", reflect.ValueOf(reconcilers.twins))
 		w.walk("queries", reflect.ValueOf(reconcilers.queries))
 		w.walk("requests", reflect.ValueOf(reconcilers.requests))
+		w.walk("sets", reflect.ValueOf(reconcilers.sets))
 		w.walk("connections", reflect.ValueOf(reconcilers.connections))
 		return w.found
 	}, reconcilers.add(mgr, opts.withDefaults())

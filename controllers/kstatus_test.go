@@ -20,7 +20,7 @@ import (
 func (w *world) objects() []kstatus.Object {
 	w.Helper()
 	var out []kstatus.Object
-	for _, list := range []client.ObjectList{&v1alpha1.HubConnectionList{}, &v1alpha1.DeviceTwinList{}, &v1alpha1.TwinQueryList{}, &v1alpha1.TwinRequestList{}} {
+	for _, list := range []client.ObjectList{&v1alpha1.HubConnectionList{}, &v1alpha1.DeviceTwinList{}, &v1alpha1.TwinQueryList{}, &v1alpha1.TwinRequestList{}, &v1alpha1.DeviceTwinSetList{}} {
 		w.Expect(w.client.List(w.Context(), list, client.InNamespace(w.ns))).To(Succeed())
 		w.Expect(meta.EachListItem(list, func(item runtime.Object) error {
 			out = append(out, item.(kstatus.Object))

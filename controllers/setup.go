@@ -237,7 +237,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 	}
 	sets := &deviceTwinSetReconciler{
 		client: mgr.GetClient(), uncached: mgr.GetAPIReader(), report: report, connections: hubs, guards: guards,
-		sets: setsync.New(opts.Clock), revisions: revisions.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetScheme()),
+		sets: setsync.New(opts.Clock, PlacesPerHub(opts.Workers)), revisions: revisions.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetScheme()),
 		deletions: newDeletions(opts.Clock, opts.DeletionTimeout), metrics: opts.Metrics, queue: &trigger.Queue{}, pace: newStatusPace(),
 		patched: twins.patched,
 	}

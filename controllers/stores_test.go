@@ -103,6 +103,11 @@ func (w *world) churn() {
 	for i, where := range []string{"tags.a = 1", "tags.a = 1", "deviceId != ''", "tags.a = "} {
 		w.create(w.query(fmt.Sprintf("q%d", i), where))
 	}
+	for name, policy := range map[string]v1alpha1.SetPolicy{"cleared": v1alpha1.SetClear, "retained": v1alpha1.SetRetain} {
+		set := w.set(name, "deviceId = 'd3'", `{"of":"`+name+`"}`, "")
+		set.Spec.DeletionPolicy = policy
+		w.create(set)
+	}
 	w.create(w.asks("tags.a = 1"))
 	w.create(w.plans(w.twin("kept", "d1", `{"a":2}`, "")))
 	w.awaitReadBacks(2)
@@ -130,7 +135,7 @@ func (w *world) recreate(conn *v1alpha1.HubConnection) {
 // clear deletes all objects, in no particular order.
 func (w *world) clear() {
 	w.Helper()
-	for _, list := range []client.Object{&v1alpha1.TwinRequest{}, &v1alpha1.TwinQuery{}, &v1alpha1.DeviceTwin{}} {
+	for _, list := range []client.Object{&v1alpha1.TwinRequest{}, &v1alpha1.TwinQuery{}, &v1alpha1.DeviceTwinSet{}, &v1alpha1.DeviceTwin{}} {
 		w.Expect(w.client.DeleteAllOf(w.Context(), list, client.InNamespace(w.ns))).To(Succeed())
 	}
 	w.Eventually(func() (left []string) { // the hub is cleaned up through it

@@ -97,15 +97,16 @@ func (f *fuse) status() *v1alpha1.GuardStatus {
 	return state
 }
 
-// Admit returns an error unless a twin may be changed now; otherwise it counts as changed.
-func (g *Guards) Admit(key types.NamespacedName, uid types.UID) error {
+// Admit returns an error unless a twin may be changed now; otherwise it counts as changed. by is
+// the object that wants it, and waits otherwise: of a set the twins are counted, and one that waits.
+func (g *Guards) Admit(key types.NamespacedName, twin, by types.UID) error {
 	g.mu.Lock()
 	f := g.fuses[key]
 	if f == nil || f.limit == 0 {
 		g.mu.Unlock()
 		return nil
 	}
-	news := f.admit(uid, g.clock.Now())
+	news := f.admit(twin, by, g.clock.Now())
 	stopped, limit := !f.trippedAt.IsZero(), f.trippedBy
 	g.mu.Unlock()
 	if news {
@@ -121,21 +122,21 @@ func (g *Guards) Admit(key types.NamespacedName, uid types.UID) error {
 
 // admit notes that a twin is changed, or that it waits; news reports that the guard
 // tripped just now.
-func (f *fuse) admit(uid types.UID, now time.Time) (news bool) {
+func (f *fuse) admit(twin, by types.UID, now time.Time) (news bool) {
 	maps.DeleteFunc(f.changed, func(_ types.UID, at time.Time) bool { return now.Sub(at) >= guardWindow })
-	_, again := f.changed[uid]
+	_, again := f.changed[twin]
 	if f.trippedAt.IsZero() && !again && len(f.changed) >= int(f.limit) {
 		f.trippedAt, f.trippedBy, news = now.Truncate(time.Second), f.limit, true
 	}
 	if f.trippedAt.IsZero() {
-		f.changed[uid] = now
+		f.changed[twin] = now
 	} else {
-		f.waiting[uid] = struct{}{}
+		f.waiting[by] = struct{}{}
 	}
 	return news
 }
 
-// Settled notes that a twin needs no change any more.
+// Settled notes that an object needs no change any more.
 func (g *Guards) Settled(key types.NamespacedName, uid types.UID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -144,7 +145,7 @@ func (g *Guards) Settled(key types.NamespacedName, uid types.UID) {
 	}
 }
 
-// Forget drops a DeviceTwin that is gone.
+// Forget drops an object that is gone.
 func (g *Guards) Forget(_ types.NamespacedName, uid types.UID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

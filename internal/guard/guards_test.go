@@ -57,7 +57,7 @@ func (x *guarded) key() types.NamespacedName { return client.ObjectKeyFromObject
 // change asks whether a twin may be changed.
 func (x *guarded) change(uid string) bool {
 	x.t.Helper()
-	err := x.guards.Admit(x.key(), types.UID(uid))
+	err := x.guards.Admit(x.key(), types.UID(uid), types.UID(uid))
 	if err != nil {
 		x.Expect(outcome.Of(err).Reason).To(Equal(v1alpha1.ReasonHubPaused))
 	}

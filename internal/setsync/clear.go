@@ -12,6 +12,11 @@ import (
 // Clear deletes what a set that goes has written to its devices, for about a second. It tells
 // whether all is done, and what stays on the hub.
 func (s *Sets) Clear(ctx context.Context, t *Task) (done bool, left string, err error) {
+	host := t.Hub.Session.Host()
+	if !s.begin(host) {
+		return false, "", errBusy
+	}
+	defer s.end(host)
 	r, err := s.run(ctx, t)
 	if err != nil {
 		return false, "", err

@@ -16,28 +16,48 @@ import (
 // safe for concurrent use, with one step of a set at a time.
 type Sets struct {
 	clock clock.PassiveClock
+	// places is how many sets of one hub make a step at once.
+	places int
 
 	mu    sync.Mutex
 	known map[types.NamespacedName]*progress
+	busy  map[string]int // steps under way by host
 }
 
-// New returns a memory of no set.
-func New(c clock.PassiveClock) *Sets {
-	return &Sets{clock: c, known: map[types.NamespacedName]*progress{}}
+// New returns a memory of no set. places is how many sets of one hub may make a step at once.
+func New(c clock.PassiveClock, places int) *Sets {
+	return &Sets{clock: c, places: places, known: map[types.NamespacedName]*progress{}, busy: map[string]int{}}
 }
 
-// Forget drops a set that is gone.
-func (s *Sets) Forget(name types.NamespacedName) {
+// Forget drops a set that is gone, and tells its UID; "" if nothing was remembered.
+func (s *Sets) Forget(name types.NamespacedName) (uid types.UID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if known := s.known[name]; known != nil {
+		uid = known.uid
+	}
 	delete(s.known, name)
+	return uid
 }
 
-// Len is how many sets are remembered.
-func (s *Sets) Len() int {
+// begin takes one of the places that the sets of a hub share: one that hangs must not hold most of
+// the workers. It reports false where there is none.
+func (s *Sets) begin(host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.known)
+	if s.busy[host] >= s.places {
+		return false
+	}
+	s.busy[host]++
+	return true
+}
+
+func (s *Sets) end(host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy[host]--; s.busy[host] == 0 {
+		delete(s.busy, host)
+	}
 }
 
 // of is what is remembered of a set; nothing yet of one that took the place of a namesake.

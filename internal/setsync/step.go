@@ -30,9 +30,17 @@ const (
 	countPages = 5
 )
 
+// errBusy has a set come again while others of its hub are at work.
+var errBusy = outcome.AsError(outcome.Outcome{Class: outcome.Unseen, RetryAfter: stepTime})
+
 // Step brings a set forward by about a second. An error says what keeps it from going on; the
 // status shows what was seen all the same.
 func (s *Sets) Step(ctx context.Context, t *Task) (Result, error) {
+	host := t.Hub.Session.Host()
+	if !s.begin(host) {
+		return Result{}, errBusy
+	}
+	defer s.end(host)
 	r, err := s.run(ctx, t)
 	if err != nil {
 		return Result{}, err
