@@ -54,18 +54,25 @@ func (r *run) poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	doubts := 0
+	shown := map[string]struct{}{}
 	for _, held := range twins {
 		if marker, _ := fleet.MarkerOf(held.Tags, r.name); marker.Revision == r.revision {
+			shown[held.ID.Device] = struct{}{}
 			if err := r.settle(ctx, held); err != nil {
 				return err
 			}
+		}
+	}
+	doubts := 0
+	for _, device := range sortedKeys(r.inFlight) {
+		if _, known := shown[device]; known {
 			continue
 		}
-		if doubts++; doubts <= maxDoubts {
-			if err := r.doubt(ctx, held.ID); err != nil {
-				return err
-			}
+		if doubts++; doubts > maxDoubts {
+			break
+		}
+		if err := r.doubt(ctx, hub.ID{Device: device}); err != nil {
+			return err
 		}
 	}
 	return nil

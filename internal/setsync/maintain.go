@@ -7,14 +7,13 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fleet"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
-	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
 
 // idlePages is how many pages without anything to do are read of a check before it goes on with
 // the next interval: what a set asks of a hub where all is in step does not grow with its devices.
 const idlePages = 2
 
-// maintain keeps devices in step that hold the revision: what another writer changed, and what
+// maintain keeps devices in step that hold a revision: what another writer changed, and what
 // left. It tells whether there is more to do at once.
 func (r *run) maintain(ctx context.Context) (more bool, err error) {
 	for _, check := range []func(context.Context) (bool, error){r.leavers, r.drifted, r.sweepAll} {
@@ -29,12 +28,27 @@ func (r *run) maintain(ctx context.Context) (more bool, err error) {
 
 // drifted restores scalar leaves that another writer changed, which a query finds.
 func (r *run) drifted(ctx context.Context) (more bool, err error) {
-	declared, err := r.declares(r.revision)
-	if err != nil {
-		return false, err
+	var asked []question
+	for _, revision := range r.standing() {
+		declared, err := r.declares(revision)
+		if err != nil {
+			return false, err
+		}
+		for _, condition := range fleet.Drifted(r.questions.Written(revision), declared, r.policies) {
+			asked = append(asked, question{condition: condition, revision: revision})
+		}
 	}
-	conditions := fleet.Drifted(r.questions.Written(r.revision), declared, r.policies)
-	return r.check(ctx, &r.drift, conditions)
+	return r.check(ctx, &r.drift, asked)
+}
+
+// standing are the revisions that devices hold rightly: the one that is brought to them, and
+// during a rollout the one before.
+func (r *run) standing() []string {
+	stable := r.Set.Status.StableRevision
+	if _, kept := r.Revisions[stable]; kept && stable != r.revision {
+		return []string{r.revision, stable}
+	}
+	return []string{r.revision}
 }
 
 // sweepAll reads all documents now and then: it finds what no query compares.
@@ -42,7 +56,11 @@ func (r *run) sweepAll(ctx context.Context) (more bool, err error) {
 	if !r.sweptAt.IsZero() && r.Clock.Since(r.sweptAt) < r.Hub.Spec.ReadBack.FullSweep() {
 		return false, nil
 	}
-	more, err = r.check(ctx, &r.sweep, []*query.Condition{r.questions.Written(r.revision)})
+	var asked []question
+	for _, revision := range r.standing() {
+		asked = append(asked, question{condition: r.questions.Written(revision), revision: revision})
+	}
+	more, err = r.check(ctx, &r.sweep, asked)
 	if err == nil && r.sweep == (position{}) {
 		r.sweptAt = r.Clock.Now()
 	}
@@ -51,20 +69,21 @@ func (r *run) sweepAll(ctx context.Context) (more bool, err error) {
 
 // check follows the answers to some questions, and restores the twins in them that need it. It goes on
 // as long as there is something to restore.
-func (r *run) check(ctx context.Context, at *position, conditions []*query.Condition) (more bool, err error) {
-	if len(conditions) == 0 {
+func (r *run) check(ctx context.Context, at *position, asked []question) (more bool, err error) {
+	if len(asked) == 0 {
 		return false, nil
 	}
 	until := r.Clock.Now().Add(stepTime)
 	for idle := 0; idle < idlePages; {
-		if at.question >= len(conditions) {
+		if at.question >= len(asked) {
 			*at = position{}
 		}
-		twins, next, err := r.page(ctx, conditions[at.question], at.next)
+		q := asked[at.question]
+		twins, next, err := r.page(ctx, q.condition, at.next)
 		if err != nil {
 			return false, err
 		}
-		wrote, err := r.restoreAll(ctx, twins)
+		wrote, err := r.restoreAll(ctx, q.revision, twins)
 		if err != nil {
 			return false, err
 		}
@@ -74,7 +93,7 @@ func (r *run) check(ctx context.Context, at *position, conditions []*query.Condi
 		if at.next = next; next == "" {
 			at.question++
 		}
-		if at.question >= len(conditions) {
+		if at.question >= len(asked) {
 			*at = position{}
 			return false, nil
 		}
@@ -85,16 +104,18 @@ func (r *run) check(ctx context.Context, at *position, conditions []*query.Condi
 	return false, nil
 }
 
-// restoreAll brings twins back into step that hold the revision.
-func (r *run) restoreAll(ctx context.Context, twins []*hub.Twin) (wrote bool, err error) {
+// restoreAll brings twins back into step that hold a revision. It tells whether any was changed.
+func (r *run) restoreAll(ctx context.Context, revision string, twins []*hub.Twin) (wrote bool, err error) {
 	var targets []target
 	for _, held := range twins {
 		marker, ok := fleet.MarkerOf(held.Tags, r.name)
-		if ok && marker.Revision == r.revision && !r.recent.has(held) && !r.refusedLately(held.ID.Device) {
-			targets = append(targets, target{held: held, revision: r.revision, wave: marker.Wave, cause: CauseDrift})
+		if ok && marker.Revision == revision && !r.recent.has(held) && !r.refusedLately(held.ID.Device) {
+			targets = append(targets, target{held: held, revision: revision, wave: marker.Wave, cause: CauseDrift})
 		}
 	}
-	return len(targets) > 0, r.writeAll(ctx, targets)
+	before := r.changes
+	err = r.writeAll(ctx, targets)
+	return r.changes > before, err
 }
 
 // leavers clears devices that hold a revision and are not selected any more. Two counts tell

@@ -99,6 +99,7 @@ type progress struct {
 	counts   v1alpha1.SetCounts
 	examples []v1alpha1.SetExample
 	written  int64 // by this process, of the revision
+	changes  int64 // by this process, of any twin
 
 	// at is where the work list is followed.
 	at        position

@@ -160,30 +160,34 @@ func (r *run) act(ctx context.Context, step fleet.Step) (more bool, err error) {
 	if r.exhausted && r.Clock.Since(r.passedAt) >= r.Set.Spec.Interval.Duration {
 		r.exhausted = false
 	}
-	if !r.exhausted {
-		if step.Bounded && step.Most == 0 {
-			return false, nil
-		}
+	if !r.exhausted && (!step.Bounded || step.Most > 0) {
 		if err := r.Current(ctx); err != nil {
 			return false, err
 		}
 		if r.began.IsZero() {
 			r.began = r.Clock.Now()
 		}
-		err := r.work(ctx, step)
-		return err == nil, err
+		if err := r.work(ctx, step); err != nil {
+			return false, err
+		}
+		more = true
 	}
-	if !step.Done || !r.marksAt.IsZero() && r.Clock.Since(r.marksAt) < r.Set.Spec.Interval.Duration {
-		return false, nil
+	if !r.marksAt.IsZero() && r.Clock.Since(r.marksAt) < r.Set.Spec.Interval.Duration {
+		return more, nil
 	}
+	return r.upkeep(ctx, more)
+}
+
+// upkeep maintains the devices that hold a revision.
+func (r *run) upkeep(ctx context.Context, more bool) (bool, error) {
 	if err := r.Current(ctx); err != nil {
 		return false, err
 	}
-	more, err = r.maintain(ctx)
-	if err == nil && !more {
+	again, err := r.maintain(ctx)
+	if err == nil && !again {
 		r.marksAt = r.Clock.Now()
 	}
-	return more, err
+	return more || again, err
 }
 
 // soaking tells that the wave is complete, and still watched.

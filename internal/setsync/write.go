@@ -217,6 +217,7 @@ func (r *run) note(t target, done result) {
 	if !done.written {
 		return
 	}
+	r.changes++
 	if t.cause == CauseDrift {
 		r.restore(device)
 	}
