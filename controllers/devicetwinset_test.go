@@ -189,7 +189,9 @@ func TestASetThatGoesClearsItsDevices(t *testing.T) {
 	w.anotherWriterPatches("d001", hub.Patch{Desired: map[string]any{"interval": 31}})
 	w.edit(set, func() { set.Spec.Suspend = false })
 	w.delete(set)
-	w.Eventually(func() error { return client.IgnoreNotFound(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set)) }, patience, "50ms").Should(Succeed())
+	w.Eventually(func() error {
+		return client.IgnoreNotFound(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set))
+	}, patience, "50ms").Should(Succeed())
 	w.Eventually(func() string { return w.tags("d029") }, patience, "50ms").Should(MatchJSON(`{"plant":"43"}`))
 	w.Eventually(func() string { return w.desired("d029") }, patience, "50ms").Should(MatchJSON(`{}`))
 }
@@ -349,4 +351,23 @@ func TestACanaryThatRefusesStopsTheRollout(t *testing.T) {
 	w.edit(set, func() { set.Spec.Template.Desired = raw(`{"interval":32}`) })
 	w.awaitReady(set)
 	w.Expect(w.desired("d039")).To(MatchJSON(`{"interval":32}`))
+}
+
+// TestADeviceThatSaysNothingFails once its time is over, and one that waits holds its place.
+func TestADeviceThatSaysNothingFails(t *testing.T) {
+	t.Parallel()
+	devices := fleet(6)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	w.connectDevices(saysNothing, devices...)
+	w.awaitReady(w.connect())
+	set := w.judgedSet("line-3", plant43, `{"interval":30}`)
+	set.Spec.Rollout.MaxInFlight = 2
+	set.Spec.Rollout.Success.Within.Duration = 3 * time.Second
+	set.Spec.Rollout.Failure.MinSample = 4
+	w.create(set)
+	failed := w.await(set, metav1.ConditionFalse, v1alpha1.ReasonRolloutFailed)
+	w.Expect(failed.Message).To(ContainSubstring("4 failed"))
+	w.Expect(set.Status.Examples[0].Reason).To(Equal(v1alpha1.ReasonNotAcknowledged))
+	w.Expect(w.patches()).To(Equal(4), "two at a time")
 }

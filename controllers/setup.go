@@ -235,13 +235,17 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 			Hubs: hubs, Claims: claims, Reader: mgr.GetAPIReader(), Shard: opts.Shard, Contention: twins.contention,
 		},
 	}
-	sets := &deviceTwinSetReconciler{
-		client: mgr.GetClient(), uncached: mgr.GetAPIReader(), report: report, connections: hubs, guards: guards,
+	return reconcilers{twins: twins, queries: queries, requests: requests, sets: newSetReconciler(mgr, opts, twins), connections: connections}, nil
+}
+
+// newSetReconciler shares with the DeviceTwins' what is of hubs and of the API server.
+func newSetReconciler(mgr ctrl.Manager, opts Options, twins *deviceTwinReconciler) *deviceTwinSetReconciler {
+	return &deviceTwinSetReconciler{
+		client: mgr.GetClient(), uncached: mgr.GetAPIReader(), report: twins.report, connections: twins.connections, guards: twins.guards,
 		sets: setsync.New(opts.Clock, PlacesPerHub(opts.Workers)), revisions: revisions.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetScheme()),
 		deletions: newDeletions(opts.Clock, opts.DeletionTimeout), metrics: opts.Metrics, queue: &trigger.Queue{}, pace: newStatusPace(),
 		patched: twins.patched,
 	}
-	return reconcilers{twins: twins, queries: queries, requests: requests, sets: sets, connections: connections}, nil
 }
 
 // to has objects reconciled through a queue.

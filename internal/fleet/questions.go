@@ -106,7 +106,7 @@ func member(path []string, name string) []string {
 // query tells: it also shows some that have, and misses those that report a value of another
 // type. Without a leaf that a query compares it narrows nothing.
 func Unacknowledged(condition *query.Condition, declared twin.Document) *query.Condition {
-	var any []*query.Condition
+	var either []*query.Condition
 	for path, value := range (twin.Document{Desired: declared.Desired}).Leaves() {
 		at := append([]string{"properties", "reported"}, path.Keys()...)
 		differs, ok := query.Differs(value, at...)
@@ -116,13 +116,13 @@ func Unacknowledged(condition *query.Condition, declared twin.Document) *query.C
 		otherCode, _ := query.Differs(200, member(at, "ac")...)
 		otherValue, _ := query.Differs(value, member(at, "value")...)
 		noValue := query.Not(query.Defined(member(at, "value")...))
-		any = append(any, query.Not(query.Defined(at...)), differs,
+		either = append(either, query.Not(query.Defined(at...)), differs,
 			query.And(query.Defined(member(at, "ac")...), query.Or(otherCode, otherValue, noValue)))
 	}
-	if len(any) == 0 {
+	if len(either) == 0 {
 		return condition
 	}
-	return query.And(condition, query.Or(any[0], any[1:]...))
+	return query.And(condition, query.Or(either[0], either[1:]...))
 }
 
 // maxDrift is how many leaves one query for drift compares: IoT Hub bounds a query's length, and

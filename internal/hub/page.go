@@ -75,7 +75,7 @@ func (s *session) FindPage(ctx context.Context, selection PageSelection) (Page, 
 	return page, nil
 }
 
-// FindTwinPage implements Index.
+// FindTwinPage implements Documents.
 func (s *session) FindTwinPage(ctx context.Context, selection Selection, next string) (page TwinPage, err error) {
 	for {
 		ex := &exchange{op: opQuery, rows: s.documents.get(), from: next}

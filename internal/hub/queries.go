@@ -36,9 +36,12 @@ type Index interface {
 
 	// FindPage shows one page of the twins that satisfy a condition, and how to ask for the next one.
 	FindPage(ctx context.Context, selection PageSelection) (Page, error)
+}
 
-	// FindTwinPage reads one page of the twins that satisfy a condition, as whole documents, with fewer on it where they
-	// are too large for one answer. next is the Continue of the page before; empty for the first.
+// Documents reads whole twins by what the index shows.
+type Documents interface {
+	// FindTwinPage reads one page of the twins that satisfy a condition, with fewer on it where they are too large for one
+	// answer. next is the Continue of the page before; empty for the first.
 	FindTwinPage(ctx context.Context, selection Selection, next string) (TwinPage, error)
 }
 

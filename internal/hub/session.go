@@ -52,6 +52,7 @@ type Credential interface {
 // Twins reads, changes and finds twins.
 type Twins interface {
 	Index
+	Documents
 
 	// GetTwin reads a twin.
 	GetTwin(ctx context.Context, id ID) (*Twin, error)

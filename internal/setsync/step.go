@@ -151,31 +151,38 @@ func (r *run) advance() fleet.Step {
 
 // act does what may be done. It tells whether there is more to do at once.
 func (r *run) act(ctx context.Context, step fleet.Step) (more bool, err error) {
-	if step.Recount && r.Clock.Since(r.basedAt) >= watchEvery || r.soaking() && r.Clock.Since(r.basedAt) >= watchEvery {
+	if (step.Recount || r.soaking()) && r.Clock.Since(r.basedAt) >= watchEvery {
 		r.based = false
 	}
 	if !step.Write {
 		return false, nil
 	}
-	if r.exhausted && r.Clock.Since(r.passedAt) >= r.Set.Spec.Interval.Duration {
+	interval := r.Set.Spec.Interval.Duration
+	if r.exhausted && r.Clock.Since(r.passedAt) >= interval {
 		r.exhausted = false
 	}
-	if !r.exhausted && (!step.Bounded || step.Most > 0) {
-		if err := r.Current(ctx); err != nil {
-			return false, err
-		}
-		if r.began.IsZero() {
-			r.began = r.Clock.Now()
-		}
-		if err := r.work(ctx, step); err != nil {
-			return false, err
-		}
-		more = true
+	if more, err = r.roll(ctx, step); err != nil {
+		return false, err
 	}
-	if !r.marksAt.IsZero() && r.Clock.Since(r.marksAt) < r.Set.Spec.Interval.Duration {
+	if !r.marksAt.IsZero() && r.Clock.Since(r.marksAt) < interval {
 		return more, nil
 	}
 	return r.upkeep(ctx, more)
+}
+
+// roll writes devices that are behind, if there are any left and room for them.
+func (r *run) roll(ctx context.Context, step fleet.Step) (more bool, err error) {
+	if r.exhausted || step.Bounded && step.Most == 0 {
+		return false, nil
+	}
+	if err := r.Current(ctx); err != nil {
+		return false, err
+	}
+	if r.began.IsZero() {
+		r.began = r.Clock.Now()
+	}
+	err = r.work(ctx, step)
+	return err == nil, err
 }
 
 // upkeep maintains the devices that hold a revision.
@@ -198,21 +205,24 @@ func (r *run) soaking() bool {
 
 // again is when the next step is due.
 func (r *run) again(step fleet.Step, more bool) time.Duration {
-	if more && !step.Bounded || more && r.exhausted {
+	if more && (!step.Bounded || r.exhausted) {
 		return atOnce
 	}
 	due := r.Set.Spec.Interval.Duration
 	if step.Again > 0 {
 		due = min(due, step.Again)
 	}
-	if len(r.inFlight) > 0 || step.Write && !r.exhausted {
-		due = min(due, r.pollInterval())
-	}
-	if r.exhausted && r.wave != "" && step.Write && len(r.inFlight) == 0 && !r.soaking() {
-		due = min(due, pollEvery) // the wave is complete, or to be counted
-	}
-	if step.Recount || r.soaking() {
-		due = min(due, watchEvery)
+	for _, expected := range []struct {
+		holds bool
+		in    time.Duration
+	}{
+		{len(r.inFlight) > 0 || step.Write && !r.exhausted, r.pollInterval()},
+		{step.Write && r.exhausted && r.wave != "" && len(r.inFlight) == 0 && !r.soaking(), pollEvery}, // the wave is complete, or to be counted
+		{step.Recount || r.soaking(), watchEvery},
+	} {
+		if expected.holds {
+			due = min(due, expected.in)
+		}
 	}
 	return max(due, atOnce)
 }

@@ -87,15 +87,11 @@ func (r *run) work(ctx context.Context, step fleet.Step) error {
 			break // the next pass would show what is being written
 		}
 	}
-	return errors.Join(group.Wait(), ignoreEnd(failed, inner))
-}
-
-// ignoreEnd drops the error of a page that was not read since a write had failed.
-func ignoreEnd(err error, ctx context.Context) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil
+	err := group.Wait()
+	if err != nil && errors.Is(failed, context.Canceled) {
+		return err // the page was not read since a write had failed
 	}
-	return err
+	return errors.Join(err, failed)
 }
 
 // inFlightAtMost is how many writes may be under way where nothing is waited for.

@@ -3,6 +3,7 @@ package setsync
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,22 +74,18 @@ func ends(err error) bool {
 	if err == nil {
 		return false
 	}
-	switch hub.ReasonOf(err) {
-	case hub.ReasonRefused, hub.ReasonDeviceNotFound:
-		return false
-	case "":
-		out := outcome.Of(err)
-		return out.Reason != v1alpha1.ReasonOwnedElsewhere && out.Reason != v1alpha1.ReasonNotConverging && out.Reason != v1alpha1.ReasonContended
+	if reason := hub.ReasonOf(err); reason != "" {
+		return reason != hub.ReasonRefused && reason != hub.ReasonDeviceNotFound
 	}
-	return true
+	return !slices.Contains([]string{
+		v1alpha1.ReasonOwnedElsewhere, v1alpha1.ReasonNotConverging, v1alpha1.ReasonContended,
+	}, outcome.Of(err).Reason)
 }
 
 func (r *run) once(ctx context.Context, t target, held *hub.Twin, indexed bool, done *result) (*hub.Twin, error) {
-	done.read = !indexed
-	if !indexed && t.cause != CauseDeletion {
-		selected, err := r.selects(held)
-		if err != nil || selected != (t.revision != "") {
-			return held, err // it left, or is back, by its twin itself
+	if done.read = !indexed; done.read {
+		if concerned, err := r.concerns(t, held); !concerned || err != nil {
+			return held, err
 		}
 	}
 	record := r.record(held, t.markerAlone)
@@ -120,10 +117,25 @@ func (r *run) once(ctx context.Context, t target, held *hub.Twin, indexed bool, 
 		return nil, twinsync.ErrReplan // another device of the same id, whose etag happened to be the same
 	}
 	in.Record, in.Observed = plan.Record, now
-	if next := twin.Make(in); !next.Patch.Empty() {
-		return after, outcome.Differ(outcome.Stalled, v1alpha1.ReasonNotConverging, "the hub took the change and holds another value: "+next.Changed.String())
+	return after, converged(twin.Make(in))
+}
+
+// converged is an error where a plan made from the hub's answer still wants to write: the hub spells what
+// it took in a way of its own.
+func converged(next twin.Plan) error {
+	if next.Patch.Empty() {
+		return nil
 	}
-	return after, nil
+	return outcome.Differ(outcome.Stalled, v1alpha1.ReasonNotConverging, "the hub took the change and holds another value: "+next.Changed.String())
+}
+
+// concerns tells whether a device is still one to be written, or one that left, by its twin itself.
+func (r *run) concerns(t target, held *hub.Twin) (bool, error) {
+	if t.cause == CauseDeletion {
+		return true, nil
+	}
+	selected, err := r.selects(held)
+	return selected == (t.revision != ""), err
 }
 
 func (r *run) patch(ctx context.Context, t target, held *hub.Twin, patch twin.Document) (after *hub.Twin, err error) {
