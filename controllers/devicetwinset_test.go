@@ -46,6 +46,14 @@ func (w *world) inPlant(devices ...string) {
 
 const plant43 = "tags.plant = '43'"
 
+// indexed is how many devices a query finds.
+func (w *world) indexed(where string) int {
+	w.Helper()
+	n, err := w.otherSession().Count(w.Context(), hub.Devices, where)
+	w.Expect(err).NotTo(HaveOccurred())
+	return int(n)
+}
+
 // patches is how many PATCHes the hub has had.
 func (w *world) patches() int { return int(w.hub.Counters().Operations["updateTwin"].Calls) }
 
@@ -370,4 +378,46 @@ func TestADeviceThatSaysNothingFails(t *testing.T) {
 	w.Expect(failed.Message).To(ContainSubstring("4 failed"))
 	w.Expect(set.Status.Examples[0].Reason).To(Equal(v1alpha1.ReasonNotAcknowledged))
 	w.Expect(w.patches()).To(Equal(4), "two at a time")
+}
+
+// TestALateIndexCausesNoSecondWrite: rows that show a device as it was are known as late, in the process
+// that wrote it, and are found out by a read in the next.
+func TestALateIndexCausesNoSecondWrite(t *testing.T) {
+	t.Parallel()
+	devices := fleet(150)
+	w := newWorld(t, withHubOf(devices...), func(w *world) { w.hubOptions.QueryLag = 3 * time.Second })
+	w.inPlant(devices...)
+	w.Eventually(func() int { return w.indexed(plant43) }, patience, "200ms").Should(Equal(150))
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, `{"ring":"stable"}`, "")
+	w.create(set)
+	w.Eventually(w.patches, patience, "10ms").Should(BeNumerically(">=", 100))
+	w.stop()
+	w.startManager()
+	w.awaitReady(set)
+	w.Eventually(func() int64 {
+		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set)).To(Succeed())
+		return set.Status.Counts.Written
+	}, patience, "100ms").Should(BeEquivalentTo(150))
+	w.Expect(w.hub.Counters().Operations["updateTwin"].Statuses["200"]).To(BeEquivalentTo(150), "each is written once")
+}
+
+// TestMaxInFlightHoldsWithALateIndex, over a restart as well.
+func TestMaxInFlightHoldsWithALateIndex(t *testing.T) {
+	t.Parallel()
+	devices := fleet(12)
+	w := newWorld(t, withHubOf(devices...), func(w *world) { w.hubOptions.QueryLag = 2 * time.Second })
+	w.inPlant(devices...)
+	w.connectDevices(saysNothing, devices...)
+	w.Eventually(func() int { return w.indexed(plant43 + " AND connectionState = 'Connected'") }, patience, "200ms").Should(Equal(12))
+	w.awaitReady(w.connect())
+	set := w.judgedSet("line-3", plant43, `{"interval":30}`)
+	set.Spec.Rollout.MaxInFlight = 3
+	w.create(set)
+	w.Eventually(w.patches, patience, "1ms").Should(Equal(3))
+	w.stop()
+	w.startManager()
+	w.Consistently(w.patches, "6s", "50ms").Should(Equal(3))
+	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set)).To(Succeed())
+	w.Expect(set.Status.InFlight).To(HaveLen(3))
 }
