@@ -129,7 +129,9 @@ func (r *run) permitted(ctx context.Context, kind dispatch.Kind, need dispatch.N
 }
 
 var (
-	queryNeed  = dispatch.Need{dispatch.Queries: 1}
+	// A query needs a place alone, as an evaluation of a TwinQuery does: their pages wait for
+	// the hub's rate in one line.
+	queryNeed  = dispatch.Need{}
 	updateNeed = dispatch.Need{dispatch.Updates: 1}
 )
 
