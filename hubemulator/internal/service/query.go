@@ -198,7 +198,7 @@ func (h *handler) jobRows(q *query.Query, start position) iter.Seq2[position, an
 
 func rowOf(q *query.Query, twin *store.Snapshot) any {
 	if q.SelectsTwins() {
-		return new(*twin)
+		return twin
 	}
 	return q.Row(twin)
 }

@@ -206,6 +206,7 @@ func (s *Store) update(wanted identity, ifMatch string) (*entry, error) {
 	if wanted.scopes, err = s.resolveScopes(wanted, current); err != nil {
 		return nil, err
 	}
+	current = &found.edit().identity
 	if wanted.status != current.status {
 		current.statusUpdated = s.clock.Now()
 	}

@@ -51,8 +51,7 @@ func (s *Store) Restore(saved SavedIdentity) error {
 	}
 	s.index.put(id, restored)
 	if s.past != nil {
-		seen := restored.snapshot()
-		s.past.remember(version{at: time.Time{}, seen: &seen})
+		s.past.remember(version{at: time.Time{}, seen: restored.Snapshot})
 	}
 	return nil
 }
@@ -80,23 +79,21 @@ func (saved SavedIdentity) entry(id ID, common *twindoc.Common) (*entry, error) 
 	if err != nil {
 		return nil, err
 	}
-	restored := &entry{
+	commands := saved.Commands.queue()
+	seen := &Snapshot{
 		identity: identity{
 			id: id, generationID: saved.GenerationID, writes: saved.Writes,
 			status: saved.Status, statusReason: saved.StatusReason, auth: saved.Auth, iotEdge: saved.IotEdge,
 			scopes:    scopes{device: saved.DeviceScope, parents: saved.ParentScopes},
 			managedBy: optional(saved.ManagedBy), modelID: saved.ModelID, connectionUpdated: saved.ConnectionUpdated,
-			statusUpdated: saved.StatusUpdated, lastActivity: saved.LastActivity,
+			statusUpdated: saved.StatusUpdated, lastActivity: saved.LastActivity, pendingCommands: len(commands.pending),
 		},
 		twin: twin{
 			writes: saved.Twin.Writes, tags: (*twindoc.Tree)(nil).Merged(saved.Twin.Tags, desired.LastWrite(common)),
 			desired: desired, reported: reported, configurations: saved.Twin.Configurations,
 		},
-		subscriptions: saved.Subscriptions,
 	}
-	restored.commands = saved.Commands.queue()
-	restored.identity.pendingCommands = len(restored.commands.pending)
-	return restored, nil
+	return &entry{Snapshot: seen, subscriptions: saved.Subscriptions, commands: commands}, nil
 }
 
 // queue is empty for nothing.

@@ -104,7 +104,7 @@ func (s *Store) SavedConfigurations() iter.Seq[configuration.Configuration] {
 // keys, in order.
 func (s *Store) Keys() iter.Seq2[ID, string] {
 	return func(yield func(ID, string) bool) {
-		for taken := range walk(s, (*entry).snapshot) {
+		for taken := range walk(s, func(e *entry) *Snapshot { return e.Snapshot }) {
 			key := string(taken.identity.auth.SymmetricKey.Primary)
 			if key != "" && !yield(taken.identity.id, key) {
 				return
@@ -142,13 +142,13 @@ func walk[T any](s *Store, take func(*entry) T) iter.Seq[T] {
 // taken is an entry as it was at one moment, before there is time to make a
 // SavedIdentity of it.
 type taken struct {
-	Snapshot
+	*Snapshot
 	commands      *savedCommands
 	subscriptions map[string]byte
 }
 
 func (d *entry) taken() taken {
-	t := taken{Snapshot: d.snapshot(), subscriptions: maps.Clone(d.subscriptions)}
+	t := taken{Snapshot: d.Snapshot, subscriptions: maps.Clone(d.subscriptions)}
 	if d.commands.last == 0 {
 		return t
 	}

@@ -70,14 +70,22 @@ type Store struct {
 // entry is one registered device or module: its identity, its twin, and the
 // session it is connected with, if any.
 type entry struct {
-	identity identity
-	twin     twin
-	session  *Session
-	modules  map[string]*entry // of a device
+	// Snapshot is what it is now. It is replaced by every change and never changed
+	// itself, so that queries and answers have it without a copy: see edit.
+	*Snapshot
+	session *Session
+	modules map[string]*entry // of a device
 
 	commands      commandQueue    // of a device
 	subscriptions map[string]byte // that outlive a connection: QoS by filter
 	methodsServed chan struct{}   // closed when direct methods can be called; nil when no call waits
+}
+
+// edit gives the entry a snapshot of its own, which the caller may change until the
+// lock is let go, or the entry is told to have changed.
+func (d *entry) edit() *Snapshot {
+	d.Snapshot = new(*d.Snapshot)
+	return d.Snapshot
 }
 
 func (d *entry) addModule(module *entry) {
