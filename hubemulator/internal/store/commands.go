@@ -165,7 +165,7 @@ func (x *Session) CompleteCommand(c Command) {
 	if err != nil {
 		return
 	}
-	d.edit().identity.lastActivity = x.store.clock.Now()
+	d.edit().identity.lastActivity = x.store.now()
 	d.dropCommands(x.store, func(p *pendingCommand) bool { return p.sequence == c.sequence })
 }
 
@@ -174,7 +174,7 @@ func (x *Session) Active() {
 	x.store.mu.Lock()
 	defer x.store.mu.Unlock()
 	if d, err := x.device(); err == nil {
-		d.edit().identity.lastActivity = x.store.clock.Now()
+		d.edit().identity.lastActivity = x.store.now()
 		x.store.changed(d)
 	}
 }

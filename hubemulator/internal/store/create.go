@@ -27,7 +27,7 @@ func (s *Store) create(wanted identity, with creation) (*entry, error) {
 		return nil, err
 	}
 	now := s.clock.Now()
-	wanted.generationID, wanted.writes = s.generationID(now), firstWrite()
+	wanted.generation, wanted.writes = s.generation(now), firstWrite()
 	if wanted.scopes, err = s.resolveScopes(wanted, nil); err != nil {
 		return nil, err
 	}

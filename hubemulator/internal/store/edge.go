@@ -38,7 +38,7 @@ func (s *Store) addEdgeModule(device *entry, name string) *entry {
 	id, now := ID{Device: device.identity.id.Device, Module: name}, s.clock.Now()
 	added := &entry{Snapshot: &Snapshot{
 		identity: identity{
-			id: id, generationID: s.generationID(now), writes: firstWrite(), status: statusEnabled,
+			id: id, generation: s.generation(now), writes: firstWrite(), status: statusEnabled,
 			auth: authentication{Type: authNone}, managedBy: managedByEdge,
 		},
 		twin: freshModuleTwin(),

@@ -96,7 +96,7 @@ func (s *Store) putBack(then taken) {
 	e.commands = then.commands.queue()
 	if wasConnected {
 		now := e.edit()
-		now.identity.connected, now.identity.connectionUpdated = false, s.clock.Now()
+		now.identity.connected, now.identity.connectionUpdated = false, s.now()
 	}
 	s.added(e)
 }

@@ -101,6 +101,8 @@ func TestRefusedRestore(t *testing.T) {
 	g.Expect(h.Restore(store.SavedIdentity{})).To(MatchError("a device without an id"))
 	g.Expect(h.Restore(store.SavedIdentity{DeviceID: "a"})).To(MatchError(`device "a", module "": it is there twice`))
 	g.Expect(h.Restore(store.SavedIdentity{DeviceID: "b", ModuleID: "m"})).To(MatchError(`device "b", module "m": the device is not there`))
+	g.Expect(h.Restore(store.SavedIdentity{DeviceID: "b", GenerationID: "first"})).To(
+		MatchError(`device "b", module "": the generation id is no number of ticks`))
 	for _, twin := range []string{
 		`{"desired":{"values":{"a":1}}}`,
 		`{"desired":{"values":{"a":1},"meta":{"c":{"b":{}}}}}`,

@@ -56,7 +56,7 @@ func (s *Store) Connect(credential Credential, drop func(DropReason)) (*Session,
 			d.session.end(DropTakenOver)
 		}
 		d.session = session
-		now, seen := s.clock.Now(), &d.edit().identity
+		now, seen := s.now(), &d.edit().identity
 		seen.connected, seen.connectionUpdated, seen.lastActivity = true, now, now
 		s.changed(d)
 		return nil
@@ -96,7 +96,7 @@ func (x *Session) Close() {
 
 func (d *entry) disconnect(s *Store) {
 	d.session = nil
-	now, seen := s.clock.Now(), &d.edit().identity
+	now, seen := s.now(), &d.edit().identity
 	seen.connected, seen.connectionUpdated, seen.lastActivity = false, now, now
 	s.changed(d)
 }
@@ -125,7 +125,7 @@ func (x *Session) Twin() ([]byte, error) {
 		x.store.mu.Unlock()
 		return nil, err
 	}
-	d.edit().identity.lastActivity = x.store.clock.Now()
+	d.edit().identity.lastActivity = x.store.now()
 	x.store.changed(d)
 	view := d.twin.deviceView()
 	x.store.mu.Unlock()
@@ -167,7 +167,7 @@ func (s *Store) Report(id ID, patch []byte) (int64, error) {
 
 func (s *Store) report(d *entry, content map[string]any, ifVersion *int64) (int64, error) {
 	now, seen := s.clock.Now(), d.edit()
-	seen.identity.lastActivity = now
+	seen.identity.lastActivity = ticksOf(now)
 	defer s.changed(d)
 	current := d.twin.reported
 	if ifVersion != nil && *ifVersion != current.Version() {
@@ -183,7 +183,7 @@ func (s *Store) report(d *entry, content map[string]any, ifVersion *int64) (int6
 
 func (x *Session) device() (*entry, error) {
 	d := x.store.lookup(x.credential.ID)
-	if d == nil || d.identity.generationID != x.credential.generation {
+	if d == nil || d.identity.generation != x.credential.generation {
 		return nil, deviceNotFound(x.credential.ID.Device)
 	}
 	return d, nil

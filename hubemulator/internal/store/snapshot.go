@@ -39,7 +39,7 @@ func (x *Snapshot) Property(path []string) (any, bool) {
 	case "connectionState":
 		return twindoc.Below(x.identity.connectionState(), path[1:])
 	case "lastActivityTime":
-		return twindoc.Below(twindoc.FormatTime(x.identity.lastActivity), path[1:])
+		return twindoc.Below(twindoc.FormatTime(x.identity.lastActivity.time()), path[1:])
 	case "tags":
 		if x.twin.tags.Empty() {
 			return nil, false

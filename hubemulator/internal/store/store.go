@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -60,7 +59,7 @@ type Store struct {
 	past      *past // nil when queries see what there is now
 	devices   map[string]*entry
 	index     index[*entry] // devices and modules, in order
-	lastTicks int64         // the newest generation id handed out
+	lastTicks ticks         // the newest generation handed out
 	revision  uint64        // moves with every change of what is saved
 	notified  []*Session    // sessions with calls to make once the lock is free
 
@@ -151,11 +150,12 @@ func (s *Store) lookup(id ID) *entry {
 	return device.modules[id.Module]
 }
 
-// generationID tells two devices apart that had the same id one after the
-// other: the time of creation in ticks of 100 ns, never handed out twice.
-func (s *Store) generationID(now time.Time) string {
-	s.lastTicks = max(twindoc.Ticks(now), s.lastTicks+1)
-	return fmt.Sprintf("%018d", s.lastTicks)
+func (s *Store) now() ticks { return ticksOf(s.clock.Now()) }
+
+// generation is a new one for a device or module that is created.
+func (s *Store) generation(now time.Time) ticks {
+	s.lastTicks = max(ticksOf(now), s.lastTicks+1)
+	return s.lastTicks
 }
 
 // firstWrite is where an identity's counter of writes starts: somewhere among
