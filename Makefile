@@ -115,7 +115,7 @@ release: images helm ## Write everything that a release page needs to dist: imag
 BENCHFLAGS ?=
 
 .PHONY: bench-emulator
-bench-emulator: ## Measure the emulator against its bounds, in some four minutes; writes docs/benchmarks.
+bench-emulator: ## Measure the emulator against its bounds, in some seven minutes; writes docs/benchmarks.
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench-emulator ./hack/bench/emulator
 	@bin/bench-emulator --out docs/benchmarks $(BENCHFLAGS)
 

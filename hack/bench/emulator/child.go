@@ -25,13 +25,13 @@ type child struct {
 // stopTimeout is how long a server may take to leave.
 const stopTimeout = 15 * time.Second
 
-// startChild runs this program again as a server. It dies with ctx.
-func startChild(ctx context.Context, name string) (*child, error) {
+// startChild runs this program again as a server, with more flags. It dies with ctx.
+func startChild(ctx context.Context, name string, flags ...string) (*child, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{name: name, cmd: exec.CommandContext(ctx, program, "--serve", name)}
+	c := &child{name: name, cmd: exec.CommandContext(ctx, program, append([]string{"--serve", name}, flags...)...)}
 	c.cmd.Stderr = os.Stderr
 	c.cmd.WaitDelay = stopTimeout
 	if c.orders, err = c.cmd.StdinPipe(); err != nil {

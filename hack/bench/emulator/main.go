@@ -37,7 +37,7 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if opts.serve != "" {
-		err = serve(ctx, opts.serve, os.Stdin, os.Stdout)
+		err = serve(ctx, opts, os.Stdin, os.Stdout)
 	} else {
 		err = measure(ctx, opts)
 	}
@@ -79,4 +79,5 @@ var parts = [...]part{
 	{"start", "From Start to the first answer", measureStart},
 	{"http", "Requests per second, memory, first pages", measureHTTP},
 	{"mqtt", "Devices over MQTT", measureFleet},
+	{"large", "One hub with very many devices", measureLarge},
 }

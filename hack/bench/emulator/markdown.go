@@ -21,6 +21,7 @@ func (r *report) markdown() string {
 	r.writePages(&out)
 	r.writeStartup(&out)
 	r.writeFleet(&out)
+	r.writeLarge(&out)
 	return out.String()
 }
 

@@ -22,6 +22,7 @@ type options struct {
 	starts      int
 	fleet       int // devices over MQTT
 	changes     int // desired changes for each of them
+	large       int // devices of the large hub
 	out         string
 	parts       []string
 	serve       string
@@ -31,7 +32,8 @@ const usage = `Usage: emulator [flags]
 
 Measures hubemulator: requests per second and latency beside a bare Go HTTPS
 handler that reads, decodes and answers the same bytes; memory per device; the
-first page of queries; the time to the first answer; and devices over MQTT.
+first page of queries; the time to the first answer; devices over MQTT; and a
+hub with very many devices.
 Rates are measured in rounds, emulator and bare handler in turns; ratios are
 those of one round each, and their median counts. It prints a table, writes
 emulator.md and emulator.json, and exits with 1 when a bound was missed.
@@ -51,9 +53,10 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	flags.IntVar(&o.starts, "starts", 21, "`number` of starts")
 	flags.IntVar(&o.fleet, "fleet", 5000, "`number` of devices over MQTT")
 	flags.IntVar(&o.changes, "changes", 10, "`number` of desired changes for each of them")
+	flags.IntVar(&o.large, "large", 1_000_000, "`number` of devices of the large hub")
 	flags.StringVar(&o.out, "out", "", "`folder` for emulator.md and emulator.json; they are written when all parts were measured")
-	wanted := flags.String("parts", "start,http,mqtt", "`names` of the parts to measure")
-	flags.StringVar(&o.serve, "serve", "", "run as one of the `servers`, emulator or bare, that the program starts")
+	wanted := flags.String("parts", "start,http,mqtt,large", "`names` of the parts to measure")
+	flags.StringVar(&o.serve, "serve", "", "run as one of the `servers`, emulator, late or bare, that the program starts")
 	flags.Usage = func() {
 		_, _ = io.WriteString(help, usage) // the flags follow; a failure to print the help has no other output
 		flags.PrintDefaults()
@@ -78,7 +81,7 @@ func (o options) validate() error {
 		value int
 	}{
 		{"rounds", o.rounds}, {"connections", o.connections}, {"pages", o.pages},
-		{"starts", o.starts}, {"fleet", o.fleet}, {"changes", o.changes},
+		{"starts", o.starts}, {"fleet", o.fleet}, {"changes", o.changes}, {"large", o.large},
 	} {
 		if number.value < 1 {
 			return fmt.Errorf("--%s %d: give a number above 0", number.flag, number.value)

@@ -35,6 +35,7 @@ type report struct {
 	BytesPerDevice float64        `json:"bytesPerDevice,omitempty"`
 	FirstPages     []firstPage    `json:"firstPages,omitempty"`
 	Fleet          *fleet         `json:"fleet,omitempty"`
+	Large          []largeHub     `json:"large,omitempty"`
 	Bounds         []bounds.Bound `json:"bounds"`
 
 	out io.Writer
@@ -91,6 +92,9 @@ func (r *report) bounds() []bounds.Bound {
 		all = append(all,
 			bounds.None(fmt.Sprintf("devices of %d over MQTT that did not get every $version once and in order", f.Devices), f.Wrong),
 			bounds.None(fmt.Sprintf("connections lost of %d", f.Devices), f.Lost))
+	}
+	for _, hub := range r.Large {
+		all = append(all, hub.bounds()...)
 	}
 	return all
 }

@@ -14,7 +14,10 @@ import (
 // The servers that the program runs as with --serve.
 const (
 	serveEmulator = "emulator"
-	serveBare     = "bare"
+	// serveLate is an emulator with very many devices from its start, whose queries
+	// are late.
+	serveLate = "late"
+	serveBare = "bare"
 )
 
 // serving is how a server is reached. It is the first line that it prints.
@@ -50,8 +53,8 @@ type server interface {
 
 // serve runs a server until its orders end, which they do when the program that
 // gives them is gone.
-func serve(ctx context.Context, name string, orders io.Reader, answers io.Writer) (err error) {
-	s, err := startServer(ctx, name)
+func serve(ctx context.Context, opts options, orders io.Reader, answers io.Writer) (err error) {
+	s, err := startServer(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -82,15 +85,18 @@ func serve(ctx context.Context, name string, orders io.Reader, answers io.Writer
 	}
 }
 
-func startServer(ctx context.Context, name string) (server, error) {
-	switch name {
+func startServer(ctx context.Context, opts options) (server, error) {
+	switch opts.serve {
 	case serveEmulator:
 		hub, err := hubemulator.Start(ctx, hubemulator.Options{})
+		return emulatorServer{hub}, err
+	case serveLate:
+		hub, err := hubemulator.Start(ctx, hubemulator.Options{QueryLag: largeLag, Fleet: largeFleet(opts.large)})
 		return emulatorServer{hub}, err
 	case serveBare:
 		return startBare()
 	}
-	return nil, fmt.Errorf("--serve %q: there are %s and %s", name, serveEmulator, serveBare)
+	return nil, fmt.Errorf("--serve %q: there are %s, %s and %s", opts.serve, serveEmulator, serveLate, serveBare)
 }
 
 // heapInUse collects twice: what pools hold goes with the second time.

@@ -175,8 +175,14 @@ func (h *handler) find(c call, q *query.Query, start position) iter.Seq2[positio
 	if q.Aggregates() {
 		return groups(q, h.twinsFor(c), start)
 	}
+	return twinRows(q, h.twinsFor(c), start)
+}
+
+// twinRows yields a row for each twin that is selected. It begins with the first one
+// behind the position, whatever is before that.
+func twinRows(q *query.Query, from twins, start position) iter.Seq2[position, any] {
 	return func(yield func(position, any) bool) {
-		for id, twin := range selected(q, h.twinsFor(c), store.ID{Device: start.Device, Module: start.Module}) {
+		for id, twin := range selected(q, from, store.ID{Device: start.Device, Module: start.Module}) {
 			if !yield(position{Device: id.Device, Module: id.Module}, rowOf(q, twin)) {
 				return
 			}
@@ -198,7 +204,7 @@ func (h *handler) jobRows(q *query.Query, start position) iter.Seq2[position, an
 
 func rowOf(q *query.Query, twin *store.Snapshot) any {
 	if q.SelectsTwins() {
-		return new(*twin)
+		return twin
 	}
 	return q.Row(twin)
 }

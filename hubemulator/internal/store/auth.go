@@ -135,7 +135,7 @@ type Credential struct {
 	// Zero for a certificate: the connection is good for as long as it lasts.
 	ExpiresAt time.Time
 
-	generation string
+	generation ticks
 	key        string                    // its own key that signed; empty for a policy's token
 	accepts    func(authentication) bool // of a certificate, else nil
 }
@@ -165,7 +165,7 @@ func (s *Store) authenticate(id ID, token string, path ...string) (Credential, e
 	if d == nil || !s.enabled(id) {
 		return Credential{}, Unauthorized()
 	}
-	credential := Credential{ID: id, ExpiresAt: parsed.Expiry, generation: d.identity.generationID}
+	credential := Credential{ID: id, ExpiresAt: parsed.Expiry, generation: d.identity.generation}
 	if parsed.KeyName != "" {
 		if !s.policyGrants(parsed, DeviceConnect) {
 			return Credential{}, Unauthorized()
@@ -184,7 +184,7 @@ func (s *Store) authenticate(id ID, token string, path ...string) (Credential, e
 // holds reports whether a credential is still good for its owner as it is now.
 func (s *Store) holds(c Credential) bool {
 	d := s.lookup(c.ID)
-	return d != nil && d.identity.generationID == c.generation && s.enabled(c.ID) &&
+	return d != nil && d.identity.generation == c.generation && s.enabled(c.ID) &&
 		(c.key == "" || slices.Contains(s.keysOf(d), c.key)) &&
 		(c.accepts == nil || c.accepts(d.identity.auth))
 }

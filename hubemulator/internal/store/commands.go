@@ -105,7 +105,7 @@ func (d *entry) dropCommands(s *Store, matches func(*pendingCommand) bool) {
 	d.commands.pending = slices.DeleteFunc(d.commands.pending, func(p *pendingCommand) bool {
 		return !p.expires.After(now) || matches != nil && matches(p)
 	})
-	d.identity.pendingCommands = len(d.commands.pending)
+	d.edit().identity.pendingCommands = len(d.commands.pending)
 	s.changed(d)
 }
 
@@ -165,7 +165,7 @@ func (x *Session) CompleteCommand(c Command) {
 	if err != nil {
 		return
 	}
-	d.identity.lastActivity = x.store.clock.Now()
+	d.edit().identity.lastActivity = x.store.now()
 	d.dropCommands(x.store, func(p *pendingCommand) bool { return p.sequence == c.sequence })
 }
 
@@ -174,7 +174,7 @@ func (x *Session) Active() {
 	x.store.mu.Lock()
 	defer x.store.mu.Unlock()
 	if d, err := x.device(); err == nil {
-		d.identity.lastActivity = x.store.clock.Now()
+		d.edit().identity.lastActivity = x.store.now()
 		x.store.changed(d)
 	}
 }

@@ -27,7 +27,7 @@ func (s *Store) create(wanted identity, with creation) (*entry, error) {
 		return nil, err
 	}
 	now := s.clock.Now()
-	wanted.generationID, wanted.writes = s.generationID(now), firstWrite()
+	wanted.generation, wanted.writes = s.generation(now), firstWrite()
 	if wanted.scopes, err = s.resolveScopes(wanted, nil); err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (s *Store) create(wanted identity, with creation) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	created := &entry{identity: wanted, twin: fresh}
+	created := &entry{Snapshot: &Snapshot{identity: wanted, twin: fresh}}
 	if wanted.id.Module == "" {
 		s.devices[wanted.id.Device] = created
 	} else {

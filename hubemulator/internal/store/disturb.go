@@ -41,9 +41,7 @@ func (s *Store) TwinBefore(id ID) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	stale := found.snapshot()
-	stale.twin = found.twin.previous()
-	return &stale, nil
+	return &Snapshot{identity: found.identity, twin: found.twin.previous()}, nil
 }
 
 // deviceView is a twin as its device sees it.

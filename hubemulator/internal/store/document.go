@@ -20,9 +20,9 @@ func (x *Snapshot) document() twindoc.Object {
 		document = document.With("statusReason", i.statusReason)
 	}
 	document = document.
-		With("statusUpdateTime", i.statusUpdated).
+		With("statusUpdateTime", i.statusUpdated.time()).
 		With("connectionState", i.connectionState()).
-		With("lastActivityTime", i.lastActivity).
+		With("lastActivityTime", i.lastActivity.time()).
 		With("cloudToDeviceMessageCount", i.pendingCommands).
 		With("authenticationType", i.auth.Type).
 		With("x509Thumbprint", make(twindoc.Object, 0, 2).

@@ -36,13 +36,13 @@ func (s *Store) fitSystemModules(device *entry) {
 // addEdgeModule registers a module as the hub itself does: without keys.
 func (s *Store) addEdgeModule(device *entry, name string) *entry {
 	id, now := ID{Device: device.identity.id.Device, Module: name}, s.clock.Now()
-	added := &entry{
+	added := &entry{Snapshot: &Snapshot{
 		identity: identity{
-			id: id, generationID: s.generationID(now), writes: firstWrite(), status: statusEnabled,
+			id: id, generation: s.generation(now), writes: firstWrite(), status: statusEnabled,
 			auth: authentication{Type: authNone}, managedBy: managedByEdge,
 		},
 		twin: freshModuleTwin(),
-	}
+	}}
 	device.addModule(added)
 	s.added(added)
 	return added

@@ -231,7 +231,7 @@ func (r *evaluation) setStatuses(d *entry, kind configuration.Kind, targeting []
 		statuses = r.last
 	}
 	r.last = statuses
-	d.twin.configurations = statuses
+	d.edit().twin.configurations = statuses
 	r.changed(d)
 }
 
@@ -240,8 +240,9 @@ func (s *Store) forgetStatus(d *entry, id string) {
 	if _, known := d.twin.configurations[id]; !known {
 		return
 	}
-	d.twin.configurations = maps.Clone(d.twin.configurations)
-	delete(d.twin.configurations, id)
+	statuses := maps.Clone(d.twin.configurations)
+	delete(statuses, id)
+	d.edit().twin.configurations = statuses
 	s.changed(d)
 }
 

@@ -7,17 +7,17 @@ import (
 )
 
 // Frozen is what queries saw of a hub at one moment, all of it.
-type Frozen struct{ twins map[Source][]Snapshot }
+type Frozen struct{ twins map[Source][]*Snapshot }
 
 // Freeze returns what queries see at this moment: late and with ghosts, if the
-// hub was told so. It takes a copy, which costs memory for each twin.
+// hub was told so. It keeps the twins as they were in memory.
 func (s *Store) Freeze() *Frozen {
-	frozen := &Frozen{twins: map[Source][]Snapshot{}}
+	frozen := &Frozen{twins: map[Source][]*Snapshot{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.clock.Now()
 	for _, source := range []Source{Devices, Modules} {
-		room := make([]Snapshot, 0, s.inView(source))
+		room := make([]*Snapshot, 0, s.inView(source))
 		frozen.twins[source], _, _ = s.look(room, source, ID{}, math.MaxInt, at)
 	}
 	return frozen
@@ -40,7 +40,7 @@ func (f *Frozen) Scan(source Source, after ID) iter.Seq2[ID, *Snapshot] {
 			next++
 		}
 		for i := next; i < len(twins); i++ {
-			if !yield(twins[i].identity.id, &twins[i]) {
+			if !yield(twins[i].identity.id, twins[i]) {
 				return
 			}
 		}
@@ -54,7 +54,7 @@ func (f *Frozen) ScanDevices(source Source, devices []string, after ID) iter.Seq
 		for _, device := range devices {
 			from, _ := placeOf(ID{Device: device}, twins)
 			for i := from; i < len(twins) && twins[i].identity.id.Device == device; i++ {
-				if id := twins[i].identity.id; id.Compare(after) > 0 && !yield(id, &twins[i]) {
+				if id := twins[i].identity.id; id.Compare(after) > 0 && !yield(id, twins[i]) {
 					return
 				}
 			}
@@ -63,6 +63,6 @@ func (f *Frozen) ScanDevices(source Source, devices []string, after ID) iter.Seq
 }
 
 // placeOf is where a twin is among others, or would be.
-func placeOf(id ID, twins []Snapshot) (place int, found bool) {
-	return slices.BinarySearchFunc(twins, id, func(x Snapshot, id ID) int { return x.identity.id.Compare(id) })
+func placeOf(id ID, twins []*Snapshot) (place int, found bool) {
+	return slices.BinarySearchFunc(twins, id, func(x *Snapshot, id ID) int { return x.identity.id.Compare(id) })
 }

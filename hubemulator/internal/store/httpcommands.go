@@ -30,7 +30,7 @@ func (s *Store) TakeCommand(deviceID string) (LockedCommand, bool, error) {
 		return LockedCommand{}, false, err
 	}
 	now := s.clock.Now()
-	d.identity.lastActivity = now
+	d.edit().identity.lastActivity = ticksOf(now)
 	d.dropCommands(s, func(p *pendingCommand) bool { return p.deliveries >= maxCommandDeliveries && !p.isHeld(d.session, now) })
 	for _, p := range d.commands.pending {
 		if p.isHeld(d.session, now) {
@@ -59,7 +59,7 @@ func (s *Store) SettleCommand(deviceID, token string, putBack bool) error {
 		}
 		d.dropCommands(s, nil)
 		now := s.clock.Now()
-		d.identity.lastActivity = now
+		d.edit().identity.lastActivity = ticksOf(now)
 		for _, p := range d.commands.pending {
 			if p.lock != token || !p.lockedUntil.After(now) {
 				continue
@@ -84,7 +84,7 @@ func (s *Store) DeviceActive(deviceID string) error {
 	if err != nil {
 		return err
 	}
-	d.identity.lastActivity = s.clock.Now()
+	d.edit().identity.lastActivity = s.now()
 	s.changed(d)
 	return nil
 }

@@ -160,7 +160,8 @@ const minKeyBytes, maxKeyLength = 16, 64
 func (a *authentication) completeKeys() error {
 	keys := &a.SymmetricKey
 	if keys.Primary == "" && keys.Secondary == "" {
-		keys.Primary, keys.Secondary = optional(mintKey()), optional(mintKey())
+		minted := mintKey() + mintKey() // one piece of memory for both
+		keys.Primary, keys.Secondary = optional(minted[:len(minted)/2]), optional(minted[len(minted)/2:])
 		return nil
 	}
 	for _, key := range []optional{keys.Primary, keys.Secondary} {

@@ -80,7 +80,7 @@ func (s *Store) putBack(then taken) {
 	id := then.identity.id
 	e := s.lookup(id)
 	if e == nil {
-		e = &entry{identity: then.identity}
+		e = &entry{Snapshot: then.Snapshot}
 		if id.Module == "" {
 			s.devices[id.Device] = e
 		} else {
@@ -92,10 +92,11 @@ func (s *Store) putBack(then taken) {
 		e.session = nil
 	}
 	wasConnected := e.identity.connected || then.identity.connected
-	e.identity, e.twin, e.subscriptions = then.identity, then.twin, maps.Clone(then.subscriptions)
+	e.Snapshot, e.subscriptions = then.Snapshot, maps.Clone(then.subscriptions)
 	e.commands = then.commands.queue()
-	if e.identity.connected = false; wasConnected {
-		e.identity.connectionUpdated = s.clock.Now()
+	if wasConnected {
+		now := e.edit()
+		now.identity.connected, now.identity.connectionUpdated = false, s.now()
 	}
 	s.added(e)
 }

@@ -68,6 +68,21 @@ func TestRewind(t *testing.T) {
 	}
 }
 
+// A moment is good for more than once: that a device was disconnected on the way back is no
+// part of it.
+func TestRewindTwice(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	h := populated(t)
+	before, moment := saved(t, h), h.Moment()
+	h.step(time.Minute)
+	h.connect(t, "b")
+	g.Expect(h.Rewind(moment)).To(Succeed())
+	g.Expect(saved(t, h)).NotTo(Equal(before), "when it was disconnected is told")
+	g.Expect(h.Rewind(moment)).To(Succeed())
+	g.Expect(string(saved(t, h))).To(Equal(string(before)))
+}
+
 func TestRewindOfOneDevice(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)

@@ -87,7 +87,8 @@ func (s *Store) regenerate(id ID, what string) (authentication, error) {
 	case found.identity.auth.Type != authSAS:
 		return authentication{}, invalidArgument("'%s' does not sign in with keys", id.Device)
 	}
-	keys := &found.identity.auth.SymmetricKey
+	renewed := &found.edit().identity
+	keys := &renewed.auth.SymmetricKey
 	switch what {
 	case renewPrimary:
 		keys.Primary = optional(mintKey())
@@ -96,7 +97,7 @@ func (s *Store) regenerate(id ID, what string) (authentication, error) {
 	default:
 		keys.Primary, keys.Secondary = keys.Secondary, keys.Primary
 	}
-	found.identity.writes++
+	renewed.writes++
 	s.endUnfounded(found)
 	s.changed(found)
 	return found.identity.auth, nil

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/configuration"
@@ -17,7 +19,7 @@ func (s *Store) RestoreHub(saved SavedHub) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.policies, s.lastTicks = saved.Policies, saved.LastTicks
+	s.policies, s.lastTicks = saved.Policies, ticks(saved.LastTicks)
 	return nil
 }
 
@@ -38,7 +40,7 @@ func (s *Store) Restore(saved SavedIdentity) error {
 		return fmt.Errorf("device %q, module %q: %w", id.Device, id.Module, err)
 	}
 	if saved.Connected {
-		restored.identity.connectionUpdated = s.clock.Now()
+		restored.identity.connectionUpdated = s.now()
 	}
 	if id.Module == "" {
 		s.devices[id.Device] = restored
@@ -51,8 +53,7 @@ func (s *Store) Restore(saved SavedIdentity) error {
 	}
 	s.index.put(id, restored)
 	if s.past != nil {
-		seen := restored.snapshot()
-		s.past.remember(version{at: time.Time{}, seen: &seen})
+		s.past.remember(version{at: time.Time{}, seen: restored.Snapshot})
 	}
 	return nil
 }
@@ -80,23 +81,25 @@ func (saved SavedIdentity) entry(id ID, common *twindoc.Common) (*entry, error) 
 	if err != nil {
 		return nil, err
 	}
-	restored := &entry{
+	generation, err := strconv.ParseInt(cmp.Or(saved.GenerationID, "0"), 10, 64)
+	if err != nil {
+		return nil, errors.New("the generation id is no number of ticks")
+	}
+	commands := saved.Commands.queue()
+	seen := &Snapshot{
 		identity: identity{
-			id: id, generationID: saved.GenerationID, writes: saved.Writes,
+			id: id, generation: ticks(generation), writes: saved.Writes,
 			status: saved.Status, statusReason: saved.StatusReason, auth: saved.Auth, iotEdge: saved.IotEdge,
 			scopes:    scopes{device: saved.DeviceScope, parents: saved.ParentScopes},
-			managedBy: optional(saved.ManagedBy), modelID: saved.ModelID, connectionUpdated: saved.ConnectionUpdated,
-			statusUpdated: saved.StatusUpdated, lastActivity: saved.LastActivity,
+			managedBy: optional(saved.ManagedBy), modelID: saved.ModelID, connectionUpdated: ticksOf(saved.ConnectionUpdated),
+			statusUpdated: ticksOf(saved.StatusUpdated), lastActivity: ticksOf(saved.LastActivity), pendingCommands: len(commands.pending),
 		},
 		twin: twin{
 			writes: saved.Twin.Writes, tags: (*twindoc.Tree)(nil).Merged(saved.Twin.Tags, desired.LastWrite(common)),
 			desired: desired, reported: reported, configurations: saved.Twin.Configurations,
 		},
-		subscriptions: saved.Subscriptions,
 	}
-	restored.commands = saved.Commands.queue()
-	restored.identity.pendingCommands = len(restored.commands.pending)
-	return restored, nil
+	return &entry{Snapshot: seen, subscriptions: saved.Subscriptions, commands: commands}, nil
 }
 
 // queue is empty for nothing.

@@ -77,7 +77,7 @@ func (s *Store) Revision() uint64 {
 func (s *Store) SavedHub() SavedHub {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return SavedHub{Policies: s.policies, LastTicks: s.lastTicks}
+	return SavedHub{Policies: s.policies, LastTicks: int64(s.lastTicks)}
 }
 
 // Saved yields all devices in the order of their ids, each one followed by its
@@ -104,7 +104,7 @@ func (s *Store) SavedConfigurations() iter.Seq[configuration.Configuration] {
 // keys, in order.
 func (s *Store) Keys() iter.Seq2[ID, string] {
 	return func(yield func(ID, string) bool) {
-		for taken := range walk(s, (*entry).snapshot) {
+		for taken := range walk(s, func(e *entry) *Snapshot { return e.Snapshot }) {
 			key := string(taken.identity.auth.SymmetricKey.Primary)
 			if key != "" && !yield(taken.identity.id, key) {
 				return
@@ -142,13 +142,13 @@ func walk[T any](s *Store, take func(*entry) T) iter.Seq[T] {
 // taken is an entry as it was at one moment, before there is time to make a
 // SavedIdentity of it.
 type taken struct {
-	Snapshot
+	*Snapshot
 	commands      *savedCommands
 	subscriptions map[string]byte
 }
 
 func (d *entry) taken() taken {
-	t := taken{Snapshot: d.snapshot(), subscriptions: maps.Clone(d.subscriptions)}
+	t := taken{Snapshot: d.Snapshot, subscriptions: maps.Clone(d.subscriptions)}
 	if d.commands.last == 0 {
 		return t
 	}
@@ -163,11 +163,11 @@ func (d *entry) taken() taken {
 func (t taken) saved() SavedIdentity {
 	i := t.identity
 	return SavedIdentity{
-		DeviceID: i.id.Device, ModuleID: i.id.Module, GenerationID: i.generationID, Writes: i.writes,
+		DeviceID: i.id.Device, ModuleID: i.id.Module, GenerationID: i.generationID(), Writes: i.writes,
 		Status: i.status, StatusReason: i.statusReason, Auth: i.auth, IotEdge: i.iotEdge,
 		DeviceScope: i.scopes.device, ParentScopes: i.scopes.parents, ManagedBy: string(i.managedBy), ModelID: i.modelID,
-		Connected: i.connected, ConnectionUpdated: i.connectionUpdated,
-		StatusUpdated: i.statusUpdated, LastActivity: i.lastActivity,
+		Connected: i.connected, ConnectionUpdated: i.connectionUpdated.time(),
+		StatusUpdated: i.statusUpdated.time(), LastActivity: i.lastActivity.time(),
 		Twin: savedTwin{
 			Writes: t.twin.writes, Tags: t.twin.tags.Values(),
 			Desired: t.twin.desired.Saved(), Reported: t.twin.reported.Saved(),

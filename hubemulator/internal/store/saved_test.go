@@ -101,6 +101,8 @@ func TestRefusedRestore(t *testing.T) {
 	g.Expect(h.Restore(store.SavedIdentity{})).To(MatchError("a device without an id"))
 	g.Expect(h.Restore(store.SavedIdentity{DeviceID: "a"})).To(MatchError(`device "a", module "": it is there twice`))
 	g.Expect(h.Restore(store.SavedIdentity{DeviceID: "b", ModuleID: "m"})).To(MatchError(`device "b", module "m": the device is not there`))
+	g.Expect(h.Restore(store.SavedIdentity{DeviceID: "b", GenerationID: "first"})).To(
+		MatchError(`device "b", module "": the generation id is no number of ticks`))
 	for _, twin := range []string{
 		`{"desired":{"values":{"a":1}}}`,
 		`{"desired":{"values":{"a":1},"meta":{"c":{"b":{}}}}}`,
@@ -176,11 +178,36 @@ func TestSavedUnderChanges(t *testing.T) {
 	}
 }
 
+// seenNow are all twins, each with everything that is in it.
+func (h *hub) seenNow() map[*store.Snapshot]string {
+	seen := map[*store.Snapshot]string{}
+	for _, source := range []store.Source{store.Devices, store.Modules} {
+		for _, twin := range h.Scan(source, store.ID{}) {
+			seen[twin] = fmt.Sprintf("%+v", *twin)
+		}
+	}
+	return seen
+}
+
+// target applies a configuration to all devices.
+func (h *hub) target(t *testing.T, id string, priority int) error {
+	t.Helper()
+	body := fmt.Appendf(nil, `{"targetCondition":"*","priority":%d,"content":{"deviceContent":{"properties.desired.c":2}}}`, priority)
+	if _, err := h.PutConfiguration(id, "", body); err != nil {
+		return err
+	}
+	_, err := h.EvaluateConfigurations(t.Context())
+	return err
+}
+
+// A change is one of what is saved, and none of what was seen before.
 func TestRevisionMovesWithEveryChange(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, "d1")
 	d1, m1 := store.ID{Device: "d1"}, store.ID{Device: "d1", Module: "m1"}
 	var session *store.Session
+	var taken store.LockedCommand
+	moment := h.Moment()
 	for _, step := range []struct {
 		name string
 		do   func() error
@@ -194,9 +221,21 @@ func TestRevisionMovesWithEveryChange(t *testing.T) {
 			_, err := h.Bulk([]byte(`[{"id":"d1","importMode":"updateTwin","tags":{"b":1}}]`))
 			return err
 		}},
+		{"target", func() error { return h.target(t, "high", 2) }},
+		{"target in vain", func() error { return h.target(t, "low", 1) }},
+		{"target no more", func() error { return h.DeleteConfiguration("high", "") }},
+		{"renew a key", func() error {
+			_, err := h.RegenerateKeys([]byte(`{"policyKey":"primaryKey","devices":[{"id":"d1"}]}`))
+			return err
+		}},
+		{"activity over HTTPS", func() error { return h.DeviceActive("d1") }},
+		{"send over HTTPS", func() error { return h.SendCommand("d1", store.Command{Body: []byte("x")}) }},
+		{"take over HTTPS", func() error { taken, _, _ = h.TakeCommand("d1"); return nil }},
+		{"settle over HTTPS", func() error { return h.SettleCommand("d1", taken.Token, false) }},
 		{"import", func() error { return h.Import(store.Import{ID: store.ID{Device: "d2"}, Identity: []byte("{}")}) }},
 		{"delete", func() error { return h.DeleteIdentity(m1, "*") }},
 		{"connect", func() error { session, _ = h.connect(t, "d1"); return nil }},
+		{"model", func() error { session.AnnounceModel("dtmi:a;1"); return nil }},
 		{"twin GET of the device", func() error { _, err := session.Twin(); return err }},
 		{"activity", func() error { session.Active(); return nil }},
 		{"send", func() error { return h.SendCommand("d1", store.Command{Body: []byte("x")}) }},
@@ -208,13 +247,20 @@ func TestRevisionMovesWithEveryChange(t *testing.T) {
 		{"forget", func() error { session.ForgetSubscriptions(); return nil }},
 		{"purge", func() error { _, err := h.PurgeCommands("d1"); return err }},
 		{"disconnect", func() error { session.Close(); return nil }},
+		{"connect again", func() error { session, _ = h.connect(t, "d1"); return nil }},
+		{"cut", func() error { h.CutConnections("d1"); return nil }},
+		{"disable", func() error { _, err := h.PutIdentity(d1, "*", []byte(`{"status":"disabled"}`)); return err }},
+		{"go back", func() error { return h.Rewind(moment) }},
 	} {
 		g := NewWithT(t)
-		before, text := h.Revision(), string(saved(t, h))
+		before, text, seen := h.Revision(), string(saved(t, h)), h.seenNow()
 		h.step(time.Second)
 		g.Expect(step.do()).To(Succeed(), step.name)
 		g.Expect(h.Revision()).To(BeNumerically(">", before), step.name)
 		g.Expect(string(saved(t, h))).NotTo(Equal(text), step.name)
+		for twin, was := range seen {
+			g.Expect(fmt.Sprintf("%+v", *twin)).To(Equal(was), step.name)
+		}
 	}
 	g := NewWithT(t)
 	before := h.Revision()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// scanned is how many twins are copied at a time, so that writers never wait
+// scanned is how many twins are looked up at a time, so that writers never wait
 // for a whole query.
 const scanned = 256
 
@@ -15,18 +15,17 @@ const scanned = 256
 // behind the last id of the one before, is yielded exactly once, whatever is
 // created and deleted meanwhile.
 //
-// A snapshot is good until the next one is yielded. No lock is held while the
-// caller looks at it.
+// No lock is held while the caller looks at a snapshot.
 func (s *Store) Scan(source Source, after ID) iter.Seq2[ID, *Snapshot] {
 	return func(yield func(ID, *Snapshot) bool) {
 		at, last := s.clock.Now(), after
-		var buffer []Snapshot
+		var buffer []*Snapshot
 		for more := true; more; {
 			s.mu.Lock()
 			buffer, last, more = s.look(buffer[:0], source, last, scanned, at)
 			s.mu.Unlock()
-			for i := range buffer {
-				if !yield(buffer[i].identity.id, &buffer[i]) {
+			for _, seen := range buffer {
+				if !yield(seen.identity.id, seen) {
 					return
 				}
 			}
@@ -37,17 +36,17 @@ func (s *Store) Scan(source Source, after ID) iter.Seq2[ID, *Snapshot] {
 // look puts into a buffer what queries see at this time of the next twins
 // behind an id, of at most limit. It returns the last id that it came to, and
 // whether there is more behind that. It has to be called with the lock held.
-func (s *Store) look(buffer []Snapshot, source Source, after ID, limit int, at time.Time) (seen []Snapshot, last ID, more bool) {
+func (s *Store) look(buffer []*Snapshot, source Source, after ID, limit int, at time.Time) (seen []*Snapshot, last ID, more bool) {
 	if s.past == nil {
 		last, more = s.index.next(source, after, limit, func(e *entry) {
-			buffer = append(buffer, e.snapshot())
+			buffer = append(buffer, e.Snapshot)
 		})
 		return buffer, last, more
 	}
 	s.past.forget(at)
 	last, more = s.past.histories.next(source, after, limit, func(h *history) {
 		if version := s.past.visible(h, at); version != nil {
-			buffer = append(buffer, *version)
+			buffer = append(buffer, version)
 		}
 	})
 	return buffer, last, more
@@ -59,13 +58,13 @@ func (s *Store) look(buffer []Snapshot, source Source, after ID, limit int, at t
 func (s *Store) ScanDevices(source Source, devices []string, after ID) iter.Seq2[ID, *Snapshot] {
 	return func(yield func(ID, *Snapshot) bool) {
 		at := s.clock.Now()
-		var buffer []Snapshot
+		var buffer []*Snapshot
 		for _, device := range devices {
 			s.mu.Lock()
 			buffer = s.lookAt(buffer[:0], source, device, at)
 			s.mu.Unlock()
-			for i := range buffer {
-				if id := buffer[i].identity.id; id.Compare(after) > 0 && !yield(id, &buffer[i]) {
+			for _, seen := range buffer {
+				if id := seen.identity.id; id.Compare(after) > 0 && !yield(id, seen) {
 					return
 				}
 			}
@@ -74,15 +73,15 @@ func (s *Store) ScanDevices(source Source, devices []string, after ID) iter.Seq2
 }
 
 // lookAt is look for one device, or all of its modules.
-func (s *Store) lookAt(buffer []Snapshot, source Source, device string, at time.Time) []Snapshot {
+func (s *Store) lookAt(buffer []*Snapshot, source Source, device string, at time.Time) []*Snapshot {
 	if s.past == nil {
-		s.index.ofDevice(source, device, func(e *entry) { buffer = append(buffer, e.snapshot()) })
+		s.index.ofDevice(source, device, func(e *entry) { buffer = append(buffer, e.Snapshot) })
 		return buffer
 	}
 	s.past.forget(at)
 	s.past.histories.ofDevice(source, device, func(h *history) {
 		if version := s.past.visible(h, at); version != nil {
-			buffer = append(buffer, *version)
+			buffer = append(buffer, version)
 		}
 	})
 	return buffer
@@ -100,8 +99,7 @@ func (s *Store) added(e *entry) {
 func (s *Store) changed(e *entry) {
 	s.revision++
 	if s.past != nil {
-		now, seen := s.clock.Now(), e.snapshot()
-		s.past.remember(version{at: now, seen: &seen})
+		s.past.remember(version{at: s.clock.Now(), seen: e.Snapshot})
 	}
 }
 
@@ -112,8 +110,7 @@ func (s *Store) removed(e *entry) {
 	e.each(func(e *entry) {
 		s.index.remove(e.identity.id)
 		if s.past != nil {
-			seen := e.snapshot()
-			s.past.remember(version{at: s.clock.Now(), seen: &seen, gone: true})
+			s.past.remember(version{at: s.clock.Now(), seen: e.Snapshot, gone: true})
 		}
 	})
 }

@@ -32,7 +32,7 @@ const (
 )
 
 func edgeScope(i identity) string {
-	return scopePrefix + i.id.Device + "-" + i.generationID
+	return scopePrefix + i.id.Device + "-" + i.generationID()
 }
 
 // resolveScopes decides on the scopes of a device that is created (current is

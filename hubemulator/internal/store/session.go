@@ -56,9 +56,8 @@ func (s *Store) Connect(credential Credential, drop func(DropReason)) (*Session,
 			d.session.end(DropTakenOver)
 		}
 		d.session = session
-		now := s.clock.Now()
-		d.identity.connected = true
-		d.identity.connectionUpdated, d.identity.lastActivity = now, now
+		now, seen := s.now(), &d.edit().identity
+		seen.connected, seen.connectionUpdated, seen.lastActivity = true, now, now
 		s.changed(d)
 		return nil
 	})
@@ -77,7 +76,7 @@ func (x *Session) AnnounceModel(modelID string) {
 		return
 	}
 	d := x.store.lookup(x.credential.ID)
-	d.identity.modelID = modelID
+	d.edit().identity.modelID = modelID
 	x.store.changed(d)
 }
 
@@ -96,10 +95,9 @@ func (x *Session) Close() {
 }
 
 func (d *entry) disconnect(s *Store) {
-	now := s.clock.Now()
 	d.session = nil
-	d.identity.connected = false
-	d.identity.connectionUpdated, d.identity.lastActivity = now, now
+	now, seen := s.now(), &d.edit().identity
+	seen.connected, seen.connectionUpdated, seen.lastActivity = false, now, now
 	s.changed(d)
 }
 
@@ -127,7 +125,7 @@ func (x *Session) Twin() ([]byte, error) {
 		x.store.mu.Unlock()
 		return nil, err
 	}
-	d.identity.lastActivity = x.store.clock.Now()
+	d.edit().identity.lastActivity = x.store.now()
 	x.store.changed(d)
 	view := d.twin.deviceView()
 	x.store.mu.Unlock()
@@ -168,8 +166,8 @@ func (s *Store) Report(id ID, patch []byte) (int64, error) {
 }
 
 func (s *Store) report(d *entry, content map[string]any, ifVersion *int64) (int64, error) {
-	now := s.clock.Now()
-	d.identity.lastActivity = now
+	now, seen := s.clock.Now(), d.edit()
+	seen.identity.lastActivity = ticksOf(now)
 	defer s.changed(d)
 	current := d.twin.reported
 	if ifVersion != nil && *ifVersion != current.Version() {
@@ -179,13 +177,13 @@ func (s *Store) report(d *entry, content map[string]any, ifVersion *int64) (int6
 	if err := s.choices.checkReportedSize(next); err != nil {
 		return 0, err
 	}
-	d.twin = d.twin.withReported(next)
+	seen.twin = seen.twin.withReported(next)
 	return next.Version(), nil
 }
 
 func (x *Session) device() (*entry, error) {
 	d := x.store.lookup(x.credential.ID)
-	if d == nil || d.identity.generationID != x.credential.generation {
+	if d == nil || d.identity.generation != x.credential.generation {
 		return nil, deviceNotFound(x.credential.ID.Device)
 	}
 	return d, nil

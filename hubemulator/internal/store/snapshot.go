@@ -2,14 +2,12 @@ package store
 
 import "github.com/devicetwin-io/devicetwin-operator/hubemulator/internal/twindoc"
 
-// Snapshot is a twin as it was at one moment. It never builds more of the
-// document than it is asked for.
+// Snapshot is a twin as it was at one moment. It is never changed, and never builds
+// more of the document than it is asked for.
 type Snapshot struct {
 	identity identity
 	twin     twin
 }
-
-func (d *entry) snapshot() Snapshot { return Snapshot{identity: d.identity, twin: d.twin} }
 
 // Document is the whole twin as the service API shows it. The caller may keep
 // it but must not change it.
@@ -41,7 +39,7 @@ func (x *Snapshot) Property(path []string) (any, bool) {
 	case "connectionState":
 		return twindoc.Below(x.identity.connectionState(), path[1:])
 	case "lastActivityTime":
-		return twindoc.Below(twindoc.FormatTime(x.identity.lastActivity), path[1:])
+		return twindoc.Below(twindoc.FormatTime(x.identity.lastActivity.time()), path[1:])
 	case "tags":
 		if x.twin.tags.Empty() {
 			return nil, false

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -60,7 +59,7 @@ type Store struct {
 	past      *past // nil when queries see what there is now
 	devices   map[string]*entry
 	index     index[*entry] // devices and modules, in order
-	lastTicks int64         // the newest generation id handed out
+	lastTicks ticks         // the newest generation handed out
 	revision  uint64        // moves with every change of what is saved
 	notified  []*Session    // sessions with calls to make once the lock is free
 
@@ -70,14 +69,22 @@ type Store struct {
 // entry is one registered device or module: its identity, its twin, and the
 // session it is connected with, if any.
 type entry struct {
-	identity identity
-	twin     twin
-	session  *Session
-	modules  map[string]*entry // of a device
+	// Snapshot is what it is now. It is replaced by every change and never changed
+	// itself, so that queries and answers have it without a copy: see edit.
+	*Snapshot
+	session *Session
+	modules map[string]*entry // of a device
 
 	commands      commandQueue    // of a device
 	subscriptions map[string]byte // that outlive a connection: QoS by filter
 	methodsServed chan struct{}   // closed when direct methods can be called; nil when no call waits
+}
+
+// edit gives the entry a snapshot of its own, which the caller may change until the
+// lock is let go, or the entry is told to have changed.
+func (d *entry) edit() *Snapshot {
+	d.Snapshot = new(*d.Snapshot)
+	return d.Snapshot
 }
 
 func (d *entry) addModule(module *entry) {
@@ -143,11 +150,12 @@ func (s *Store) lookup(id ID) *entry {
 	return device.modules[id.Module]
 }
 
-// generationID tells two devices apart that had the same id one after the
-// other: the time of creation in ticks of 100 ns, never handed out twice.
-func (s *Store) generationID(now time.Time) string {
-	s.lastTicks = max(twindoc.Ticks(now), s.lastTicks+1)
-	return fmt.Sprintf("%018d", s.lastTicks)
+func (s *Store) now() ticks { return ticksOf(s.clock.Now()) }
+
+// generation is a new one for a device or module that is created.
+func (s *Store) generation(now time.Time) ticks {
+	s.lastTicks = max(ticksOf(now), s.lastTicks+1)
+	return s.lastTicks
 }
 
 // firstWrite is where an identity's counter of writes starts: somewhere among

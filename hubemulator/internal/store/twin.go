@@ -31,7 +31,7 @@ func (s *Store) Twin(id ID) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return new(d.snapshot()), nil
+	return d.Snapshot, nil
 }
 
 // PatchTwin merges tags and desired properties of a partial twin into the
@@ -78,7 +78,7 @@ func (s *Store) ChangeDesired(
 	id ID, ifMatch string, desired func(twin map[string]any) (map[string]any, error),
 ) (*Snapshot, error) {
 	return s.writeFrom(id, ifMatch, patchTwin, func(found *entry) (twindoc.Change, error) {
-		merged, err := desired(new(found.snapshot()).Document())
+		merged, err := desired(found.Document())
 		return twindoc.Change{Desired: merged}, err
 	})
 }
@@ -106,7 +106,7 @@ func (s *Store) writeFrom(
 		if err := s.writeTwin(found, content, apply); err != nil {
 			return err
 		}
-		written = new(found.snapshot())
+		written = found.Snapshot
 		return nil
 	})
 	return written, err
@@ -140,7 +140,7 @@ func (s *Store) nextTwin(current twin, wanted twindoc.Change, apply func(twin, t
 // setTwin makes a write happen that nextTwin worked out since the lock is held.
 func (s *Store) setTwin(d *entry, next twin, wanted twindoc.Change) {
 	current := d.twin
-	d.twin = next.after(current)
+	d.edit().twin = next.after(current)
 	s.changed(d)
 	if d.session != nil && next.desired.Version() != current.desired.Version() {
 		d.session.notifyDesired(next.desired.Version(), wanted.Desired)

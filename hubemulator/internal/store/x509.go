@@ -34,7 +34,7 @@ func (s *Store) AuthenticateCertificate(id ID, certificates []*x509.Certificate)
 	if d == nil || !s.enabled(id) || !accepts(d.identity.auth) {
 		return Credential{}, Unauthorized()
 	}
-	return Credential{ID: id, generation: d.identity.generationID, accepts: accepts}, nil
+	return Credential{ID: id, generation: d.identity.generation, accepts: accepts}, nil
 }
 
 func (a authentication) hasThumbprintOf(certificate *x509.Certificate) bool {

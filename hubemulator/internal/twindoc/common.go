@@ -19,10 +19,20 @@ const (
 type Common struct {
 	seed  maphash.Seed
 	slots [commonSlots]any
+	last  *stamp
 }
 
 // NewCommon returns a Common that holds nothing yet.
 func NewCommon() *Common { return &Common{seed: maphash.MakeSeed()} }
+
+// shareStamp returns an equal stamp, the last one if possible: devices that are created
+// in bulk have one without a time.
+func (c *Common) shareStamp(wanted stamp) *stamp {
+	if c.last == nil || *c.last != wanted {
+		c.last = &wanted
+	}
+	return c.last
+}
 
 // share returns an equal value, perhaps an earlier one.
 func (c *Common) share(value any) any {

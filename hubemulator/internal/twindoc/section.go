@@ -14,7 +14,23 @@ type Section struct {
 // NewSection returns an empty section as a new twin has it. created is the time
 // in its metadata; the zero time is one that was not set.
 func NewSection(created time.Time) Section {
-	return Section{root: &Tree{stamp: newStamp(created, 0)}, version: 1}
+	if created.IsZero() {
+		return unwritten
+	}
+	return newSection(created)
+}
+
+// unwritten is the desired properties of all twins that were created in bulk.
+var unwritten = newSection(time.Time{})
+
+func newSection(created time.Time) Section {
+	// Very many twins have nothing else in it: one piece of memory.
+	var empty struct {
+		Tree
+		stamp
+	}
+	empty.stamp.ticks = Ticks(created)
+	return Section{root: empty.within(&empty.stamp, nil), version: 1}
 }
 
 // Root is the section's properties.

@@ -17,7 +17,8 @@ func Ticks(t time.Time) int64 {
 	return t.Unix()*ticksPerSecond + int64(t.Nanosecond())/100 + ticksAtUnixEpoch
 }
 
-func timeOf(ticks int64) time.Time {
+// TimeOf is the time of ticks, in UTC.
+func TimeOf(ticks int64) time.Time {
 	if ticks == 0 {
 		return time.Time{}
 	}

@@ -37,7 +37,7 @@ func newStamp(updated time.Time, version int64) *stamp {
 	return &stamp{ticks: Ticks(updated), version: version}
 }
 
-func (s *stamp) updated() time.Time { return timeOf(s.ticks) }
+func (s *stamp) updated() time.Time { return TimeOf(s.ticks) }
 
 // Write is one write: the time and version that it leaves in the metadata, and
 // the values that it shares with other twins.
@@ -49,7 +49,7 @@ type Write struct {
 // NewWrite returns a write at a time. version is the $lastUpdatedVersion that it
 // leaves, 0 for none.
 func NewWrite(at time.Time, version int64, common *Common) Write {
-	return Write{stamp: newStamp(at, version), common: common}
+	return Write{stamp: common.shareStamp(stamp{ticks: Ticks(at), version: version}), common: common}
 }
 
 // Merged returns the tree after a merge patch: objects merge, null deletes,

@@ -68,12 +68,34 @@ func (c *Client) SendTo(ctx context.Context, method, path string, body []byte, i
 
 // SendIf is SendTo on the condition of an etag, in quotes.
 func (c *Client) SendIf(ctx context.Context, etag, method, path string, body []byte, into io.Writer) (http.Header, error) {
+	return c.send(ctx, http.Header{"If-Match": {etag}}, method, path, body, into)
+}
+
+// continuation is the header that leads from a page of a query to the next one.
+const continuation = "x-ms-continuation"
+
+// Page asks for one page of a query's answer: the first one, or the one that the page
+// before leads to. It returns what leads to the next one, which is empty after the last.
+func (c *Client) Page(ctx context.Context, query, from string, into io.Writer) (next string, err error) {
+	body, err := json.Marshal(map[string]string{"query": query})
+	if err != nil {
+		return "", err
+	}
+	header := http.Header{}
+	if from != "" {
+		header.Set(continuation, from)
+	}
+	answered, err := c.send(ctx, header, http.MethodPost, "/devices/query", body, into)
+	return answered.Get(continuation), err
+}
+
+func (c *Client) send(ctx context.Context, header http.Header, method, path string, body []byte, into io.Writer) (http.Header, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "https://"+c.address+path+apiVersion, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
+	request.Header = header
 	request.Header.Set("Authorization", c.token)
-	request.Header.Set("If-Match", etag)
 	answer, err := c.HTTP.Do(request)
 	if err != nil {
 		return nil, err
