@@ -2,7 +2,9 @@ package query
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // StartsWith returns the condition that a top-level property begins with one of
@@ -28,13 +30,13 @@ func In(property, first string, more ...string) *Condition {
 }
 
 // Equals returns the condition that a property has a value: a string, a boolean or a number
-// as encoding/json decodes them. It reports false for a value that no query can name.
+// as encoding/json decodes them. It reports false for a value or a name that no query can spell.
 func Equals(value any, property ...string) (*Condition, bool) {
 	return comparison("=", value, property)
 }
 
 // Differs returns the condition that a property has another value of the same type. It reports
-// false for a value that no query can name.
+// false for a value or a name that no query can spell.
 func Differs(value any, property ...string) (*Condition, bool) {
 	return comparison("!=", value, property)
 }
@@ -63,11 +65,15 @@ func Not(condition *Condition) *Condition { return &Condition{not{condition.root
 
 func comparison(operator string, value any, property []string) (*Condition, bool) {
 	c, ok := constantOf(value)
-	if !ok {
+	if !ok || slices.ContainsFunc(property, endsQuotes) {
 		return nil, false
 	}
 	return &Condition{binary{operator: operator, left: path{property}, right: c}}, true
 }
+
+// endsQuotes tells whether a name would end the brackets that quote it: IoT Hub documents no
+// way to spell such a name.
+func endsQuotes(name string) bool { return strings.Contains(name+"]", "]]") }
 
 // constantOf is a scalar of a JSON document as a query spells it. Null is none: a comparison
 // with it says nothing of a property that is there.

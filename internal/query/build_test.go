@@ -68,6 +68,11 @@ func TestComparisonsAreBuiltFromValues(t *testing.T) {
 			t.Errorf("%v became %s", value, condition)
 		}
 	}
+	for _, name := range []string{"a]]=1", "a]", "]"} {
+		if condition, ok := Equals(1, "tags", name); ok {
+			t.Errorf("the name %s became %s", name, condition)
+		}
+	}
 }
 
 func TestConditionsAreJoined(t *testing.T) {

@@ -34,7 +34,17 @@ func declarationOf(spec *v1alpha1.DeviceTwinSpec, at *field.Path) (Declaration, 
 	policies, badPolicies := policiesOf(spec, at)
 	mirror, badMirror := mirrorOf(spec, at)
 	return Declaration{Document: document, Policies: policies, Mirror: mirror},
-		slices.Concat(errs, badPolicies, badMirror, connectionSecretName(spec, at))
+		slices.Concat(errs, markerDeclared(document, at), badPolicies, badMirror, connectionSecretName(spec, at))
+}
+
+// markerDeclared refuses the tag in which DeviceTwinSets note what a twin holds: a set
+// would take what is declared there for its own note.
+func markerDeclared(declared twin.Document, at *field.Path) field.ErrorList {
+	if _, ok := declared.Tags[v1alpha1.SetMarkerTag]; !ok {
+		return nil
+	}
+	return field.ErrorList{invalid(at.Child(string(twin.Tags), v1alpha1.SetMarkerTag),
+		"the tag in which DeviceTwinSets note what they wrote; leave it out")}
 }
 
 // DeviceTwinDoubts says what a valid DeviceTwin probably does not mean. None of it
@@ -55,16 +65,23 @@ func WithOwner(declared *Declaration, owner *v1alpha1.OwnerTag) field.ErrorList 
 	if owner == nil {
 		return nil
 	}
-	at := specPath().Child(string(twin.Tags))
-	if _, ok := declared.Tags[owner.Name]; ok {
-		return field.ErrorList{invalid(at.Child(owner.Name), "the owner tag of the HubConnection, spec.ownerTag.name; leave it out")}
+	if errs := addOwner(declared.Document, owner, specPath()); len(errs) > 0 {
+		return errs
 	}
-	declared.Tags[owner.Name] = owner.Value
 	errs := documentErrors(declared.Document, specPath())
 	for _, err := range errs {
 		err.Detail += "; that includes the owner tag of the HubConnection, spec.ownerTag"
 	}
 	return errs
+}
+
+// addOwner adds an owner tag to a document, which must not have it.
+func addOwner(declared twin.Document, owner *v1alpha1.OwnerTag, at *field.Path) field.ErrorList {
+	if _, ok := declared.Tags[owner.Name]; ok {
+		return field.ErrorList{invalid(at.Child(string(twin.Tags), owner.Name), "the owner tag of the HubConnection, spec.ownerTag.name; leave it out")}
+	}
+	declared.Tags[owner.Name] = owner.Value
+	return nil
 }
 
 func documentOf(spec *v1alpha1.DeviceTwinSpec, at *field.Path) (twin.Document, field.ErrorList) {

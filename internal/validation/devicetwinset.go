@@ -3,6 +3,7 @@ package validation
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -25,6 +26,9 @@ type SetDeclaration struct {
 	Selector *query.Condition
 	// Waves with their conditions, the rest at the end.
 	Waves fleet.Waves
+
+	// marked is the template together with the longest marker that the set writes.
+	marked twin.Document
 }
 
 // DeviceTwinSet reads what a DeviceTwinSet declares and holds it against the rules. What it
@@ -36,9 +40,9 @@ func DeviceTwinSet(obj *v1alpha1.DeviceTwinSet) (SetDeclaration, field.ErrorList
 		Tags: obj.Spec.Template.Tags, Desired: obj.Spec.Template.Desired, Policy: obj.Spec.Policy, Policies: obj.Spec.Policies,
 	}
 	document, wrong := documentOf(&template, templatePath())
-	errs = append(errs, wrong...)
+	errs = slices.Concat(errs, wrong, markerDeclared(document, templatePath()))
 	policies, wrong := policiesOf(&template, specPath())
-	errs = append(errs, wrong...)
+	errs = slices.Concat(errs, wrong, policiesOfMarker(obj.Spec.Policies))
 	selector, wrong := selectorOf(&obj.Spec.Selector)
 	errs = append(errs, wrong...)
 	conditions, wrong := waveConditions(obj.Spec.Rollout.Waves)
@@ -48,9 +52,8 @@ func DeviceTwinSet(obj *v1alpha1.DeviceTwinSet) (SetDeclaration, field.ErrorList
 	declared := SetDeclaration{
 		Document: document, Policies: policies, Selector: selector, Waves: fleet.NewWaves(obj.Spec.Rollout.Waves, conditions),
 	}
-	errs = append(withMarker(declared, set), percentages(obj.Spec.Rollout.Waves)...)
-	errs = append(errs, writesWhatIsRead(declared, set)...)
-	return declared, append(errs, tooLong(declared, set)...)
+	return declared, slices.Concat(
+		withMarker(&declared, set), percentages(obj.Spec.Rollout.Waves), writesWhatIsRead(&declared, set), tooLong(&declared, set))
 }
 
 func templatePath() *field.Path { return specPath().Child("template") }
@@ -59,8 +62,25 @@ func selectorPath() *field.Path { return specPath().Child("selector") }
 
 func wavePath(i int) *field.Path { return specPath().Child("rollout", "waves").Index(i) }
 
-// setName checks that a set's marker can be told from that of any other set.
+// policiesOfMarker refuses policies of the marker: one that is not enforced would be written again
+// and again, or never.
+func policiesOfMarker(policies []v1alpha1.PathPolicy) field.ErrorList {
+	var errs field.ErrorList
+	for i := range policies {
+		path, err := twin.ParsePath(policies[i].Path)
+		if keys := path.Keys(); err == nil && path.Section() == twin.Tags && len(keys) > 0 && keys[0] == v1alpha1.SetMarkerTag {
+			errs = append(errs, invalid(policyPath(specPath(), i), "leads to the tag in which DeviceTwinSets note what they wrote; leave it out"))
+		}
+	}
+	return errs
+}
+
+// setName checks that a set's marker can be told from that of any other set. A name that is
+// yet to be generated is checked when it is.
 func setName(name string) field.ErrorList {
+	if name == "" {
+		return nil
+	}
 	var errs field.ErrorList
 	for _, rule := range utilvalidation.IsDNS1123Label(name) {
 		errs = append(errs, invalid(field.NewPath("metadata", "name"), rule))
@@ -90,9 +110,12 @@ func readCondition(text string, at *field.Path) (*query.Condition, field.ErrorLi
 func waveConditions(waves []v1alpha1.SetWave) ([]*query.Condition, field.ErrorList) {
 	var errs field.ErrorList
 	conditions := make([]*query.Condition, len(waves))
-	names := map[string]bool{fleet.Rest: true}
+	names := map[string]bool{}
 	for i, wave := range waves {
-		if names[wave.Name] {
+		switch {
+		case wave.Name == fleet.Rest:
+			errs = append(errs, invalid(wavePath(i).Child("name"), "is the name of the wave that takes what is left"))
+		case names[wave.Name]:
 			errs = append(errs, field.Duplicate(wavePath(i).Child("name"), wave.Name))
 		}
 		names[wave.Name] = true
@@ -121,10 +144,7 @@ func percentages(waves []v1alpha1.SetWave) field.ErrorList {
 }
 
 // withMarker checks that a twin has room for the template together with the marker.
-func withMarker(declared SetDeclaration, set types.NamespacedName) field.ErrorList {
-	if _, ok := declared.Tags[v1alpha1.SetMarkerTag]; ok {
-		return field.ErrorList{invalid(templatePath().Child(string(twin.Tags), v1alpha1.SetMarkerTag), "the tag in which sets note what they wrote; leave it out")}
-	}
+func withMarker(declared *SetDeclaration, set types.NamespacedName) field.ErrorList {
 	longest := fleet.Rest
 	for _, wave := range declared.Waves {
 		if len(wave.Name) > len(longest) {
@@ -135,8 +155,8 @@ func withMarker(declared SetDeclaration, set types.NamespacedName) field.ErrorLi
 	if err != nil {
 		return field.ErrorList{invalid(templatePath(), err.Error())}
 	}
-	marked := fleet.WithMarker(declared.Document, set, fleet.Marker{Revision: revision.Name, Wave: longest})
-	errs := documentErrors(marked, templatePath())
+	declared.marked = fleet.WithMarker(declared.Document, set, fleet.Marker{Revision: revision.Name, Wave: longest})
+	errs := documentErrors(declared.marked, templatePath())
 	for _, err := range errs {
 		err.Detail += "; that includes what the set notes in the tag " + v1alpha1.SetMarkerTag
 	}
@@ -144,15 +164,15 @@ func withMarker(declared SetDeclaration, set types.NamespacedName) field.ErrorLi
 }
 
 // writesWhatIsRead refuses a template that would select its own devices away.
-func writesWhatIsRead(declared SetDeclaration, set types.NamespacedName) field.ErrorList {
+func writesWhatIsRead(declared *SetDeclaration, set types.NamespacedName) field.ErrorList {
 	var errs field.ErrorList
 	refuse := func(condition *query.Condition, at *field.Path) {
 		if read, written, found := fleet.Reads(condition, declared.Document, set); found {
 			errs = append(errs, invalid(at, fmt.Sprintf(
-				"reads %s, and the template writes %s: a device would be selected by what is written to it. Select by something that the set does not write", read, written)))
+				"reads %s, and the set writes %s: a device would be selected by what is written to it; select by something that the set does not write", read, written)))
 		}
 	}
-	refuse(declared.Selector, selectorPath())
+	refuse(declared.Selector, selectorPath().Child("where"))
 	for i, wave := range declared.Waves {
 		if wave.Condition != nil {
 			refuse(wave.Condition, wavePath(i).Child("where"))
@@ -162,18 +182,18 @@ func writesWhatIsRead(declared SetDeclaration, set types.NamespacedName) field.E
 }
 
 // tooLong checks that the hub takes the longest queries that the set is asked about with.
-func tooLong(declared SetDeclaration, set types.NamespacedName) field.ErrorList {
+func tooLong(declared *SetDeclaration, set types.NamespacedName) field.ErrorList {
 	revision := strings.Repeat("f", 64)
 	questions := fleet.NewQuestions(set, declared.Selector, func(c *query.Condition) (*query.Condition, error) { return c, nil })
 	acknowledged, _ := fleet.Acknowledged(questions.WrittenIn(revision, strings.Repeat("w", 32)), declared.Document)
-	asked := append(fleet.Drifted(questions.Written(revision), declared.Document, declared.Policies), fleet.Offline(acknowledged))
+	asked := append(fleet.Drifted(questions.Written(revision), declared.Document, declared.Policies), questions.Behind(revision), fleet.Offline(acknowledged))
 	if conditions := declared.Waves.Conditions(len(declared.Waves) - 1); len(conditions) > 0 {
 		asked = append(asked, questions.BehindIn(revision, conditions))
 	}
 	for _, condition := range asked {
 		if length := hub.QueryLength(hub.Devices, condition.String()); length > query.MaxLength {
 			return field.ErrorList{invalid(specPath(), fmt.Sprintf(
-				"selector, waves and template together take a query of %d characters; IoT Hub takes at most %d: use shorter conditions, or declare less",
+				"selector and waves take a query of %d characters; IoT Hub takes at most %d: use shorter conditions, or list fewer devices",
 				length, query.MaxLength))}
 		}
 	}
@@ -181,11 +201,23 @@ func tooLong(declared SetDeclaration, set types.NamespacedName) field.ErrorList 
 }
 
 // SetWithOwner adds the owner tag of a HubConnection to what a set declares for its twins,
-// which must leave room for it.
+// which must leave room for it beside the marker.
 func SetWithOwner(declared *SetDeclaration, owner *v1alpha1.OwnerTag) field.ErrorList {
-	whole := Declaration{Document: twin.Document{Tags: maps.Clone(declared.Tags), Desired: declared.Desired}}
-	errs := WithOwner(&whole, owner)
-	declared.Document = whole.Document
+	if owner == nil {
+		return nil
+	}
+	owned := twin.Document{Tags: maps.Clone(declared.Tags), Desired: declared.Desired}
+	if errs := addOwner(owned, owner, templatePath()); len(errs) > 0 {
+		return errs
+	}
+	declared.Document = owned
+	// The owner's name is another than the marker's, and so that is still there.
+	marked := twin.Document{Tags: maps.Clone(declared.marked.Tags), Desired: declared.Desired}
+	marked.Tags[owner.Name] = owner.Value
+	errs := documentErrors(marked, templatePath())
+	for _, err := range errs {
+		err.Detail += fmt.Sprintf("; that includes the owner tag of the HubConnection, spec.ownerTag, and what the set notes in the tag %s", v1alpha1.SetMarkerTag)
+	}
 	return errs
 }
 
@@ -197,6 +229,9 @@ func DeviceTwinSetDoubts(declared SetDeclaration) []string {
 		if wave.Condition != nil {
 			doubts = append(doubts, conditionDoubts(wave.Condition, "", wavePath(i).Child("where"))...)
 		}
+	}
+	if !declared.Policies.Write(declared.Document) {
+		doubts = append(doubts, fmt.Sprintf("%s: nothing of it is ever written, but for what the set notes in the tag %s", templatePath(), v1alpha1.SetMarkerTag))
 	}
 	for i, p := range declared.Policies.Paths {
 		if !p.Path.LeadsInto(declared.Document) {

@@ -47,6 +47,7 @@ func TestSamplesAreBeyondDoubt(t *testing.T) {
 	for _, kind := range []string{"DeviceTwin", "TwinQuery", "HubConnection"} {
 		g.Expect(seen[kind]).To(BeNumerically(">=", 2), kind)
 	}
+	g.Expect(seen).To(HaveKeyWithValue("DeviceTwinSet", BeNumerically(">=", 1)))
 }
 
 func judge(g *WithT, document []byte) (kind string, errs field.ErrorList, doubts []string) {
@@ -59,6 +60,13 @@ func judge(g *WithT, document []byte) (kind string, errs field.ErrorList, doubts
 		declared, invalid := validation.DeviceTwin(&obj)
 		if errs = invalid; len(errs) == 0 {
 			doubts = validation.DeviceTwinDoubts(declared)
+		}
+	case "DeviceTwinSet":
+		var obj v1alpha1.DeviceTwinSet
+		g.Expect(yaml.UnmarshalStrict(document, &obj)).To(Succeed())
+		declared, invalid := validation.DeviceTwinSet(&obj)
+		if errs = invalid; len(errs) == 0 {
+			doubts = validation.DeviceTwinSetDoubts(declared)
 		}
 	case "TwinQuery":
 		var obj v1alpha1.TwinQuery

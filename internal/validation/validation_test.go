@@ -165,9 +165,6 @@ func TestWithOwner(t *testing.T) {
 		return declared
 	}
 	owner := &v1alpha1.OwnerTag{Name: "managedBy", Value: "plant-a"}
-	full := func(size int) string { // by the hub's accounting
-		return `{"aa":"` + strings.Repeat("v", 4094) + `","bb":"` + strings.Repeat("v", size-4098) + `"}`
-	}
 	room := 8192 - len("managedBy") - len("plant-a")
 	for name, tt := range map[string]struct {
 		tags  string
