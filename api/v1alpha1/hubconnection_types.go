@@ -95,6 +95,7 @@ type OwnerTag struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
+	// +kubebuilder:validation:XValidation:rule="self != 'deviceTwinSets'",message="is the tag in which DeviceTwinSets note what they wrote",reason=FieldValueForbidden
 	Name string `json:"name,omitempty"`
 
 	// value that stands for this cluster; every cluster needs another.
