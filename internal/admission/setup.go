@@ -56,6 +56,7 @@ func NewServer(address, certDir string) (webhook.Server, error) {
 //
 // +kubebuilder:webhookconfiguration:mutating=false,name=validation
 // +kubebuilder:webhook:path=/validate-iothub-devicetwin-io-v1alpha1-devicetwin,mutating=false,failurePolicy=ignore,sideEffects=None,matchPolicy=Equivalent,timeoutSeconds=5,groups=iothub.devicetwin.io,resources=devicetwins,verbs=create;update,versions=v1alpha1,name=devicetwins.iothub.devicetwin.io,admissionReviewVersions=v1,serviceName=webhook,serviceNamespace=devicetwin-system,patch=`{"matchConditions":[{"name":"declaration-changed","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
+// +kubebuilder:webhook:path=/validate-iothub-devicetwin-io-v1alpha1-devicetwinset,mutating=false,failurePolicy=ignore,sideEffects=None,matchPolicy=Equivalent,timeoutSeconds=5,groups=iothub.devicetwin.io,resources=devicetwinsets,verbs=create;update,versions=v1alpha1,name=devicetwinsets.iothub.devicetwin.io,admissionReviewVersions=v1,serviceName=webhook,serviceNamespace=devicetwin-system,patch=`{"matchConditions":[{"name":"declaration-changed","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
 // +kubebuilder:webhook:path=/validate-iothub-devicetwin-io-v1alpha1-hubconnection,mutating=false,failurePolicy=ignore,sideEffects=None,matchPolicy=Equivalent,timeoutSeconds=5,groups=iothub.devicetwin.io,resources=hubconnections,verbs=create;update,versions=v1alpha1,name=hubconnections.iothub.devicetwin.io,admissionReviewVersions=v1,serviceName=webhook,serviceNamespace=devicetwin-system,patch=`{"matchConditions":[{"name":"declaration-changed","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
 // +kubebuilder:webhook:path=/validate-iothub-devicetwin-io-v1alpha1-twinquery,mutating=false,failurePolicy=ignore,sideEffects=None,matchPolicy=Equivalent,timeoutSeconds=5,groups=iothub.devicetwin.io,resources=twinqueries,verbs=create;update,versions=v1alpha1,name=twinqueries.iothub.devicetwin.io,admissionReviewVersions=v1,serviceName=webhook,serviceNamespace=devicetwin-system,patch=`{"matchConditions":[{"name":"declaration-changed","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
 // +kubebuilder:webhook:path=/validate-iothub-devicetwin-io-v1alpha1-twinrequest,mutating=false,failurePolicy=ignore,sideEffects=None,matchPolicy=Equivalent,timeoutSeconds=5,groups=iothub.devicetwin.io,resources=twinrequests,verbs=create;update,versions=v1alpha1,name=twinrequests.iothub.devicetwin.io,admissionReviewVersions=v1,serviceName=webhook,serviceNamespace=devicetwin-system,patch=`{"matchConditions":[{"name":"declaration-changed","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
@@ -69,6 +70,13 @@ func Setup(mgr ctrl.Manager) error {
 				return nil, errs
 			}
 			return validation.DeviceTwinDoubts(declared), nil
+		}),
+		add(mgr, &v1alpha1.DeviceTwinSet{}, "DeviceTwinSet", func(obj *v1alpha1.DeviceTwinSet) ([]string, field.ErrorList) {
+			declared, errs := validation.DeviceTwinSet(obj)
+			if len(errs) > 0 {
+				return nil, errs
+			}
+			return validation.DeviceTwinSetDoubts(declared), nil
 		}),
 		add(mgr, &v1alpha1.HubConnection{}, "HubConnection", func(obj *v1alpha1.HubConnection) ([]string, field.ErrorList) {
 			return validation.HubConnectionDoubts(obj), validation.HubConnection(obj)

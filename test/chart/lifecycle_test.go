@@ -170,7 +170,7 @@ func (i *installation) certificate() (*x509.Certificate, []byte) {
 	pair, err := tls.X509KeyPair(secret.Data["tls.crt"], secret.Data["tls.key"])
 	i.Expect(err).NotTo(HaveOccurred())
 	configuration := get(i, &admissionv1.ValidatingWebhookConfiguration{ObjectMeta: named("", release+"-validation")})
-	i.Expect(configuration.Webhooks).To(HaveLen(4))
+	i.Expect(configuration.Webhooks).To(HaveLen(5))
 	for _, webhook := range configuration.Webhooks {
 		i.Expect(webhook.ClientConfig.CABundle).To(Equal(secret.Data["ca.crt"]))
 	}

@@ -66,7 +66,7 @@ func TestTheAPIServerFindsTheWebhooks(t *testing.T) {
 				}
 			}
 
-			g.Expect(configuration.Webhooks).To(HaveLen(4))
+			g.Expect(configuration.Webhooks).To(HaveLen(5))
 			for _, webhook := range configuration.Webhooks {
 				g.Expect(webhook.ClientConfig.Service.Name).To(Equal(service.Name))
 				g.Expect(webhook.ClientConfig.Service.Namespace).To(Equal(namespace))

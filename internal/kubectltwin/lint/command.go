@@ -14,7 +14,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/terminal"
 )
 
-const help = `Check manifests of DeviceTwins, HubConnections, TwinQueries and TwinRequests without a cluster, by the rules that the API server
+const help = `Check manifests of DeviceTwins, DeviceTwinSets, HubConnections, TwinQueries and TwinRequests without a cluster, by the rules that the API server
 and admission have: the schemas with their CEL rules, IoT Hub's limits for twins, its query language. Unknown fields and duplicate keys are
 errors as well. Other kinds are left out.
 

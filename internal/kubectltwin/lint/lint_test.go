@@ -27,6 +27,18 @@ spec:
   tags: {location: {plant: Redmond43}}
 `
 
+const set = `apiVersion: iothub.devicetwin.io/v1alpha1
+kind: DeviceTwinSet
+metadata: {name: s}
+spec:
+  hubRef: {name: h}
+  selector: {where: tags.kind = 'press'}
+  maxDevices: 10
+  template: {tags: {ring: stable}}
+  rollout:
+    waves: [{name: a, percent: 10}]
+`
+
 // found are the findings of a text, one in each line.
 func found(t *testing.T, text string) string {
 	t.Helper()
@@ -76,6 +88,12 @@ func TestFindings(t *testing.T) {
 		"second":           {good + "---\n" + replaced("  deviceId: thermostat-1\n", ""), `f.yaml:14:1: error: DeviceTwin/thermostat-1: spec.deviceId: Required value`},
 		"list":             {"apiVersion: v1\nkind: List\nitems:\n- apiVersion: iothub.devicetwin.io/v1alpha1\n  kind: DeviceTwin\n  metadata: {name: a}\n  spec: {hubRef: {name: h}}\n", `f.yaml:7:3: error: DeviceTwin/a: spec.deviceId: Required value`},
 		"query":            {"apiVersion: iothub.devicetwin.io/v1alpha1\nkind: TwinQuery\nmetadata: {name: q}\nspec:\n  hubRef: {name: h}\n  where: tags.a = \n", `f.yaml:6:3: error: TwinQuery/q: spec.where: Invalid value: `},
+		"set":              {set, ""},
+		"set's waves":      {strings.Replace(set, "percent: 10", "percent: 101", 1), `f.yaml:10:23: error: DeviceTwinSet/s: spec.rollout.waves[0].percent: Invalid value: 101: spec.rollout.waves[0].percent in body should be less than or equal to 100`},
+		"set's sum":        {strings.Replace(set, "percent: 10", "percent: 10}, {name: b, percent: 91", 1), `f.yaml:10:5: error: DeviceTwinSet/s: spec.rollout.waves: Invalid value: the percentages of waves are more than 100 together; what is left is the wave rest`},
+		"set's name":       {strings.Replace(set, "name: s}", "name: s.1}", 1), `f.yaml:3:1: error: DeviceTwinSet/s.1: metadata: Invalid value: metadata.name must be a DNS label, at most 63 characters of a-z, 0-9 and -: it stands in the twins`},
+		"set's selector":   {strings.Replace(set, "tags.kind = 'press'", "tags.ring = 'stable'", 1), `f.yaml:6:14: error: DeviceTwinSet/s: spec.selector.where: Invalid value: reads tags.ring, and the set writes tags.ring: a device would be selected by what is written to it; select by something that the set does not write`},
+		"set's doubt":      {strings.Replace(set, "tags.kind = 'press'", "tag.kind = 'press'", 1), `f.yaml:6:14: warning: DeviceTwinSet/s: spec.selector.where: tag.kind is in no twin: there is no tag at its root; tags are under tags, properties under properties.desired and properties.reported`},
 		"hub":              {"apiVersion: iothub.devicetwin.io/v1alpha1\nkind: HubConnection\nmetadata: {name: q}\nspec:\n  auth: {}\n", `f.yaml:5:3: error: HubConnection/q: spec.auth: Invalid value: exactly one of connectionStringSecretRef and workloadIdentity is required`},
 		"pasted key":       {good + "  registration: Create\n  connectionSecretName: HostName=h;SharedAccessKey=c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTIz\n", `f.yaml:10:3: error: DeviceTwin/thermostat-1: spec.connectionSecretName: Invalid value: `},
 		"pasted elsewhere": {replaced("deviceId: thermostat-1", "deviceId: HostName=h SharedAccessKey=c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTIz"), `f.yaml:7:3: error: DeviceTwin/thermostat-1: spec.deviceId: Invalid value: `},

@@ -157,7 +157,11 @@ func (c *check) refused(rule Rule, err *field.Error) {
 	if text, isText := err.BadValue.(string); isText && credential.LooksLike(text) {
 		err.BadValue = field.OmitValueType{}
 	}
-	c.found(Error, rule, err.Field, strings.Join(strings.Fields(err.ErrorBody()), " "))
+	at := err.Field
+	if at == (*field.Path)(nil).String() {
+		at = "metadata" // a rule of the whole object sees its name beside what has paths of its own
+	}
+	c.found(Error, rule, at, strings.Join(strings.Fields(err.ErrorBody()), " "))
 }
 
 func (c *check) found(severity Severity, rule Rule, path, message string) {
@@ -180,6 +184,16 @@ func admission(obj *unstructured.Unstructured) (refused field.ErrorList, doubts 
 			return refused, nil, nil
 		}
 		return nil, validation.DeviceTwinDoubts(declared), nil
+	case "DeviceTwinSet":
+		var typed v1alpha1.DeviceTwinSet
+		if err := convert(obj.Object, &typed); err != nil {
+			return nil, nil, err
+		}
+		declared, refused := validation.DeviceTwinSet(&typed)
+		if len(refused) > 0 {
+			return refused, nil, nil
+		}
+		return nil, validation.DeviceTwinSetDoubts(declared), nil
 	case "HubConnection":
 		var typed v1alpha1.HubConnection
 		if err := convert(obj.Object, &typed); err != nil {
