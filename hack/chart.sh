@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings the Helm chart's generated parts in step with their sources: custom
-# resource definitions, alerts, dashboard, roles, policy and webhooks from config, the version from
+# resource definitions, alerts, dashboard, roles, policies and webhooks from config, the version from
 # VERSION, and README.md from values.yaml and README.md.gotmpl.
 set -euo pipefail
 
@@ -8,11 +8,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}
 chart=charts/devicetwin-operator
 
-rm -rf "$chart"/files/{crds,monitoring,policy,rbac,webhook}
-mkdir -p "$chart"/files/{crds,monitoring,policy,rbac,webhook}
+rm -rf "$chart"/files/{approval,crds,monitoring,policy,rbac,webhook}
+mkdir -p "$chart"/files/{approval,crds,monitoring,policy,rbac,webhook}
 cp config/crd/bases/*.yaml "$chart/files/crds/"
 cp config/monitoring/{rules.yaml,dashboard.json} "$chart/files/monitoring/"
 cp config/policy/policy.yaml "$chart/files/policy/"
+cp config/approval/{approver-role,policy}.yaml "$chart/files/approval/"
 cp config/rbac/*.yaml "$chart/files/rbac/"
 rm "$chart"/files/rbac/{kustomization,service-account}.yaml # the chart has its own account
 cp config/webhook/manifests.yaml "$chart/files/webhook/"

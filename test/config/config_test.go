@@ -119,10 +119,11 @@ func TestEveryKustomizationApplies(t *testing.T) {
 		{dir: "config/crd", want: []string{
 			"CustomResourceDefinition hubconnections.iothub.devicetwin.io",
 			"CustomResourceDefinition devicetwins.iothub.devicetwin.io",
+			"CustomResourceDefinition devicetwinsets.iothub.devicetwin.io",
 			"CustomResourceDefinition twinqueries.iothub.devicetwin.io",
 			"CustomResourceDefinition twinrequests.iothub.devicetwin.io",
 		}},
-		{dir: "config/samples", want: []string{"HubConnection factory-hub", "DeviceTwin press-07", "TwinQuery building-43-pressing", "TwinRequest presses-of-building-43"}},
+		{dir: "config/samples", want: []string{"HubConnection factory-hub", "DeviceTwin press-07", "DeviceTwinSet presses-of-building-43", "TwinQuery building-43-pressing", "TwinRequest presses-of-building-43"}},
 		{dir: "config/samples/tutorial", want: []string{
 			"HubConnection hub", "DeviceTwin thermostat-1", "TwinQuery redmond43", "TwinQuery redmond43-cellular",
 		}},
@@ -130,12 +131,15 @@ func TestEveryKustomizationApplies(t *testing.T) {
 			"ServiceAccount manager", "ClusterRole manager-role", "ClusterRoleBinding manager-rolebinding",
 			"ClusterRole secret-creator-role", "ClusterRoleBinding secret-creator-rolebinding",
 			"Role leader-election-role", "RoleBinding leader-election-rolebinding", "ClusterRole metrics-auth-role",
-			"ClusterRole devicetwin-viewer-role", "ClusterRole hubconnection-editor-role", "ClusterRole twinquery-admin-role",
+			"ClusterRole devicetwin-viewer-role", "ClusterRole devicetwinset-editor-role", "ClusterRole hubconnection-editor-role", "ClusterRole twinquery-admin-role",
 			"ClusterRole twinrequest-editor-role",
 		}},
 		{dir: "config/manager", want: []string{"Deployment manager"}},
 		{dir: "config/webhook", want: []string{"ValidatingWebhookConfiguration validation", "Service webhook"}},
 		{dir: "config/policy", want: []string{"ValidatingAdmissionPolicy manager-secrets", "ValidatingAdmissionPolicyBinding manager-secrets"}},
+		{dir: "config/approval", want: []string{
+			"ValidatingAdmissionPolicy set-approval", "ValidatingAdmissionPolicyBinding set-approval", "ClusterRole devicetwinset-approver-role",
+		}},
 		{dir: "config/monitoring", want: []string{"PrometheusRule devicetwin-operator", "ConfigMap devicetwin-operator-dashboard"}},
 		{dir: "config/certmanager", want: []string{"Issuer webhook", "Certificate webhook"}},
 		{dir: "config/default", want: []string{
@@ -179,7 +183,7 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 		return err
 	})).To(Succeed())
 	g.Expect(found).To(ConsistOf(
-		"config/crd", "config/rbac", "config/manager", "config/webhook", "config/certmanager", "config/policy", "config/default",
+		"config/crd", "config/rbac", "config/manager", "config/webhook", "config/certmanager", "config/policy", "config/approval", "config/default",
 		"config/monitoring",
 		"config/samples", "config/samples/tutorial", "config/shards",
 		"config/shards/shard1",                // through config/shards

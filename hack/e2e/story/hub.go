@@ -48,7 +48,8 @@ func (c *cluster) installHub(ctx context.Context, chart, tag, devices string) er
 	_, err := c.tool(ctx, "helm", "install", hubRelease, chart, "-n", hubNamespace, "--wait", "--timeout", stepTimeout.String(),
 		"--set", "fullnameOverride="+hubRelease, "--set", "image.tag="+tag, "--set", "emulator.enabled=true", "--set-json", "emulator.devices="+devices,
 		"--set", "replicaCount=0", "--set", "crds.enabled=false", "--set", "webhook.enabled=false", "--set", "metrics.enabled=false",
-		"--set", "podDisruptionBudget.enabled=false", "--set", "rbac.create=false", "--set", "rbac.aggregate=false", "--set", "rbac.restrictSecrets=false")
+		"--set", "podDisruptionBudget.enabled=false", "--set", "rbac.create=false", "--set", "rbac.aggregate=false", "--set", "rbac.restrictSecrets=false",
+		"--set", "approval.restrict=false")
 	return err
 }
 
