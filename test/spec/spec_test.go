@@ -56,8 +56,8 @@ func blocksOf(t *testing.T, page string) []block {
 func TestEveryExampleIsAccepted(t *testing.T) {
 	t.Parallel()
 	found, err := filepath.Glob(pages + "/*.md")
-	if err != nil || len(found) != 4 {
-		t.Fatalf("%v, %v: want a page for each of the four kinds", found, err)
+	if err != nil || len(found) != 5 {
+		t.Fatalf("%v, %v: want a page for each of the five kinds", found, err)
 	}
 	for _, page := range found {
 		t.Run(filepath.Base(page), func(t *testing.T) {
@@ -126,7 +126,7 @@ func merged(whole, b block) map[string]any {
 // of its kind's page.
 func TestEveryFieldHasItsPlace(t *testing.T) {
 	t.Parallel()
-	for kind, plural := range map[string]string{"devicetwin": "devicetwins", "hubconnection": "hubconnections", "twinquery": "twinqueries", "twinrequest": "twinrequests"} {
+	for kind, plural := range map[string]string{"devicetwin": "devicetwins", "devicetwinset": "devicetwinsets", "hubconnection": "hubconnections", "twinquery": "twinqueries", "twinrequest": "twinrequests"} {
 		text, err := os.ReadFile(filepath.Join(pages, kind+".md"))
 		if err != nil {
 			t.Fatal(err)
