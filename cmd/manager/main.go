@@ -109,10 +109,10 @@ func parse() (options, zap.Options) {
 	flag.DurationVar(&opts.election.retry, "leader-elect-retry-period", 2*time.Second,
 		"how long managers wait between two tries to take or renew the Lease")
 	flag.StringVar(&opts.selector, "watch-label-selector", "",
-		"label selector, such as iothub.devicetwin.io/shard=a, of the HubConnections, DeviceTwins and TwinQueries to keep: a shard of the fleet, with a Lease of its own. "+
+		"label selector, such as iothub.devicetwin.io/shard=a, of the HubConnections, DeviceTwins, DeviceTwinSets and TwinQueries to keep: a shard of the fleet, with a Lease of its own. "+
 			"No two shards may overlap, and all HubConnections of one hub have to be in one; see docs/sharding.md. Empty keeps all")
 	flag.StringVar(&opts.namespaces, "watch-namespaces", "",
-		"comma-separated namespaces of the HubConnections, DeviceTwins and TwinQueries to keep, such as plant-a,plant-b: nothing is read or written outside of them, "+
+		"comma-separated namespaces of the HubConnections, DeviceTwins, DeviceTwinSets and TwinQueries to keep, such as plant-a,plant-b: nothing is read or written outside of them, "+
 			"so that a Role in each suffices, and the Lease is one of its own. No two managers may have the same; see docs/install.md. Empty keeps those of all namespaces")
 	flag.StringVar(&opts.hostSuffixes, "allowed-host-suffixes", strings.Join(hub.DefaultAllowedHostSuffixes(), ","),
 		"comma-separated host names that HubConnections may name, each alone, or suffixes that begin with a dot, for the names below; no token is made for any other host")

@@ -95,7 +95,7 @@ func TestTheCacheHoldsTheShard(t *testing.T) {
 	}
 	g.Expect(kinds).To(Equal(map[string]string{
 		"*v1alpha1.HubConnection": "shard=a", "*v1alpha1.DeviceTwin": "shard=a", "*v1alpha1.TwinQuery": "shard=a",
-		"*v1alpha1.TwinRequest": "shard=a",
+		"*v1alpha1.TwinRequest": "shard=a", "*v1alpha1.DeviceTwinSet": "shard=a",
 	}))
 	g.Expect(managerOptions(options{}, shard.Shard{}, nil, nil, nil).Cache.ByObject).To(BeEmpty())
 }
@@ -119,7 +119,7 @@ func TestNamespacesThatAreNone(t *testing.T) {
 func TestTheCacheHoldsTheNamespaces(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	for selector, kinds := range map[string]int{"": 0, "shard=a": 4} {
+	for selector, kinds := range map[string]int{"": 0, "shard=a": 5} {
 		part, err := options{selector: selector, namespaces: "plant-b, plant-a"}.shard()
 		g.Expect(err).NotTo(HaveOccurred())
 		made := managerOptions(options{}, part, nil, nil, nil)

@@ -1,5 +1,5 @@
--- The health that Argo CD shows for a HubConnection, a DeviceTwin and a TwinQuery: the
--- same for all three, as their conditions keep the same conventions (docs/conditions.md).
+-- The health that Argo CD shows for a HubConnection, a DeviceTwin, a DeviceTwinSet and a
+-- TwinQuery: the same for all four, as their conditions keep the same conventions (docs/conditions.md).
 local found = {}
 if obj.status ~= nil and obj.status.conditions ~= nil then
   for _, condition in ipairs(obj.status.conditions) do

@@ -21,7 +21,7 @@ import (
 const notReconciled = "NotReconciled"
 
 var objects = prometheus.NewDesc("devicetwin_objects",
-	"HubConnections, DeviceTwins and TwinQueries by their conditions, as the leader's cache has them.",
+	"HubConnections, DeviceTwins, DeviceTwinSets and TwinQueries by their conditions, as the leader's cache has them.",
 	[]string{"kind", "host", "condition", "status", "reason"}, nil)
 
 // Options are what a Counter asks.
@@ -63,6 +63,7 @@ type object interface {
 func (c *Counter) Follow(ctx context.Context, informers cache.Informers) error {
 	for kind, of := range map[string]object{
 		"HubConnection": &v1alpha1.HubConnection{}, "DeviceTwin": &v1alpha1.DeviceTwin{}, "TwinQuery": &v1alpha1.TwinQuery{},
+		"DeviceTwinSet": &v1alpha1.DeviceTwinSet{},
 	} {
 		informer, err := informers.GetInformer(ctx, of)
 		if err == nil {

@@ -51,7 +51,7 @@ func TestObjectsAreCountedByTheirConditions(t *testing.T) {
 	twins.OnUpdate(fresh, stalled)
 	twins.OnUpdate(ready, ready)
 	g.Expect(testutil.CollectAndCompare(c, strings.NewReader(`
-# HELP devicetwin_objects HubConnections, DeviceTwins and TwinQueries by their conditions, as the leader's cache has them.
+# HELP devicetwin_objects HubConnections, DeviceTwins, DeviceTwinSets and TwinQueries by their conditions, as the leader's cache has them.
 # TYPE devicetwin_objects gauge
 devicetwin_objects{condition="Acknowledged",host="hub.example",kind="DeviceTwin",reason="AwaitingDevice",status="False"} 1
 devicetwin_objects{condition="Ready",host="hub.example",kind="DeviceTwin",reason="DeviceNotFound",status="False"} 1

@@ -82,7 +82,7 @@ func SameTarget(target string) string {
 	return hub.ClassicName(host) + "/" + id
 }
 
-// HubOf is the HubConnection that a DeviceTwin, a TwinQuery or a TwinRequest refers to.
+// HubOf is the HubConnection that a DeviceTwin, a DeviceTwinSet, a TwinQuery or a TwinRequest refers to.
 func HubOf(obj client.Object) types.NamespacedName {
 	var ref v1alpha1.HubReference
 	switch obj := obj.(type) {

@@ -47,8 +47,10 @@ func TestDeviceTwinsAreFoundByWhatTheyAreAbout(t *testing.T) {
 	elsewhere.Spec.HubRef.Namespace = "platform"
 	query := &v1alpha1.TwinQuery{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "all"}}
 	query.Spec.HubRef.Name = "hub"
+	set := &v1alpha1.DeviceTwinSet{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "presses"}}
+	set.Spec.HubRef.Name = "hub"
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(
-		twin("first", "hub", "d1", ""), twin("second", "other", "d1", ""), twin("module", "hub", "d1", "m1"), elsewhere, query)
+		twin("first", "hub", "d1", ""), twin("second", "other", "d1", ""), twin("module", "hub", "d1", "m1"), elsewhere, query, set)
 	g.Expect(fieldindex.Add(t.Context(), indexer{builder})).To(Succeed())
 	cache := builder.Build()
 	here := types.NamespacedName{Namespace: "plant", Name: "hub"}
@@ -64,6 +66,9 @@ func TestDeviceTwinsAreFoundByWhatTheyAreAbout(t *testing.T) {
 	var queries v1alpha1.TwinQueryList
 	g.Expect(cache.List(t.Context(), &queries, fieldindex.ByHub(here))).To(Succeed())
 	g.Expect(queries.Items).To(HaveLen(1))
+	var sets v1alpha1.DeviceTwinSetList
+	g.Expect(cache.List(t.Context(), &sets, fieldindex.ByHub(here))).To(Succeed())
+	g.Expect(sets.Items).To(HaveLen(1))
 	g.Expect(fieldindex.HubOf(elsewhere)).To(Equal(types.NamespacedName{Namespace: "platform", Name: "hub"}))
 }
 

@@ -44,7 +44,7 @@ func TestAnInstallationThatWorks(t *testing.T) {
 	lines, err := w.run()
 	w.Expect(err).NotTo(HaveOccurred(), "%q", lines)
 	w.Expect(lines).To(HaveExactElements(
-		"ok       kinds: the API server serves DeviceTwin, HubConnection, TwinQuery and TwinRequest at iothub.devicetwin.io/v1alpha1",
+		"ok       kinds: the API server serves DeviceTwin, DeviceTwinSet, HubConnection, TwinQuery and TwinRequest at iothub.devicetwin.io/v1alpha1",
 		"ok       webhook: the API server has it refuse a bad DeviceTwin, and let in a good one",
 		MatchRegexp(`^ok       metrics: \d+ are served by 1 of 1 Services$`),
 		MatchRegexp(`^ok       hub: a HubConnection to localhost:\d+ came to be Ready$`),
@@ -93,7 +93,7 @@ func TestKinds(t *testing.T) {
 	definitions("v1beta1")
 	w.expectFailed("kinds", "serves iothub.devicetwin.io at v1beta1, not at v1alpha1")
 	definitions("v1beta1", "v1alpha1")
-	w.expectFailed("kinds", "iothub.devicetwin.io/v1alpha1 has no hubconnections, hubconnections/status, twinqueries, twinqueries/status")
+	w.expectFailed("kinds", "iothub.devicetwin.io/v1alpha1 has no devicetwinsets, devicetwinsets/status, hubconnections, hubconnections/status, twinqueries, twinqueries/status")
 }
 
 // configure changes the webhook configuration, and waits until the API server goes by it.

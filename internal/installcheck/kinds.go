@@ -15,7 +15,7 @@ import (
 // resources are what the API server has to serve, each with its status.
 func resources() []string {
 	var out []string
-	for _, name := range []string{"devicetwins", "hubconnections", "twinqueries", "twinrequests"} {
+	for _, name := range []string{"devicetwins", "devicetwinsets", "hubconnections", "twinqueries", "twinrequests"} {
 		out = append(out, name, name+"/status")
 	}
 	return out
@@ -56,5 +56,5 @@ func (c *checker) kinds(ctx context.Context) (string, error) {
 	if len(missing) > 0 {
 		return "", fmt.Errorf("%s has no %s: %s", v1alpha1.SchemeGroupVersion, strings.Join(missing, ", "), install)
 	}
-	return fmt.Sprintf("the API server serves DeviceTwin, HubConnection, TwinQuery and TwinRequest at %s", v1alpha1.SchemeGroupVersion), nil
+	return fmt.Sprintf("the API server serves DeviceTwin, DeviceTwinSet, HubConnection, TwinQuery and TwinRequest at %s", v1alpha1.SchemeGroupVersion), nil
 }

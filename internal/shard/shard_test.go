@@ -79,7 +79,7 @@ func TestHolds(t *testing.T) {
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect([2]bool{s.Holds(labelled), s.Holds(bare)}).To(Equal(want), text)
 		g.Expect(s.Whole()).To(Equal(text == ""))
-		g.Expect(s.Cached(cache.Options{}).ByObject).To(HaveLen(map[bool]int{true: 0, false: 4}[s.Whole()]))
+		g.Expect(s.Cached(cache.Options{}).ByObject).To(HaveLen(map[bool]int{true: 0, false: 5}[s.Whole()]))
 	}
 }
 
@@ -108,7 +108,7 @@ func TestNamespaces(t *testing.T) {
 		g.Expect(s.Reaches("plant-c")).To(BeFalse())
 		cached := s.Cached(cache.Options{})
 		g.Expect(slices.Sorted(maps.Keys(cached.DefaultNamespaces))).To(Equal(tt.want))
-		g.Expect(cached.ByObject).To(HaveLen(map[bool]int{true: 4}[s.Labelled()]))
+		g.Expect(cached.ByObject).To(HaveLen(map[bool]int{true: 5}[s.Labelled()]))
 		obj := &v1alpha1.DeviceTwin{}
 		obj.Namespace, obj.Labels = "plant-a", map[string]string{"shard": "a"}
 		g.Expect(s.Holds(obj)).To(BeTrue())

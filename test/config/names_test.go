@@ -45,6 +45,7 @@ func TestNamesFollowKustomize(t *testing.T) {
 				"prod-keyless-b spec auth workloadIdentity serviceAccountName": "prod-twins-b",
 				"prod-t1-b spec hubRef name":                                   "prod-hub-b",
 				"prod-t1-b spec deviceId":                                      "hub",
+				"prod-s1-b spec hubRef name":                                   "prod-hub-b",
 				"prod-q1-b spec hubRef name":                                   "prod-keyless-b",
 			}
 			if way == "neither" {

@@ -104,6 +104,10 @@ func TestExampleRepositoryApplies(t *testing.T) {
 			g.Expect(c.List(t.Context(), &queries, namespace)).To(Succeed())
 			g.Expect(queries.Items).To(ConsistOf(HaveField("Spec.HubRef.Name", hub.Name)))
 
+			var sets v1alpha1.DeviceTwinSetList
+			g.Expect(c.List(t.Context(), &sets, namespace)).To(Succeed())
+			g.Expect(sets.Items).To(ConsistOf(And(HaveField("Name", name+"-gateways"), HaveField("Spec.HubRef.Name", hub.Name))))
+
 			var declared v1alpha1.DeviceTwinList
 			g.Expect(c.List(t.Context(), &declared, namespace)).To(Succeed())
 			found := map[string]twin{}
@@ -135,7 +139,7 @@ func TestNothingIsCurrentBeforeItsFirstReconcile(t *testing.T) {
 	c := newClient(t)
 	namespace := testenv.Namespace(t, c, nil)
 	kubectl(t, "apply", "-n", namespace, "-k", root+"/config/samples")
-	for _, kind := range []string{"HubConnection", "DeviceTwin", "TwinQuery"} {
+	for _, kind := range []string{"HubConnection", "DeviceTwin", "DeviceTwinSet", "TwinQuery"} {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind(kind + "List"))
 		g.Expect(c.List(t.Context(), list, client.InNamespace(namespace))).To(Succeed())
@@ -179,7 +183,7 @@ func TestArgoConfigurationKeepsWhatIsThere(t *testing.T) {
 	for setting, file := range map[string]string{"health": "health.lua", "ignoreDifferences": "ignoreDifferences.yaml"} {
 		text, err := os.ReadFile(filepath.Join(root, "config", "argocd", file))
 		g.Expect(err).NotTo(HaveOccurred())
-		for _, kind := range []string{"HubConnection", "DeviceTwin", "TwinQuery"} {
+		for _, kind := range []string{"HubConnection", "DeviceTwin", "DeviceTwinSet", "TwinQuery"} {
 			want["resource.customizations."+setting+"."+v1alpha1.SchemeGroupVersion.Group+"_"+kind] = string(text)
 		}
 	}

@@ -45,7 +45,7 @@ func (c *Cluster) Install(ctx context.Context, root, kubeconfig string) (Install
 	}
 	if _, err := kubectl.Run(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd",
 		"hubconnections.iothub.devicetwin.io", "devicetwins.iothub.devicetwin.io", "twinqueries.iothub.devicetwin.io",
-		"twinrequests.iothub.devicetwin.io",
+		"twinrequests.iothub.devicetwin.io", "devicetwinsets.iothub.devicetwin.io",
 	); err != nil {
 		return parts, err
 	}

@@ -125,6 +125,7 @@ func newMapper() meta.RESTMapper {
 		{v1alpha1.SchemeGroupVersion, "HubConnection", "hubconnections", meta.RESTScopeNamespace},
 		{v1alpha1.SchemeGroupVersion, "TwinQuery", "twinqueries", meta.RESTScopeNamespace},
 		{v1alpha1.SchemeGroupVersion, "TwinRequest", "twinrequests", meta.RESTScopeNamespace},
+		{v1alpha1.SchemeGroupVersion, "DeviceTwinSet", "devicetwinsets", meta.RESTScopeNamespace},
 		{corev1.SchemeGroupVersion, "Secret", "secrets", meta.RESTScopeNamespace},
 		{corev1.SchemeGroupVersion, "Pod", "pods", meta.RESTScopeNamespace},
 		{corev1.SchemeGroupVersion, "Namespace", "namespaces", meta.RESTScopeRoot},

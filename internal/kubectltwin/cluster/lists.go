@@ -33,6 +33,11 @@ func EachQuery(ctx context.Context, c client.Reader, do func(*v1alpha1.TwinQuery
 	return each(ctx, c, func() client.ObjectList { return &v1alpha1.TwinQueryList{} }, do, options...)
 }
 
+// EachSet is the same for DeviceTwinSets.
+func EachSet(ctx context.Context, c client.Reader, do func(*v1alpha1.DeviceTwinSet) error, options ...client.ListOption) error {
+	return each(ctx, c, func() client.ObjectList { return &v1alpha1.DeviceTwinSetList{} }, do, options...)
+}
+
 func each[T client.Object](ctx context.Context, c client.Reader, newList func() client.ObjectList, do func(T) error, options ...client.ListOption) error {
 	pages := pager.New(func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
 		list := newList()

@@ -66,7 +66,7 @@ func (e *examination) clock(date string, now time.Time) {
 
 // definitions compares the custom resource definitions with those that this program was built with.
 func (e *examination) definitions(ctx context.Context) {
-	for _, plural := range []string{"devicetwins", "hubconnections", "twinqueries", "twinrequests"} {
+	for _, plural := range []string{"devicetwins", "devicetwinsets", "hubconnections", "twinqueries", "twinrequests"} {
 		name := plural + "." + v1alpha1.SchemeGroupVersion.Group
 		var held apiextensionsv1.CustomResourceDefinition
 		err := e.client.Get(ctx, client.ObjectKey{Name: name}, &held)

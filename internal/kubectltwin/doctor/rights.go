@@ -46,7 +46,9 @@ func (e *examination) managerRights(ctx context.Context) {
 	wanted := []right{
 		ours("devicetwins", "get", "list", "watch", "patch"), ours("hubconnections", "get", "list", "watch"), ours("twinqueries", "get", "list", "watch"),
 		ours("devicetwins/status", "patch"), ours("hubconnections/status", "patch"), ours("twinqueries/status", "patch"),
+		ours("devicetwinsets", "get", "list", "watch", "patch"), ours("devicetwinsets/status", "patch"),
 		ours("twinrequests", "get", "list", "watch", "delete"), ours("twinrequests/status", "patch"),
+		{group: "apps", resource: "controllerrevisions", verbs: []string{"list", "create", "delete"}},
 		{resource: "secrets", verbs: []string{"get", "list", "watch"}}, {group: "events.k8s.io", resource: "events", verbs: []string{"create"}},
 	}
 	for _, account := range e.facts.accounts {

@@ -50,6 +50,7 @@ func (c *collector) collect(ctx context.Context) {
 	c.lacks("DeviceTwins", cluster.EachTwin(ctx, c.client, func(obj *v1alpha1.DeviceTwin) error { return c.custom("devicetwins", obj) }, in))
 	c.lacks("HubConnections", cluster.EachHub(ctx, c.client, func(obj *v1alpha1.HubConnection) error { return c.custom("hubconnections", obj) }, in))
 	c.lacks("TwinQueries", cluster.EachQuery(ctx, c.client, func(obj *v1alpha1.TwinQuery) error { return c.custom("twinqueries", obj) }, in))
+	c.lacks("DeviceTwinSets", cluster.EachSet(ctx, c.client, func(obj *v1alpha1.DeviceTwinSet) error { return c.custom("devicetwinsets", obj) }, in))
 	c.lacks("events", c.events(ctx))
 	c.lacks("Deployments", c.deployments(ctx))
 	c.lacks("Leases", c.leases(ctx))

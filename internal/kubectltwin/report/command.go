@@ -15,7 +15,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/version"
 )
 
-const help = `Collect what a bug report needs into an archive: DeviceTwins, HubConnections and TwinQueries with their conditions, events about them,
+const help = `Collect what a bug report needs into an archive: DeviceTwins, DeviceTwinSets, HubConnections and TwinQueries with their conditions, events about them,
 what doctor says, and the manager's Deployments, Leases and logs where you may read them.
 
 Secrets are not read. Values that look like a key, a token or a connection string, or that stand under a key named like a credential,
@@ -30,7 +30,7 @@ const examples = `  # the current namespace, to twin-report-20261120-102030.tar.
 
 const readme = `This archive was made by %s at %s.
 
-namespaces/    DeviceTwins, HubConnections and TwinQueries, and events about them
+namespaces/    DeviceTwins, DeviceTwinSets, HubConnections and TwinQueries, and events about them
 manager/       Deployments, Pods and Leases of the manager, and its logs
 doctor.txt     what kubectl twin doctor found
 missing.txt    what could not be collected, and why

@@ -61,6 +61,7 @@ func TestHealthOfFixtures(t *testing.T) {
 	g.Expect(states).To(ContainElements("DeviceTwin Suspended",
 		"HubConnection Healthy", "HubConnection Progressing", "HubConnection Degraded",
 		"DeviceTwin Healthy", "DeviceTwin Progressing", "DeviceTwin Degraded",
+		"DeviceTwinSet Healthy", "DeviceTwinSet Progressing", "DeviceTwinSet Degraded",
 		"TwinQuery Healthy", "TwinQuery Progressing", "TwinQuery Degraded",
 	))
 }
