@@ -52,6 +52,10 @@ demo-check: bin/demo ## The same story, then stop; fails with the step that did 
 	@assets="$$(hack/controlplane/ensure.sh)"; exec bin/demo --bin bin --assets "$$assets" --check \
 		--kill-after="$(KILL_AFTER)" --break="$(BREAK)"
 
+.PHONY: demo-cast
+demo-cast: bin/demo ## Play some commands on the same parts, and draw the terminal as docs/images/demo.svg.
+	@assets="$$(hack/controlplane/ensure.sh)"; exec bin/demo --bin bin --assets "$$assets" --cast docs/images/demo.svg
+
 ##@ Build
 
 .PHONY: build

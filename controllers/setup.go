@@ -229,7 +229,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		probes:     probes, queue: hubQueue, memberships: memberships, metrics: opts.Metrics,
 	}
 	requests := &twinRequestReconciler{
-		client: mgr.GetClient(), report: report, connections: hubs, permits: hubqueue.New(opts.Sessions, "TwinRequest", dispatch.Evaluations),
+		client: mgr.GetClient(), report: report, connections: hubs, permits: hubqueue.New(opts.Sessions, "TwinRequest", dispatch.Questions),
 		starts: twinrequest.NewStarts(opts.Clock),
 		answers: &twinrequest.Answers{
 			Hubs: hubs, Claims: claims, Reader: mgr.GetAPIReader(), Shard: opts.Shard, Contention: twins.contention,

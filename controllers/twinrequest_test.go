@@ -275,6 +275,22 @@ func TestTwinRequestWaitsForAThrottledHub(t *testing.T) {
 	w.awaitReady(patient)
 }
 
+// TestTwinRequestWaitsForNoLargeQuery, whose pages use up the rate of queries.
+func TestTwinRequestWaitsForNoLargeQuery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) { w.hubOptions.Tier, w.hubOptions.Devices = "S1", numbered("dev", 2000) })
+	w.awaitReady(w.connect())
+	large := w.query("large", "IS_DEFINED(deviceId)")
+	w.create(large)
+	w.Eventually(func() int { return w.calls("query") }, patience).Should(BeNumerically(">=", 10), "what may come at once")
+	obj := w.asks("deviceId = 'dev-1'")
+	w.create(obj)
+	w.awaitReady(obj)
+	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(large), large)).To(Succeed())
+	w.Expect(large.Status.ObservedAt).To(BeNil(), "it is being read yet")
+	w.Expect(w.client.Delete(w.Context(), large)).To(Succeed())
+}
+
 // TestTwinRequestPlan: what is told is what is written afterwards, and nothing is written
 // for it.
 func TestTwinRequestPlan(t *testing.T) {

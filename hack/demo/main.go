@@ -80,10 +80,14 @@ func demo(ctx context.Context, opts options, out *printer) (err error) {
 		}
 	}()
 	s := newStory(opts, out, sup, dirs)
-	if err := s.tell(ctx); err != nil {
+	tell := s.tell
+	if opts.cast != "" {
+		tell = s.record
+	}
+	if err := tell(ctx); err != nil {
 		return explain(ctx, err)
 	}
-	if !opts.check {
+	if !opts.check && opts.cast == "" {
 		if err := s.playOn(); err != nil {
 			return err
 		}

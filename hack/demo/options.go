@@ -23,6 +23,8 @@ type options struct {
 	keepLogs string
 	check    bool
 	idle     bool
+	// cast is the file that is drawn in place of the story; empty for none.
+	cast string
 	// killAfter and breakStep are a letter or empty.
 	killAfter, breakStep string
 }
@@ -44,6 +46,9 @@ Ctrl-C; with --check it leaves, and exits non-zero when a step did not hold.
   h  the removal of the region is not applied
   i  the webhooks are no longer registered at the API server
 
+--cast plays some commands in a terminal in place of the story, and draws what
+is seen there.
+
 --kill-after kills the manager with SIGKILL after that step and starts it
 again; b is done twice: between the ownership record and the write to the hub,
 and after the step.
@@ -60,6 +65,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	flags.StringVar(&o.root, "root", ".", "the repository's `folder`")
 	flags.StringVar(&o.keepLogs, "keep-logs", "", "`folder` in which logs are kept")
 	flags.BoolVar(&o.check, "check", false, "leave after the story; the exit status says whether it held")
+	flags.StringVar(&o.cast, "cast", "", "`file` to draw as an SVG, in place of the story")
 	flags.StringVar(&o.killAfter, "kill-after", "", "kill the manager after this `step`, a to i")
 	flags.StringVar(&o.breakStep, "break", "", "remove the cause of this `step`, a to i")
 	flags.BoolVar(&o.idle, "idle", false, "end with the idle proof, 60 s in which nothing may be written (default: with --check, unless something is killed or broken)")
@@ -89,6 +95,9 @@ func (o options) validate() error {
 		if value != "" && (len(value) != 1 || !strings.Contains(letters, value)) {
 			return fmt.Errorf("%s %q: give one letter, a to i", name, value)
 		}
+	}
+	if o.cast != "" && (o.check || o.killAfter != "" || o.breakStep != "") {
+		return errors.New("--cast tells no story: leave --check, --kill-after and --break out")
 	}
 	if o.killAfter != "" && o.breakStep != "" {
 		return errors.New("--kill-after and --break are separate experiments: give one of them")

@@ -50,6 +50,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		"a letter too far": {[]string{"--assets=x", "--kill-after=j"}, "--kill-after"},
 		"two letters":      {[]string{"--assets=x", "--break=ab"}, "--break"},
 		"both":             {[]string{"--assets=x", "--break=a", "--kill-after=a"}, "separate"},
+		"a cast checked":   {[]string{"--assets=x", "--cast=f", "--check"}, "--cast"},
 		"an argument":      {[]string{"--assets=x", "more"}, "more"},
 	} {
 		t.Run(name, func(t *testing.T) {

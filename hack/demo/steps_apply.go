@@ -135,6 +135,22 @@ func (s *story) apply(ctx context.Context) error {
 
 // applyEverything does what a user would: a Secret, then the manifests.
 func (s *story) applyEverything(ctx context.Context) error {
+	var leftOut []string
+	switch s.opts.breakStep {
+	case "b":
+		leftOut = []string{deviceTwinKind}
+	case "c":
+		leftOut = []string{"TwinQuery"}
+	}
+	if err := s.prepareManifests(ctx, leftOut...); err != nil {
+		return err
+	}
+	s.applied = s.opts.breakStep != "b"
+	return s.applyManifests(ctx)
+}
+
+// prepareManifests makes the Secret, and the overlay that the manifests are applied by.
+func (s *story) prepareManifests(ctx context.Context, leftOut ...string) error {
 	file := s.dirs.in("connection-string")
 	// The policy "service" can read and write twins, and nothing else.
 	if err := os.WriteFile(file, []byte(s.emulator.Policies["service"]), 0o600); err != nil {
@@ -147,18 +163,7 @@ func (s *story) applyEverything(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var leftOut []string
-	switch s.opts.breakStep {
-	case "b":
-		leftOut = []string{deviceTwinKind}
-	case "c":
-		leftOut = []string{"TwinQuery"}
-	}
-	if err := s.manifests.writeOverlay(caPEM, leftOut...); err != nil {
-		return err
-	}
-	s.applied = s.opts.breakStep != "b"
-	return s.applyManifests(ctx)
+	return s.manifests.writeOverlay(caPEM, leftOut...)
 }
 
 func (s *story) applyManifests(ctx context.Context) error {

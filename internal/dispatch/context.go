@@ -14,15 +14,24 @@ func grantOf(ctx context.Context) *Permit {
 	return permit
 }
 
-type urgentKey struct{}
+type lineKey struct{}
 
 // Urgent has the requests that are made under a context, and that no permit pays for, go
 // alternately with all that are not urgent, instead of behind them.
 func Urgent(ctx context.Context) context.Context {
-	return context.WithValue(ctx, urgentKey{}, true)
+	return context.WithValue(ctx, lineKey{}, urgent)
 }
 
-func isUrgent(ctx context.Context) bool {
-	urgent, _ := ctx.Value(urgentKey{}).(bool)
-	return urgent
+// Asked has the requests that are made under a context, and that no permit pays for, go
+// alternately with what is done in the background, instead of behind it: a person waits.
+func Asked(ctx context.Context) context.Context {
+	return context.WithValue(ctx, lineKey{}, asked)
+}
+
+func lineOf(ctx context.Context) line {
+	own, ok := ctx.Value(lineKey{}).(line)
+	if !ok {
+		return background
+	}
+	return own
 }

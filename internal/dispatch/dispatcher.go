@@ -110,7 +110,7 @@ func (d *Dispatcher) apply(now time.Time) {
 		b.rate = rates[class]
 		b.tokens = min(b.tokens, b.size())
 	}
-	d.places = [kinds]int{Reconciles: d.limits.inFlight(), Evaluations: evaluationsInFlight}
+	d.places = [kinds]int{Reconciles: d.limits.inFlight(), Evaluations: evaluationsInFlight, Questions: questionsInFlight}
 	if d.max > 0 {
 		for kind := range d.places {
 			d.places[kind] = min(d.places[kind], d.max)

@@ -161,12 +161,17 @@ const (
 	Reconciles Kind = iota
 	// Evaluations of queries, which may take many pages: no reconcile waits for them.
 	Evaluations
+	// Questions that a person waits for: they wait for no evaluation.
+	Questions
 	kinds
 )
 
 // evaluationsInFlight is how many evaluations may be under way at once. More are no faster
 // at the rate of queries; one at a time would have small ones wait for a large one.
 const evaluationsInFlight = 4
+
+// questionsInFlight is how many questions may be under way at once.
+const questionsInFlight = 4
 
 const (
 	// minInFlight lets a hub of few updates be used by more than one at a time.

@@ -86,7 +86,10 @@ func (c *crowd) admit(key string, priority int, need Need) {
 		return // an object is looked at by one worker at a time
 	}
 	kind := Reconciles
-	if key > "g" { // an object has one kind of turn for good
+	switch { // an object has one kind of turn for good
+	case key > "h":
+		kind = Questions
+	case key > "f":
 		kind = Evaluations
 	}
 	c.waits[key] = true
@@ -134,7 +137,10 @@ func (c *crowd) check(t *rapid.T) {
 			t.Fatalf("%s is lost", key)
 		}
 	}
-	places := c.host.places[Reconciles] + c.host.places[Evaluations]
+	places := 0
+	for _, own := range c.host.places {
+		places += own
+	}
 	within(t, "the hub", c.host.limits, c.used, places)
 	within(t, "the other share", c.shares[1].limits, c.usedByOther, places)
 }
@@ -144,11 +150,13 @@ func (c *crowd) check(t *rapid.T) {
 func (c *crowd) checkOne(t *rapid.T, d *Dispatcher) (held int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.inFlight[Reconciles] > d.places[Reconciles] || d.inFlight[Evaluations] > d.places[Evaluations] {
-		t.Fatalf("%d in flight of %d", d.inFlight, d.places)
-	}
-	if d.guests[Reconciles] > d.inFlight[Reconciles] || d.guests[Reconciles] < 0 || d.guests[Evaluations] > d.inFlight[Evaluations] || d.guests[Evaluations] < 0 {
-		t.Fatalf("%d guests of %d", d.guests, d.inFlight)
+	for kind := range kinds {
+		if d.inFlight[kind] > d.places[kind] {
+			t.Fatalf("%d in flight of %d", d.inFlight, d.places)
+		}
+		if d.guests[kind] > d.inFlight[kind] || d.guests[kind] < 0 {
+			t.Fatalf("%d guests of %d", d.guests, d.inFlight)
+		}
 	}
 	for _, lot := range d.queues {
 		parked, inRounds := 0, 0

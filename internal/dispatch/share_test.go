@@ -19,7 +19,7 @@ func (y *yard) askOf(s *Share, kind Kind, namespace, key string, priority int) *
 // and within each the priority counts.
 func TestNamespacesTakeTurns(t *testing.T) {
 	t.Parallel()
-	for name, kind := range map[string]Kind{"visits": Reconciles, "questions": Evaluations} {
+	for name, kind := range map[string]Kind{"reconciles": Reconciles, "evaluations": Evaluations, "questions": Questions} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			y := newYard(t, Limits{ReadsPerSecond: 1e6}, 1)
@@ -87,7 +87,7 @@ func TestAShareIsHeldToItsOwnLimits(t *testing.T) {
 // TestSomePlacesAreTheRulersOwn: those who wait by their own limits hold the others.
 func TestSomePlacesAreTheRulersOwn(t *testing.T) {
 	t.Parallel()
-	y := newYard(t, Limits{}, 0) // ten places, and four for questions
+	y := newYard(t, Limits{}, 0) // ten places, and four for queries
 	other := y.Dispatcher.Share(Limits{RegistryPerMinute: 0.01})
 	for kind, want := range map[Kind]int{Reconciles: 7, Evaluations: 3} {
 		held := []*Permit{}

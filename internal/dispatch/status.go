@@ -144,7 +144,7 @@ type snapshot struct {
 func (d *Dispatcher) snapshot() (s snapshot) {
 	d.locked(func(now time.Time) {
 		s = snapshot{
-			Counts: d.count, parked: d.parked(), inFlight: d.held(), cap: d.places[Reconciles] + d.places[Evaluations],
+			Counts: d.count, parked: d.parked(), inFlight: d.held(), cap: d.places[Reconciles] + d.places[Evaluations] + d.places[Questions],
 			breaker: d.breaker.state(now), used: d.meter.messages(now).Used, limit: d.meter.limit,
 		}
 		for class, b := range d.buckets {

@@ -33,53 +33,85 @@ func (e *BrokenError) Error() string { return "the hub has not answered lately" 
 // Unwrap returns the last failure.
 func (e *BrokenError) Unwrap() error { return e.Last }
 
+// line is what those have in common who wait for their turn one behind the other.
+type line int
+
+const (
+	// urgent: what moved at the hub.
+	urgent line = iota
+	// asked: what a person waits for.
+	asked
+	// background: all else.
+	background
+	lines
+)
+
 // waiter is a caller that waits for one operation.
 type waiter struct {
 	share  *Share
 	served chan struct{}
-	urgent bool
+	line   line
 	// refused is why it may not go on after all, once served is closed.
 	refused error
 }
 
 // callers wait for operations of one class, each with a worker.
 type callers struct {
-	urgent, others []*waiter
-	// wasUrgent tells that the last one to go on was.
-	wasUrgent bool
+	waiting [lines][]*waiter
+	// wasUrgent tells that the last one to go on was, and wasAsked that the last one was
+	// that was not urgent.
+	wasUrgent, wasAsked bool
 }
 
-func (c *callers) len() int { return len(c.urgent) + len(c.others) }
-
-func (c *callers) queue(urgent bool) *[]*waiter {
-	if urgent {
-		return &c.urgent
+func (c *callers) len() (n int) {
+	for _, own := range c.waiting {
+		n += len(own)
 	}
-	return &c.others
+	return n
 }
 
-// ahead is how many of those who wait go on before one that joins them.
-func (c *callers) ahead(urgent bool) int {
-	own, other := len(*c.queue(urgent)), len(*c.queue(!urgent))
-	return own + min(other, own+1)
+// ahead is how many of those who wait go on before one that joins a line.
+func (c *callers) ahead(of line) int {
+	own := len(c.waiting[of])
+	if of == urgent {
+		return own + min(c.len()-own, own+1)
+	}
+	others := c.len() - len(c.waiting[urgent]) - own
+	ahead := own + min(others, own+1)
+	return ahead + min(len(c.waiting[urgent]), ahead+1)
 }
 
-// next takes the one that goes on: alternately one that is urgent and one that is not, so
-// that neither waits for all of the others.
+// next takes the one that goes on: alternately one that is urgent and one that is not, and of
+// those alternately one that is asked for and one that is not, so that no line waits for all of another.
 func (c *callers) next() *waiter {
-	c.wasUrgent = len(c.urgent) > 0 && (len(c.others) == 0 || !c.wasUrgent)
-	from := c.queue(c.wasUrgent)
-	w := (*from)[0]
-	*from = (*from)[1:]
+	of := c.turn()
+	w := c.waiting[of][0]
+	c.waiting[of] = c.waiting[of][1:]
+	c.wasUrgent = of == urgent
+	if !c.wasUrgent {
+		c.wasAsked = of == asked
+	}
 	return w
+}
+
+// turn is the line that is next, of those in which one waits.
+func (c *callers) turn() line {
+	waits := func(of line) bool { return len(c.waiting[of]) > 0 }
+	switch {
+	case waits(urgent) && (!c.wasUrgent || !waits(asked) && !waits(background)):
+		return urgent
+	case waits(asked) && (!c.wasAsked || !waits(background)):
+		return asked
+	}
+	return background
 }
 
 // leave takes one off; false when it went on meanwhile.
 func (c *callers) leave(w *waiter) bool {
-	from := c.queue(w.urgent)
-	i := slices.Index(*from, w)
+	own := c.waiting[w.line]
+	i := slices.Index(own, w)
 	if i >= 0 {
-		*from = slices.Delete(*from, i, i+1)
+		c.waiting[w.line] = slices.Delete(own, i, i+1)
 	}
 	return i >= 0
 }
@@ -93,19 +125,19 @@ func (s *Share) Wait(ctx context.Context, class Class) error {
 	if own != nil && own.dispatcher == s.at.Load() && own.use(class) {
 		return nil
 	}
-	w := &waiter{share: s, served: make(chan struct{}), urgent: isUrgent(ctx)}
+	w := &waiter{share: s, served: make(chan struct{}), line: lineOf(ctx)}
 	var short error
 	s.locked(func(d *Dispatcher, now time.Time) {
 		if short = s.lets(d, own, now); short != nil {
 			return
 		}
-		wait := d.expected(s, class, w.urgent, now)
+		wait := d.expected(s, class, w.line, now)
 		if deadline, ok := ctx.Deadline(); ok && deadline.Sub(now) < wait {
 			short = &NoRoomError{Class: class, RetryAfter: wait}
 			return
 		}
-		line := s.waiting[class].queue(w.urgent)
-		*line = append(*line, w)
+		own := &s.waiting[class].waiting[w.line]
+		*own = append(*own, w)
 		d.join(class, s)
 		s.begun(d, w)
 	})
@@ -122,8 +154,8 @@ func (s *Share) Wait(ctx context.Context, class Class) error {
 }
 
 // expected is how long a caller would wait that comes now.
-func (d *Dispatcher) expected(s *Share, class Class, urgent bool, now time.Time) time.Duration {
-	own := s.waiting[class].ahead(urgent) + 1
+func (d *Dispatcher) expected(s *Share, class Class, of line, now time.Time) time.Duration {
+	own := s.waiting[class].ahead(of) + 1
 	all := own
 	for _, other := range d.rings[class] {
 		if other != s {

@@ -79,8 +79,8 @@ func TestWhoHoldsAWorkerComesBeforeTheParked(t *testing.T) {
 	y.Expect(stranger.Has(Reads)).To(BeTrue())
 }
 
-// TestUrgentCallersTakeTurnsWithTheOthers: neither line waits for the whole of the other.
-func TestUrgentCallersTakeTurnsWithTheOthers(t *testing.T) {
+// TestLinesTakeTurns: none waits for the whole of another.
+func TestLinesTakeTurns(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, Limits{QueriesPerMinute: 2}, 0)
 	y.Expect(y.Wait(t.Context(), Queries)).To(Succeed())
@@ -104,15 +104,21 @@ func TestUrgentCallersTakeTurnsWithTheOthers(t *testing.T) {
 	for _, name := range []string{"delta", "batch"} {
 		call(Urgent(t.Context()), name)
 	}
-	for class, want := range map[bool]int{true: 5, false: 5} {
-		y.Expect(y.waiting[Queries].ahead(class)).To(Equal(want))
+	for _, name := range []string{"person a", "person b"} {
+		call(Asked(t.Context()), name)
 	}
-	for _, want := range []string{"delta", "sweep", "batch", "query a", "query b"} {
+	for of, want := range map[line]int{urgent: 5, asked: 7, background: 7} {
+		y.Expect(y.waiting[Queries].ahead(of)).To(Equal(want))
+	}
+	for _, want := range []string{"delta", "person a", "batch", "sweep", "person b", "query a", "query b"} {
 		y.after(30 * time.Second)
 		y.Eventually(went).Should(Receive(Equal(want)))
 	}
-	y.Expect((&callers{others: make([]*waiter, 9)}).ahead(true)).To(Equal(1))
-	y.Expect((&callers{urgent: make([]*waiter, 9)}).ahead(false)).To(Equal(1))
+	many := make([]*waiter, 9)
+	y.Expect((&callers{waiting: [lines][]*waiter{background: many}}).ahead(urgent)).To(Equal(1))
+	y.Expect((&callers{waiting: [lines][]*waiter{background: many}}).ahead(asked)).To(Equal(1))
+	y.Expect((&callers{waiting: [lines][]*waiter{urgent: many}}).ahead(background)).To(Equal(1))
+	y.Expect((&callers{waiting: [lines][]*waiter{urgent: many, background: many}}).ahead(asked)).To(Equal(3))
 }
 
 // TestCallersAreTurnedAwayFromAHubThatDoesNotAnswer: they hold a worker each.

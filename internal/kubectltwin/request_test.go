@@ -62,7 +62,7 @@ func TestQuery(t *testing.T) {
 	r := l.run("query", "tags.plant='43' and tags.[[cost-center]]<=7", "-o", "json", "--explain")
 	l.Expect(r.Code).To(Equal(0), r.Err)
 	l.Expect(r.Err).To(ContainSubstring("understood:\nAND\n  tags.plant = '43'\n  tags.[[cost-center]] <= 7\n"))
-	l.Expect(r.Err).To(ContainSubstring("cost: 1 pages, 1 messages\n"))
+	l.Expect(r.Err).To(ContainSubstring("cost: 1 page, 1 message\n"))
 	var answer struct{ Items []map[string]any }
 	l.Expect(json.Unmarshal([]byte(r.Out), &answer)).To(Succeed())
 	l.Expect(answer.Items).To(HaveLen(2))
@@ -138,11 +138,11 @@ func TestDiff(t *testing.T) {
 
 	r := l.run("diff", "-f", file)
 	l.Expect(r.Code).To(Equal(cluster.ExitFound), r.Err)
-	l.Expect(r.Err).To(ContainSubstring("1 objects of other kinds are left out"))
-	l.Expect(lineOf(r.Out, "devicetwin/d1")).To(Equal("devicetwin/d1 of " + l.ns + ", device d1: writes, for 1 messages"))
+	l.Expect(r.Err).To(ContainSubstring("left out: 1 object of other kinds"))
+	l.Expect(lineOf(r.Out, "devicetwin/d1")).To(Equal("devicetwin/d1 of " + l.ns + ", device d1: writes, for 1 message"))
 	l.Expect(lineOf(r.Out, "tags.plant")).To(Equal(`~ tags.plant: "43" → "44"`))
 	l.Expect(lineOf(r.Out, "tags.owner")).To(Equal(`+ tags.owner: "us"`))
-	l.Expect(r.Out).To(HaveSuffix("1 of 2 DeviceTwins would write to the hub, for 1 messages; 1 are in step\n"))
+	l.Expect(r.Out).To(HaveSuffix("1 of 2 DeviceTwins would write to the hub, for 1 message; 1 in step\n"))
 	l.Expect(r.Out).NotTo(ContainSubstring("devicetwin/d2"))
 	l.Expect(l.calls("updateTwin")).To(Equal(patches), "nothing is written")
 
@@ -160,7 +160,7 @@ func TestDiff(t *testing.T) {
 	obj.Spec.Tags = raw(`{"plant":"43"}`)
 	l.create(obj)
 	l.awaitReason(obj, v1alpha1.ReasonSucceeded)
-	l.Expect(l.ok("diff", "d2")).To(Equal("0 of 1 DeviceTwins would write to the hub, for 0 messages; 1 are in step\n"))
+	l.Expect(l.ok("diff", "d2")).To(Equal("0 of 1 DeviceTwin would write to the hub, for 0 messages; 1 in step\n"))
 	l.Expect(l.calls("updateTwin")).To(Equal(patches))
 	l.Expect(l.ok("diff", "d2", "--show-unchanged")).To(ContainSubstring("writes nothing; Succeeded: the hub holds what is declared"))
 
@@ -194,7 +194,7 @@ func TestImportWritesNothing(t *testing.T) {
 	out := filepath.Join(l.TempDir(), "twins")
 	r := l.run("import", "--hub", "hub", "--where", "true = true", "--tags", "location,ratio", "--desired", "--out", out)
 	l.Expect(r.Code).To(Equal(0), r.Err)
-	l.Expect(r.Err).To(ContainSubstring(fmt.Sprintf("%d files written to %s, 0 were the same already", len(devices)+len(odd), out)))
+	l.Expect(r.Err).To(ContainSubstring(fmt.Sprintf("%d files written to %s, 0 the same already", len(devices)+len(odd), out)))
 	text, err := os.ReadFile(filepath.Join(out, "line7-000.yaml"))
 	l.Expect(err).NotTo(HaveOccurred())
 	l.Expect(string(text)).To(MatchYAML(`

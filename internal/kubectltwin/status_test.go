@@ -66,7 +66,7 @@ func TestStatusSumsUpAHub(t *testing.T) {
 	w.Expect(lineOf(out, "DeviceNotFound")).To(Equal("False DeviceNotFound 2 lost-1, lost-2"))
 	w.Expect(lineOf(out, "NotReconciled")).To(MatchRegexp(`^Unknown NotReconciled 2 (untouched, ` + elsewhere + `/guest|` + elsewhere + `/guest, untouched)$`))
 	w.Expect(lineOf(out, "DeviceNotFound, such as")).To(Equal("DeviceNotFound, such as lost-1: the device is not registered"))
-	w.Expect(lineOf(out, "Budget")).To(Equal("Budget 60% of the operator's share of the messages of 2026-11-20 (S1, 1 units; 50% of the rates, 20% of the daily messages)"))
+	w.Expect(lineOf(out, "Budget")).To(Equal("Budget 60% of the operator's share of the messages of 2026-11-20 (S1, 1 unit; 50% of the rates, 20% of the daily messages)"))
 	w.Expect(lineOf(out, "Read back")).To(Equal("Read back every 1m0s, a full sweep every 1h0m0s; not late, so at most three times that old"))
 	w.Expect(lineOf(out, "Backlog")).To(Equal("Backlog 640 wait"))
 	w.Expect(lineOf(out, "Guard")).To(Equal("Guard 500 changed twins an hour"))

@@ -31,13 +31,14 @@ func (a *Answers) query(ctx context.Context, obj *v1alpha1.TwinRequest, acquire 
 	if read.Condition, err = found.Scope.Narrow(read.Condition); err != nil {
 		return nil, err
 	}
-	permit, err := acquire(found.Session, dispatch.Need{dispatch.Queries: 1})
+	// A place alone: for the page it waits in line, since what stands in line for pages comes before what is parked.
+	permit, err := acquire(found.Session, dispatch.Need{})
 	if err != nil {
 		return nil, err
 	}
 	defer permit.Done()
 	selection := selectionOf(asked, read)
-	page, err := found.Session.FindPage(dispatch.With(ctx, permit), selection)
+	page, err := found.Session.FindPage(dispatch.Asked(dispatch.With(ctx, permit)), selection)
 	switch {
 	case hub.TooLong(err):
 		return nil, tooLarge(err)

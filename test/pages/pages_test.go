@@ -1,11 +1,13 @@
-// Package pages_test runs the commands of README.md and docs/install.md as the
-// pages have them: the real helm and kubectl, against a real API server.
+// Package pages_test runs the commands of README.md and of the pages in docs as
+// they stand there: the real helm, kubectl and plugin, against a real API server,
+// with a manager and an emulated hub.
 package pages_test
 
 import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/testenv"
 )
@@ -35,6 +39,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard()) // as kubectl has it
 	out, err := testenv.Tool("hack/tools/helm/go.mod", "-n", "helm")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -48,21 +53,40 @@ func TestMain(m *testing.M) {
 // fence is a block of a page: what its first line says of it, and its text.
 var fence = regexp.MustCompile("(?ms)^ *```([^\n]*)\n(.*?)^ *```$")
 
+// command is how a line begins that is typed into a shell. What a shell prints follows a prompt.
+var command = regexp.MustCompile(`(?m)^(kubectl|helm|make|az|curl|go|git) [a-z-]+[ -~]*$`)
+
 // blocksOf are the blocks of a page that are said to be in this language.
-func blocksOf(t *testing.T, page, language string) []string {
+func blocksOf(t *testing.T, page, language string) (blocks []string) {
 	t.Helper()
 	g := NewWithT(t)
 	text, err := os.ReadFile(filepath.Join(root, page))
 	g.Expect(err).NotTo(HaveOccurred())
-	var blocks []string
 	for _, match := range fence.FindAllStringSubmatch(string(text), -1) {
-		g.Expect(match[1]).To(BeElementOf("sh", "yaml", ""), "%s: commands are in blocks of sh, so that they are found", page)
+		block := unindented(match[2])
+		g.Expect(match[1]).To(BeElementOf("sh", "yaml", "go", "text", "mermaid", ""), "%s: commands are in blocks of sh, so that they are found", page)
+		if match[1] == "" {
+			g.Expect(block).NotTo(MatchRegexp(command.String()), "%s: commands are in blocks of sh, so that they are found", page)
+		}
 		if match[1] == language {
-			blocks = append(blocks, unindented(match[2]))
+			blocks = append(blocks, block)
 		}
 	}
-	g.Expect(blocks).NotTo(BeEmpty(), page)
 	return blocks
+}
+
+// pages are README.md and all of docs.
+func pages(t *testing.T) []string {
+	t.Helper()
+	g := NewWithT(t)
+	found := []string{readme}
+	g.Expect(fs.WalkDir(os.DirFS(root), "docs", func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".md" {
+			found = append(found, path)
+		}
+		return err
+	})).To(Succeed())
+	return found
 }
 
 // unindented is a block as it would be outside of a list.
@@ -87,11 +111,11 @@ func stepOf(t *testing.T, s step) string {
 // TestEveryBlockIsListed, and run or not for a reason.
 func TestEveryBlockIsListed(t *testing.T) {
 	t.Parallel()
-	all := steps()
+	all := steps(&plant{})
 	for _, s := range all {
 		stepOf(t, s)
 	}
-	for _, page := range []string{"README.md", "docs/install.md"} {
+	for _, page := range pages(t) {
 		for _, block := range blocksOf(t, page, "sh") {
 			listed := 0
 			for _, s := range all {
@@ -111,7 +135,7 @@ func TestPagesNameTheVersion(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "VERSION"))
 	g.Expect(err).NotTo(HaveOccurred())
 	named := 0
-	for _, s := range steps() {
+	for _, s := range steps(&plant{}) {
 		for _, match := range regexp.MustCompile(`(?:--version |download/v|devicetwin-operator[:-])(\d[0-9a-z.-]*?)(?:\s|/|\.tgz)`).FindAllStringSubmatch(stepOf(t, s), -1) {
 			named++
 			g.Expect(match[1]).To(Equal(strings.TrimSpace(string(text))), s.has)
@@ -124,7 +148,9 @@ func TestPagesNameTheVersion(t *testing.T) {
 func TestTheCommandsOfThePages(t *testing.T) {
 	shell := newShell(t)
 	playDeployments(t)
-	for _, s := range steps() {
+	p := newPlant(t, shell.dir)
+	shell.env = append(shell.env, "MANAGER_METRICS="+p.metrics)
+	for _, s := range steps(p) {
 		if s.cannot != "" {
 			continue
 		}
@@ -140,6 +166,9 @@ func TestTheCommandsOfThePages(t *testing.T) {
 			}
 			out := shell.run(t, strings.ReplaceAll(block, chartURL, "charts/devicetwin-operator"))
 			g.Expect(out).To(ContainSubstring(s.prints))
+			if s.after != nil {
+				shell.run(t, s.after(t))
+			}
 		})
 		if !ok {
 			t.FailNow() // what follows goes on from here
@@ -167,8 +196,14 @@ func newShell(t *testing.T) *shell {
 	} {
 		g.Expect(os.Symlink(to, filepath.Join(dir, link))).To(Succeed())
 	}
-	const az = "#!/bin/sh\necho 'HostName=YOUR-HUB.azure-devices.net;SharedAccessKeyName=service;SharedAccessKey=MDEyMzQ1Njc4OWFiY2RlZg=='\n"
-	g.Expect(os.WriteFile(filepath.Join(bin, "az"), []byte(az), 0o700)).To(Succeed())
+	buildPrograms(t, bin)
+	for program, script := range map[string]string{
+		// It stands in for Azure's, and knows the connection string of the plant's hub alone.
+		"az":        `case "$*" in *"connection-string show"*) cat "` + dir + `/connection-string" ;; esac`,
+		"kustomize": `[ "$1" = build ] && exec kubectl kustomize "$2"`,
+	} {
+		g.Expect(os.WriteFile(filepath.Join(bin, program), []byte("#!/bin/sh\n"+script+"\n"), 0o700)).To(Succeed())
+	}
 	return &shell{dir: dir, env: append(os.Environ(),
 		"PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+cluster.KubeconfigFile(t), "SOURCE_DATE_EPOCH=1700000000",
 		"HELM_CONFIG_HOME="+dir, "HELM_CACHE_HOME="+dir, "HELM_DATA_HOME="+dir,

@@ -3,6 +3,8 @@ package pages_test
 import (
 	"slices"
 	"testing"
+
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )
 
 // step is a block of commands, and what is to be done with it.
@@ -18,6 +20,8 @@ type step struct {
 	instead []replaced
 	// prints is part of what the block prints.
 	prints string
+	// after returns commands that fail unless the block did what the page says of it.
+	after func(*testing.T) string
 }
 
 // replaced is a part of a block that cannot run here, and what is run for it.
@@ -34,9 +38,10 @@ func script(commands string) func(*testing.T) string {
 	return func(*testing.T) string { return commands }
 }
 
-// steps are all blocks of both pages, in an order in which one cluster can go through them.
-func steps() []step {
-	return slices.Concat(inAnyCluster(), fromNothing(), onTheWay(), withoutThem())
+// steps are all blocks of all pages, in an order in which one cluster can go through them.
+func steps(p *plant) []step {
+	return slices.Concat(inAnyCluster(), fromNothing(), overFlatManifests(), packaged(), onTheWay(),
+		adopted(p), inStep(), looking(p), inTrouble(p), changing(), examples(p), withoutThem(p))
 }
 
 // inAnyCluster are the blocks that need no cluster, or more than this one.
@@ -98,6 +103,12 @@ func fromNothing() []step {
 			before:  script(`checkout/hack/release.sh "$PWD/release" ghcr.io/devicetwin-io "$(cat checkout/VERSION)"`),
 			instead: []replaced{{"https://github.com/devicetwin-io/devicetwin-operator/releases/download/v0.1.0/", "release/"}},
 		},
+	}
+}
+
+// packaged takes over what the flat manifests have brought.
+func packaged() []step {
+	return []step{
 		{
 			page: install, has: "helm pull", prints: "STATUS: deployed",
 			instead: []replaced{ // there is no registry, and the definitions are there from the step before
@@ -111,8 +122,21 @@ func fromNothing() []step {
 
 // withoutThem are the blocks that take the definitions away, and bring them back. They are the last: definitions that
 // are deleted right after they were made may take the API server minutes to be rid of.
-func withoutThem() []step {
+func withoutThem(p *plant) []step {
 	return []step{
+		{
+			// No manager runs any more that would take the finalizer off.
+			page: troubleshooting, has: "finalizers", prints: "devicetwin.iothub.devicetwin.io/thermostat-1 patched",
+			before: func(*testing.T) string {
+				p.stop()
+				return "kubectl config set-context --current --namespace " + namespace + `
+kubectl apply --server-side --field-manager plant -f location.yaml
+kubectl patch devicetwin thermostat-1 --type merge -p '{"metadata":{"finalizers":["` + v1alpha1.CleanupFinalizer + `"]}}'
+kubectl delete devicetwin thermostat-1 --wait=false
+`
+			},
+			after: script("kubectl wait --for=delete --timeout=60s devicetwin/thermostat-1\n"),
+		},
 		{page: install, has: "kubectl delete crd", before: script(uninstall), prints: `"devicetwins.iothub.devicetwin.io" deleted`},
 		{page: install, has: "helm template crds", prints: "customresourcedefinition.apiextensions.k8s.io/devicetwins.iothub.devicetwin.io serverside-applied"},
 	}

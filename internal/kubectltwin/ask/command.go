@@ -98,10 +98,10 @@ func (q *command) run(ctx context.Context, where string) error {
 		return err
 	}
 	if q.explain {
-		q.access.Note("asked: %s\ncost: %d pages, %d messages", cost.Condition, cost.Pages, cost.Messages)
+		q.access.Note("asked: %s\ncost: %s, %s", cost.Condition, terminal.Count(cost.Pages, "page"), terminal.Count(cost.Messages, "message"))
 	}
 	if cost.Unreadable > 0 {
-		q.access.Note("%d twins were left out, which the hub's index shows in a way that cannot be used", cost.Unreadable)
+		q.access.Note("left out: %s that the hub's index shows in a way that cannot be used", terminal.Count(cost.Unreadable, "twin"))
 	}
 	return q.print(rows)
 }

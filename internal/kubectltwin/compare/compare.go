@@ -98,7 +98,7 @@ func Of(obj *v1alpha1.DeviceTwin) (*Twin, error) {
 	for path, want := range declared.Leaves() {
 		leaf := Leaf{Path: path.String(), Declared: known(path, want), Hub: hub.of(path, want), Device: device.of(path)}
 		leaf.Differs = leaf.Hub.State == Differs || leaf.Hub.State == Absent || hub.differs(path) || device.differs(path)
-		leaf.Uncertain = !leaf.Differs && (leaf.Hub.State == Unknown || leaf.Device.State == Unknown && leaf.Device.Note == "")
+		leaf.Uncertain = !leaf.Differs && (leaf.Hub.State == Unknown || leaf.Device.State == Unknown && leaf.Device.Note == "" || device.tellsNothing(path))
 		out.Leaves = append(out.Leaves, leaf)
 	}
 	out.Leaves = append(out.Leaves, hub.removals(declared.Document)...)

@@ -150,6 +150,12 @@ func TestWhatTheStatusTells(t *testing.T) {
 			},
 			[]string{"= desired.a 1 unknown (acknowledged)", "= desired.b 2 2"},
 		},
+		"device that never reported": {
+			v1alpha1.DeviceTwinSpec{Tags: raw(`{"t":1}`), Desired: raw(`{"a":1}`)}, v1alpha1.DeviceTwinStatus{
+				ETag: "e", Conditions: conditions("True", "Succeeded", ok, `Acknowledged Unknown NeverReported nothing yet`),
+			},
+			[]string{"= tags.t 1 -", "? desired.a 1 -"},
+		},
 		"device without a mirror": {
 			v1alpha1.DeviceTwinSpec{Desired: raw(`{"a":1}`), Mirror: v1alpha1.Mirror{MaxBytes: ptr.To[int32](0)}}, v1alpha1.DeviceTwinStatus{
 				ETag: "e", Conditions: conditions("True", "Succeeded", ok, `Acknowledged Unknown NeverReported nothing yet`),

@@ -26,6 +26,8 @@ type deviceView struct {
 	acknowledged bool
 	asked        bool
 	said         string
+	// silent tells that the device has never reported any declared property: whether it has taken over one is unknown.
+	silent bool
 	// pending are the leaves that are not acknowledged by what is mirrored.
 	pending []string
 }
@@ -41,6 +43,7 @@ func newDeviceView(obj *v1alpha1.DeviceTwin, declared validation.Declaration) (*
 	v.asked = condition != nil && !stale(obj)
 	if v.asked {
 		v.acknowledged = condition.Status == metav1.ConditionTrue
+		v.silent = condition.Reason == v1alpha1.ReasonNeverReported
 		v.said = condition.Message
 	}
 	for _, path := range twin.Acknowledge(declared.Desired, twin.Stamps{}, reported).Pending {
@@ -98,7 +101,7 @@ func (v *deviceView) mirrored(path twin.Path) bool {
 
 // differs tells that the device has not taken over a leaf.
 func (v *deviceView) differs(path twin.Path) bool {
-	if path.Section() == twin.Tags || !v.asked || v.acknowledged {
+	if path.Section() == twin.Tags || !v.asked || v.acknowledged || v.silent {
 		return false
 	}
 	text := path.String()
@@ -107,6 +110,11 @@ func (v *deviceView) differs(path twin.Path) bool {
 	}
 	_, found := v.reported.At(path)
 	return (found || v.mirrored(path)) && slices.Contains(v.pending, text)
+}
+
+// tellsNothing tells that the device could report a leaf, and reports nothing of what is declared.
+func (v *deviceView) tellsNothing(path twin.Path) bool {
+	return v.silent && path.Section() == twin.Desired
 }
 
 // answerAbove is the answer that a device gave for all that is declared above a leaf.

@@ -96,7 +96,7 @@ func (d *command) print(items []item) error {
 	if d.format.Structured() {
 		return d.format.Print(d.access.Out, map[string]any{"items": items})
 	}
-	screen := d.access.Screen().Unlimited()
+	screen := d.access.Screen()
 	patches, messages, inStep := 0, int64(0), 0
 	for _, i := range items {
 		if i.quiet() {
@@ -112,7 +112,7 @@ func (d *command) print(items []item) error {
 			i.show(screen)
 		}
 	}
-	screen.Line(terminal.Plain, "%d of %d DeviceTwins would write to the hub, for %d messages; %d are in step", patches, len(items), messages, inStep)
+	screen.Line(terminal.Plain, "%d of %s would write to the hub, for %s; %d in step", patches, terminal.Count(len(items), "DeviceTwin"), terminal.Count(messages, "message"), inStep)
 	return nil
 }
 
@@ -133,7 +133,7 @@ func (i item) summary() string {
 		parts = append(parts, "registers the device")
 	}
 	if i.Patch != nil {
-		parts = append(parts, fmt.Sprintf("writes, for %d messages", i.Messages))
+		parts = append(parts, "writes, for "+terminal.Count(i.Messages, "message"))
 	}
 	if !i.writes() {
 		parts = append(parts, "writes nothing")

@@ -8,6 +8,7 @@ import (
 	"k8s.io/cli-runtime/pkg/resource"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/terminal"
 )
 
 // manifests reads the DeviceTwins of files, folders, standard input or a kustomization, as kubectl does.
@@ -40,7 +41,7 @@ func (d *command) manifests(namespace string) ([]*v1alpha1.DeviceTwin, error) {
 		twins = append(twins, twin)
 	}
 	if others := len(infos) - len(twins); others > 0 {
-		d.access.Note("%d objects of other kinds are left out: they write nothing to a hub", others)
+		d.access.Note("left out: %s of other kinds, which write nothing to a hub", terminal.Count(others, "object"))
 	}
 	return twins, nil
 }

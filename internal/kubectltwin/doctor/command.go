@@ -154,12 +154,11 @@ func (e *examination) print(format *terminal.Format) error {
 			return err
 		}
 	} else {
-		table := terminal.NewTable(0)
+		table := terminal.NewTable(0).Sentences()
 		for _, check := range e.checks {
 			table.Row(terminal.Styled(style(check.Status), "%s", check.Status), terminal.Text("%s", check.Subject), terminal.Text("%s", check.Text))
 		}
-		// The last column says what to do: it is never cut.
-		e.access.Screen().Unlimited().Table(table)
+		e.access.Screen().Table(table)
 	}
 	e.access.Note("%d ok, %d warn, %d FAIL", counts[OK], counts[Warn], counts[Fail])
 	if counts[Fail] > 0 {

@@ -169,10 +169,10 @@ func (i *importer) read(ctx context.Context, asker *request.Client, namespace st
 		return nil, nil, err
 	}
 	if cost.Unreadable > 0 {
-		refused = append(refused, fmt.Sprintf("%d twins that the hub's index shows in a way that cannot be used", cost.Unreadable))
+		refused = append(refused, fmt.Sprintf("%s that the hub's index shows in a way that cannot be used", terminal.Count(cost.Unreadable, "twin")))
 	}
 	slices.SortFunc(manifests, func(a, b manifest) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
-	i.access.Note("%d twins, for %d messages in %d pages", len(manifests), cost.Messages, cost.Pages)
+	i.access.Note("%s, for %s in %s", terminal.Count(len(manifests), "twin"), terminal.Count(cost.Messages, "message"), terminal.Count(cost.Pages, "page"))
 	return manifests, refused, nil
 }
 
@@ -192,7 +192,7 @@ func (i *importer) write(manifests []manifest) error {
 	if err != nil {
 		return err
 	}
-	i.access.Note("%d files written to %s, %d were the same already", written, i.out, len(manifests)-written)
+	i.access.Note("%s written to %s, %d the same already", terminal.Count(written, "file"), i.out, len(manifests)-written)
 	err = kustomize(i.out)
 	if errors.Is(err, errNotOurs) {
 		i.access.Note("%s: %v; name the new files there", i.out, err)

@@ -17,8 +17,8 @@ import (
 const getHelp = `Show what DeviceTwins declare beside what the hub holds and what the device reports, leaf by leaf.
 
 All of it comes from the objects' status, so it is as old as the last read of the twin, and what the status does not tell is
-"unknown". A leaf that differs is marked "!", one of which it is unknown whether it does "?". Values that look like credentials
-are not shown.`
+"unknown". A leaf that differs is marked "!", one of which it is unknown whether it does "?": also where a device has never
+reported anything of what is desired of it. Values that look like credentials are not shown.`
 
 const getExamples = `  # one twin
   kubectl twin get thermostat-1
@@ -29,7 +29,7 @@ const getExamples = `  # one twin
   # follow one
   kubectl twin get thermostat-1 --watch
 
-  # fail in a pipeline unless hub and device have taken over everything
+  # fail in a pipeline if anything differs on the hub or on the device
   kubectl twin get -l line=7 --exit-code`
 
 // get is what the command was called with.

@@ -153,10 +153,9 @@ func (s *status) print(sum *summary) {
 	if s.format.String() == terminal.Wide {
 		screen = screen.Unlimited()
 	}
-	// What is said in sentences is never cut.
-	s.printHub(screen.Unlimited(), sum)
+	s.printHub(screen, sum)
 	s.printTwins(screen, sum)
-	s.printUse(screen.Unlimited(), sum)
+	s.printUse(screen, sum)
 	if len(sum.LastMoves) == 0 {
 		return
 	}
@@ -171,7 +170,7 @@ func (s *status) print(sum *summary) {
 
 func (s *status) printHub(screen *terminal.Screen, sum *summary) {
 	screen.Line(terminal.Heading, "HubConnection %s/%s  %s", sum.Namespace, sum.Name, sum.HostName)
-	table := terminal.NewTable(2)
+	table := terminal.NewTable(2).Sentences()
 	if len(sum.Conditions) == 0 {
 		table.Row(terminal.Styled(terminal.Warning, "Ready"), terminal.Text("Unknown"), terminal.Text("no controller has looked at it yet"))
 	}
@@ -224,13 +223,13 @@ func (s *status) printTwins(screen *terminal.Screen, sum *summary) {
 
 func (s *status) printUse(screen *terminal.Screen, sum *summary) {
 	screen.Heading("Use of the hub")
-	table, use, now := terminal.NewTable(2), sum.Use, s.access.Clock.Now()
+	table, use, now := terminal.NewTable(2).Sentences(), sum.Use, s.access.Clock.Now()
 	budget := "unknown"
 	if use.QuotaDay != "" {
 		budget = terminal.Text("%d%% of the operator's share of the messages of %s", use.QuotaUsedPercent, use.QuotaDay).Text
 	}
-	table.Row(terminal.Text("Budget"), terminal.Text("%s (%s, %d units; %d%% of the rates, %d%% of the daily messages)", budget,
-		sum.spec.Tier.SKU, sum.spec.Tier.Units, sum.spec.Budget.RatePercent, sum.spec.Budget.DailyMessagesPercent))
+	table.Row(terminal.Text("Budget"), terminal.Text("%s (%s, %s; %d%% of the rates, %d%% of the daily messages)", budget,
+		sum.spec.Tier.SKU, terminal.Count(sum.spec.Tier.Units, "unit"), sum.spec.Budget.RatePercent, sum.spec.Budget.DailyMessagesPercent))
 	backlog := terminal.Text("%d wait", use.Backlog)
 	if use.BacklogEndsAt != nil {
 		backlog.Text += ", until " + use.BacklogEndsAt.Format("15:04:05 MST")
@@ -238,10 +237,10 @@ func (s *status) printUse(screen *terminal.Screen, sum *summary) {
 	table.Row(terminal.Text("Backlog"), backlog)
 	table.Row(terminal.Text("Read back"), readBack(sum, now))
 	if guard := sum.spec.Guard; guard != nil {
-		text := terminal.Text("%d changed twins an hour", guard.MaxChangesPerHour)
+		text := terminal.Text("%s an hour", terminal.Count(guard.MaxChangesPerHour, "changed twin"))
 		if sum.Guard != nil && sum.Guard.TrippedAt != nil {
-			text = terminal.Styled(terminal.Bad, "tripped %s ago at %d twins, %d wait: `kubectl twin approve %s -n %s` lets them go on",
-				duration.HumanDuration(ago(now, *sum.Guard.TrippedAt)), sum.Guard.Limit, sum.Guard.Waiting, sum.Name, sum.Namespace)
+			text = terminal.Styled(terminal.Bad, "tripped %s ago at %s, %d wait: `kubectl twin approve %s -n %s` lets them go on",
+				duration.HumanDuration(ago(now, *sum.Guard.TrippedAt)), terminal.Count(sum.Guard.Limit, "twin"), sum.Guard.Waiting, sum.Name, sum.Namespace)
 		}
 		table.Row(terminal.Text("Guard"), text)
 	}

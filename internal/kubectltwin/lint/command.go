@@ -91,7 +91,8 @@ func (l *command) run(ctx context.Context) error {
 	for _, f := range findings {
 		counts[f.Severity]++
 	}
-	l.access.Note("%d manifests in %d files: %d errors, %d warnings", manifests, len(paths), counts[Error], counts[Warning])
+	l.access.Note("%s in %s: %s, %s", terminal.Count(manifests, "manifest"), terminal.Count(len(paths), "file"),
+		terminal.Count(counts[Error], "error"), terminal.Count(counts[Warning], "warning"))
 	if counts[Error] > 0 || l.strict && counts[Warning] > 0 {
 		return cluster.ErrFound
 	}

@@ -148,12 +148,12 @@ func TestCommand(t *testing.T) {
 		code     int
 		says     string
 	}{
-		{"", "-f " + dir, 0, "1 manifests in 1 files: 0 errors, 0 warnings\n"},
-		{"", "-R -f " + dir, 1, "3 manifests in 3 files: 1 errors, 1 warnings\n"},
-		{good, "-f -", 0, "1 manifests in 1 files"},
-		{bad, "-f -", 1, "1 errors"},
-		{"", "-f " + warned, 0, "1 warnings"},
-		{"", "--strict -f " + warned, 1, "1 warnings"},
+		{"", "-f " + dir, 0, "1 manifest in 1 file: 0 errors, 0 warnings\n"},
+		{"", "-R -f " + dir, 1, "3 manifests in 3 files: 1 error, 1 warning\n"},
+		{good, "-f -", 0, "1 manifest in 1 file"},
+		{bad, "-f -", 1, "1 error"},
+		{"", "-f " + warned, 0, "1 warning"},
+		{"", "--strict -f " + warned, 1, "1 warning"},
 		{"", "-f " + dir + "/missing.yaml", 2, "missing.yaml: no such file or directory"},
 		{"", "-f " + t.TempDir(), 2, "there is no .yaml, .yml or .json file"},
 		{"", "", 2, "which manifests?"},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/cluster"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/doctor"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/terminal"
 	"github.com/devicetwin-io/devicetwin-operator/internal/version"
 )
 
@@ -97,7 +98,7 @@ func (r *command) run(ctx context.Context) error {
 		r.access.Note("not in the report: %s", what)
 	}
 	if r.file != stdout {
-		_, err = fmt.Fprintf(r.access.Out, "%s holds %d files: look into it before you send it\n", r.file, len(c.files))
+		_, err = fmt.Fprintf(r.access.Out, "%s holds %s: look into it before you send it\n", r.file, terminal.Count(len(c.files), "file"))
 	}
 	return err
 }

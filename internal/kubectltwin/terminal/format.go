@@ -57,6 +57,14 @@ func (f *Format) Set(value string) error {
 // Structured tells whether a program reads what is printed.
 func (f *Format) Structured() bool { return f.value == JSON || f.value == YAML }
 
+// Count is how many there are of something, such as "1 message".
+func Count[N int | int32 | int64](n N, of string) string {
+	if n != 1 {
+		of += "s"
+	}
+	return fmt.Sprintf("%d %s", n, of)
+}
+
 // Print writes a value as JSON or YAML.
 func (f *Format) Print(out io.Writer, value any) error {
 	text, err := json.MarshalIndent(value, "", "  ")

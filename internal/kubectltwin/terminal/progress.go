@@ -10,8 +10,12 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Patience is after how long a command says how far it is, and how often it does from then on.
-const Patience = 2 * time.Second
+// Patience is after how long a command says how far it is. It does so again after twice that time each, and in the end
+// every half minute.
+const (
+	Patience = 2 * time.Second
+	longest  = 30 * time.Second
+)
 
 // Progress tells how far something is that takes longer than Patience. It says nothing of what is quick.
 type Progress struct {
@@ -24,7 +28,7 @@ type Progress struct {
 func NewProgress(out io.Writer, c clock.WithTicker, what string) *Progress {
 	p := &Progress{stop: make(chan struct{})}
 	ticker := c.NewTicker(Patience)
-	began := c.Now()
+	began, next := c.Now(), Patience
 	p.done.Go(func() {
 		defer ticker.Stop()
 		for {
@@ -32,7 +36,12 @@ func NewProgress(out io.Writer, c clock.WithTicker, what string) *Progress {
 			case <-p.stop:
 				return
 			case <-ticker.C():
-				fmt.Fprintf(out, "%s: %d so far, for %s\n", what, p.count.Load(), c.Since(began).Round(time.Second))
+				taken := c.Since(began)
+				if taken < next {
+					continue
+				}
+				next = taken + min(taken, longest)
+				fmt.Fprintf(out, "%s: %d so far, for %s\n", what, p.count.Load(), taken.Round(time.Second))
 			}
 		}
 	})

@@ -27,14 +27,15 @@ const (
 // reset ends a colour.
 const reset = "\x1b[0m"
 
+// sequence is of the 256 colours, which terminals do not redefine: the usual yellow and green cannot be read on white.
 func (s Style) sequence() string {
 	switch s {
 	case Good:
-		return "\x1b[32m"
+		return "\x1b[38;5;28m"
 	case Warning:
-		return "\x1b[33m"
+		return "\x1b[38;5;130m"
 	case Bad:
-		return "\x1b[31m"
+		return "\x1b[38;5;160m"
 	case Faint:
 		return "\x1b[2m"
 	case Heading:
@@ -92,9 +93,30 @@ func (s *Screen) Interactive() bool {
 // Clear empties the screen.
 func (s *Screen) Clear() { fmt.Fprint(s.out, "\x1b[H\x1b[2J") }
 
-// Line writes a line of one style.
+// Line writes a line of one style. One that is longer than the screen is wide goes on below, further to the right.
 func (s *Screen) Line(style Style, format string, args ...any) {
-	fmt.Fprintln(s.out, s.paint(style, clean(fmt.Sprintf(format, args...))))
+	text := clean(fmt.Sprintf(format, args...))
+	words := strings.TrimLeft(text, " ")
+	at := len(text) - len(words)
+	next := at + hang
+	for _, line := range s.wrap(words, at, next) {
+		fmt.Fprintln(s.out, strings.Repeat(" ", at)+s.paint(style, line))
+		at = next
+	}
+}
+
+// hang is how much further to the right a line goes on.
+const hang = 2
+
+// readable is how many columns a text needs that goes on over several lines.
+const readable = 40
+
+// wrap breaks a text that begins in one column and goes on in another.
+func (s *Screen) wrap(text string, at, next int) []string {
+	if s.width < next+readable/2 {
+		return []string{text}
+	}
+	return wrapped(text, s.width-at, s.width-next)
 }
 
 // Heading writes a heading below an empty line.

@@ -3,7 +3,6 @@ package terminal
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 )
 
 const (
@@ -33,6 +32,8 @@ type Table struct {
 	rows   [][]Cell
 	// kept is a column that is cut only when all others are narrow already; -1 for none.
 	kept int
+	// sentences tells that the last column is never cut.
+	sentences bool
 }
 
 // NewTable returns a table that is moved to the right by so many blanks, with these headings if there are any.
@@ -54,6 +55,12 @@ func (t *Table) Keep(column int) *Table {
 	return t
 }
 
+// Sentences has the last column go on below where it has no room: it says what to do.
+func (t *Table) Sentences() *Table {
+	t.sentences = true
+	return t
+}
+
 // Row adds a row.
 func (t *Table) Row(cells ...Cell) {
 	for i := range cells {
@@ -65,21 +72,39 @@ func (t *Table) Row(cells ...Cell) {
 // Table writes a table, cut to the width of the screen.
 func (s *Screen) Table(t *Table) {
 	widths := t.widths()
-	if s.width > 0 {
+	if s.width > 0 && !t.sentences {
 		fit(widths, s.width-len(t.indent), t.kept)
 	}
 	for _, row := range t.rows {
 		var line strings.Builder
 		line.WriteString(t.indent)
-		for i, cell := range row {
+		at := len(t.indent)
+		for i, cell := range row[:len(row)-1] {
 			text := cut(cell.Text, widths[i])
-			line.WriteString(s.paint(cell.Style, text))
-			if i < len(row)-1 {
-				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)) + gap)
-			}
+			line.WriteString(s.paint(cell.Style, text) + strings.Repeat(" ", widths[i]-columns(text)) + gap)
+			at += widths[i] + len(gap)
+		}
+		last := row[len(row)-1]
+		if t.sentences {
+			line.WriteString(s.sentence(last, at, len(t.indent)+widths[0]+len(gap)))
+		} else {
+			line.WriteString(s.paint(last.Style, cut(last.Text, widths[len(row)-1])))
 		}
 		fmt.Fprintln(s.out, strings.TrimRight(line.String(), " "))
 	}
+}
+
+// sentence is a cell that begins in a column. It goes on below itself if it can be read there, or else below the second column.
+func (s *Screen) sentence(cell Cell, at, second int) string {
+	next := at
+	if s.width-at < readable {
+		next = min(at, second)
+	}
+	lines := s.wrap(cell.Text, at, next)
+	for i := range lines {
+		lines[i] = s.paint(cell.Style, lines[i])
+	}
+	return strings.Join(lines, "\n"+strings.Repeat(" ", next))
 }
 
 func (t *Table) widths() []int {
@@ -89,7 +114,7 @@ func (t *Table) widths() []int {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell.Text))
+			widths[i] = max(widths[i], columns(cell.Text))
 		}
 	}
 	return widths
@@ -123,11 +148,4 @@ func widestBut(widths []int, kept int) int {
 		}
 	}
 	return found
-}
-
-func cut(text string, width int) string {
-	if utf8.RuneCountInString(text) <= width {
-		return text
-	}
-	return string([]rune(text)[:width-1]) + cutMark
 }

@@ -34,7 +34,7 @@ func TestTables(t *testing.T) {
 	}
 	out.Reset()
 	terminal.Fixed(&out, true, 20).Table(table())
-	g.Expect(out.String()).To(Equal("  \x1b[1mNAME\x1b[0m   \x1b[1mMESSAGE\x1b[0m\n  \x1b[31mgröße\x1b[0m  long long …\n  x      escape\uFFFD[31…\n"))
+	g.Expect(out.String()).To(Equal("  \x1b[1mNAME\x1b[0m   \x1b[1mMESSAGE\x1b[0m\n  \x1b[38;5;160mgröße\x1b[0m  long long …\n  x      escape\uFFFD[31…\n"))
 }
 
 func TestAColumnIsKept(t *testing.T) {
@@ -62,6 +62,12 @@ func TestProgressOfWhatTakesLong(t *testing.T) {
 	g.Consistently(told, 50*time.Millisecond).ShouldNot(Receive())
 	clock.Step(time.Millisecond)
 	g.Eventually(told).Should(Receive(Equal("reading: 42 so far, for 2s\n")))
+	clock.Step(2 * time.Second)
+	g.Eventually(told).Should(Receive(Equal("reading: 42 so far, for 4s\n")))
+	clock.Step(2 * time.Second)
+	g.Consistently(told, 50*time.Millisecond).ShouldNot(Receive(), "ever more seldom")
+	clock.Step(2 * time.Second)
+	g.Eventually(told).Should(Receive(Equal("reading: 42 so far, for 8s\n")))
 	p.Stop()
 }
 
