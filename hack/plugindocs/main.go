@@ -47,8 +47,8 @@ Colors are for terminals only; ` + "`--no-color`" + ` or the environment variabl
 
 | commands | rights, in the namespaces of the objects |
 |---|---|
-| ` + "`get`, `status`" + ` | get, list and watch devicetwins and hubconnections |
-| ` + "`suspend`, `resume`, `reconcile`, `adopt`" + ` | those, and patch devicetwins |
+| ` + "`get`, `status`, `history`" + ` | get, list and watch devicetwins and hubconnections |
+| ` + "`suspend`, `resume`, `reconcile`, `adopt`, `undo`" + ` | those, and patch devicetwins |
 | ` + "`release`" + ` | those, and delete devicetwins |
 | ` + "`approve`" + ` | get and patch hubconnections |
 | ` + "`query`, `import`" + ` | create, watch and delete twinrequests; get hubconnections, for the labels of a shard and the owner tag, and list them without --hub |

@@ -6,14 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/credential"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/past"
 )
 
 // maxLine bounds a line of a log, in bytes: what is longer is left out.
@@ -21,6 +21,9 @@ const maxLine = 1 << 20
 
 // redacted is an object as YAML, without what is noise in a report and what may be a credential.
 func redacted(obj client.Object) ([]byte, error) {
+	if twin, isTwin := obj.(*v1alpha1.DeviceTwin); isTwin {
+		twin.Status.History = past.Hidden(twin.Status.History) // the names of leaves are values there
+	}
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
 	if err != nil {
 		return nil, err
@@ -31,29 +34,8 @@ func redacted(obj client.Object) ([]byte, error) {
 			delete(annotations, "kubectl.kubernetes.io/last-applied-configuration") // the spec once more, as a text
 		}
 	}
-	hideChanges(object)
 	shown, _ := credential.Redacted(object)
 	return yaml.Marshal(shown)
-}
-
-// hideChanges hides in a history what changed of leaves that are named like a credential: the names of leaves are values
-// there. The manager hides them as well; but it is not the only one that may write a status.
-func hideChanges(object map[string]any) {
-	history, _, _ := unstructured.NestedFieldNoCopy(object, "status", "history")
-	writes, _ := history.([]any)
-	for _, write := range writes {
-		entry, _ := write.(map[string]any)
-		changes, _ := entry["changes"].([]any)
-		for _, change := range changes {
-			leaf, _ := change.(map[string]any)
-			path, _ := leaf["path"].(string)
-			for _, side := range []string{"before", "after"} {
-				if credential.HeldAt(strings.Split(path, "."), leaf[side]) {
-					leaf[side] = credential.Hidden
-				}
-			}
-		}
-	}
 }
 
 // redactLog copies a log line by line. Of a line that is JSON, as the manager writes them, single values are hidden; of
