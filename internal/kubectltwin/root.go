@@ -16,6 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/doctor"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/imports"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/inspect"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/invoke"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/lint"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/report"
 	"github.com/devicetwin-io/devicetwin-operator/internal/version"
@@ -64,7 +65,7 @@ func New(access *cluster.Access) *cobra.Command {
 		inspect.NewGet(access), inspect.NewStatus(access), inspect.NewHistory(access),
 		change.NewSuspend(access), change.NewResume(access), change.NewReconcile(access), change.NewApprove(access),
 		change.NewAdopt(access), change.NewRelease(access), change.NewUndo(access),
-		ask.NewCommand(access), diff.NewCommand(access), imports.NewCommand(access),
+		invoke.NewCommand(access), ask.NewCommand(access), diff.NewCommand(access), imports.NewCommand(access),
 		lint.NewCommand(access), doctor.NewCommand(access), report.NewCommand(access),
 		newVersion(), newCompletion(),
 	)
