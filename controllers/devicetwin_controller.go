@@ -48,6 +48,7 @@ type deviceTwinReconciler struct {
 	metrics     *Metrics
 
 	edits        *editTimes
+	untold       *untoldWrites
 	secretReader client.Reader // not cached: the manager holds no Secrets
 	deletions    *deletions
 }
@@ -106,9 +107,14 @@ func (r *deviceTwinReconciler) commit(ctx context.Context, stored *outcome.Store
 	if seen.keepsNothing() {
 		return r.next(ctx, obj, seen.outcome, 0)
 	}
-	if err := r.report.Write(ctx, r.client, before, obj); err != nil {
+	err := r.tell(ctx, stored)
+	if err == nil {
+		err = r.report.Write(ctx, r.client, before, obj)
+	}
+	if err != nil {
 		return r.next(ctx, obj, outcome.Of(err), 0)
 	}
+	r.untold.told(obj)
 	r.reported(before, obj, seen)
 	r.served(client.ObjectKeyFromObject(obj), seen)
 	if seen.recordLost {

@@ -32,10 +32,11 @@ func (r *deviceTwinReconciler) served(name types.NamespacedName, seen observatio
 	}
 }
 
-// wrote counts a change of the twin of an object that the hub accepted.
-func (r *deviceTwinReconciler) wrote(ctx context.Context, obj *v1alpha1.DeviceTwin, seen *observation, cause string, change twinsync.Change) {
-	host := seen.hub.Session.Host()
+// wrote counts a change of the twin of an object that the hub accepted, and notes it for the status.
+func (r *deviceTwinReconciler) wrote(ctx context.Context, stored *outcome.Stored, seen *observation, cause string, change twinsync.Change) {
+	host, obj := seen.hub.Session.Host(), stored.Obj
 	r.patched(ctx, host, cause, change)
+	r.untold.note(obj, r.entry(stored, cause, change))
 	if cause == causeDrift {
 		return
 	}

@@ -98,7 +98,7 @@ func (r *deviceTwinReconciler) sync(ctx context.Context, stored *outcome.Stored,
 			if sync.Result.Registered {
 				cause = causeRegistration
 			}
-			r.wrote(ctx, obj, seen, cause, change)
+			r.wrote(ctx, stored, seen, cause, change)
 		}), Declared: seen.declared.Document, Policies: seen.declared.Policies,
 		Contention: r.contention, Registrar: r.registrar(stored, seen.hub.Session),
 	}

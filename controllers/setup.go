@@ -213,7 +213,7 @@ func newReconcilers(ctx context.Context, mgr ctrl.Manager, opts Options) (reconc
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, inFlight: twinsync.NewInFlight(opts.Clock),
 		contention: twinsync.NewContention(opts.Clock), guards: guards, claims: claims,
 		permits: hubqueue.New(opts.Sessions, "DeviceTwin", dispatch.Reconciles), metrics: opts.Metrics,
-		edits: newEditTimes(opts.Clock), secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
+		edits: newEditTimes(opts.Clock), untold: newUntoldWrites(), secretReader: mgr.GetAPIReader(), deletions: newDeletions(opts.Clock, opts.DeletionTimeout),
 	}
 	queries := &twinQueryReconciler{
 		client: mgr.GetClient(), report: report, connections: hubs, memberships: memberships, permits: queryPermits,

@@ -49,6 +49,8 @@ var afterAFailure = map[hub.Reason]struct {
 	hub.ReasonQuotaExceeded:             {first: reconcilingNow, worked: reconcilingNow, session: kept},
 	hub.ReasonRefused:                   {first: stalledNow, worked: stalledNow, session: kept},
 	hub.ReasonDeviceNotFound:            {first: stalledNow, worked: stalledNow, session: kept},
+	hub.ReasonDeviceOffline:             {first: reconcilingNow, worked: reconcilingNow, session: kept},
+	hub.ReasonDeviceTimeout:             {first: reconcilingNow, worked: reconcilingNow, session: kept},
 	hub.ReasonAlreadyExists:             {first: reconcilingNow, worked: reconcilingNow, session: kept},
 	hub.ReasonPreconditionFailed:        {first: reconcilingNow, worked: reconcilingNow, session: kept},
 	hub.ReasonUnauthorized:              {first: stalledNow, worked: reconcilingNow, session: confirmed},

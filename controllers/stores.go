@@ -15,7 +15,7 @@ type store interface {
 // stores are all that remember something of a DeviceTwin, except what release ends: its place
 // in the read-back and in the queue of its hub, and its claim.
 func (r *deviceTwinReconciler) stores() []store {
-	return []store{r.synced, r.contention, r.guards, r.inFlight, r.deletions, r.edits}
+	return []store{r.synced, r.contention, r.guards, r.inFlight, r.deletions, r.edits, r.untold}
 }
 
 // forget drops all that is remembered of an object that is gone, and passes its twin on.

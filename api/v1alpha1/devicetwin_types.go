@@ -330,6 +330,12 @@ type DeviceTwinStatus struct {
 	// +structType=atomic
 	Plan *PlannedChange `json:"plan,omitempty"`
 
+	// history are the last writes to the hub for this object, newest first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	History []TwinWrite `json:"history,omitempty"`
+
 	// lastHandledReconcileAt is the value of the annotation
 	// iothub.devicetwin.io/reconcileAt that was last acted upon.
 	// +optional

@@ -274,7 +274,7 @@ func managerOptions(opts options, part shard.Shard, scheme *runtime.Scheme, webh
 		RetryPeriod:                   &opts.election.retry,
 		LeaderElectionReleaseOnCancel: true, // main ends right after the manager does
 		GracefulShutdownTimeout:       &opts.shutdownTimeout,
-		Cache:                         part.Cached(cache.Options{DefaultTransform: trim}),
+		Cache:                         part.Cached(cache.Options{}),
 	}
 	if lock != nil { // not a nil pointer in an interface
 		out.LeaderElectionResourceLockInterface = lock

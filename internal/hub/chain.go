@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 )
 
@@ -25,6 +27,7 @@ func newChain(transport http.RoundTripper, to target, cfg Config, with *standing
 		whole(callTimeout),
 		paging,
 		addressing,
+		spelled,
 		versioned,
 		userAgent(cfg.UserAgent),
 	}
@@ -104,6 +107,20 @@ func addressing(next http.RoundTripper) http.RoundTripper {
 		}
 		req = req.Clone(req.Context())
 		req.URL.Path, req.URL.RawPath = ex.id.path(ex.op)
+		return next.RoundTrip(req)
+	})
+}
+
+// spelled sends the request of an exchange that has one: the library knows no payloads of methods but objects.
+func spelled(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		body := exchangeOf(req).request
+		if body == nil {
+			return next.RoundTrip(req)
+		}
+		req = req.Clone(req.Context())
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		return next.RoundTrip(req)
 	})
 }

@@ -74,7 +74,7 @@ func (s *session) answered(ex *exchange) *Error {
 		Code:       code,
 		RequestID:  s.requestID(ex),
 		RetryAfter: ex.retryAfter,
-		Sent:       reason == ReasonServerError || reason == ReasonUnreachable,
+		Sent:       reason == ReasonServerError || reason == ReasonUnreachable || reason == ReasonDeviceTimeout,
 	}
 	switch reason {
 	case ReasonRefused:
@@ -110,19 +110,38 @@ func statusReason(status int, code string) Reason {
 	case status == http.StatusRequestTimeout:
 		return ReasonUnreachable
 	case status >= 500:
-		return ReasonServerError
+		return failureReason(code)
 	case code == "":
 		return ReasonUnexpectedAnswer
 	case status == http.StatusUnauthorized:
 		return ReasonUnauthorized
 	case status == http.StatusForbidden:
 		return forbiddenReason(code)
-	case status == http.StatusNotFound && (code == "DeviceNotFound" || code == "ModuleNotFound"):
-		return ReasonDeviceNotFound
+	case status == http.StatusNotFound:
+		return notFoundReason(code)
 	case status == http.StatusConflict && (code == "DeviceAlreadyExists" || code == "ModuleAlreadyExistsOnDevice"):
 		return ReasonAlreadyExists
 	case status == http.StatusBadRequest, status == http.StatusConflict, status == http.StatusRequestEntityTooLarge:
 		return ReasonRefused
+	}
+	return ReasonUnexpectedAnswer
+}
+
+// failureReason tells the failure of a hub from that of a device to answer a method, of which alone IoT Hub says
+// GatewayTimeout.
+func failureReason(code string) Reason {
+	if code == "GatewayTimeout" {
+		return ReasonDeviceTimeout
+	}
+	return ReasonServerError
+}
+
+func notFoundReason(code string) Reason {
+	switch code {
+	case "DeviceNotFound", "ModuleNotFound":
+		return ReasonDeviceNotFound
+	case "DeviceNotOnline":
+		return ReasonDeviceOffline
 	}
 	return ReasonUnexpectedAnswer
 }

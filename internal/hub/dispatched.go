@@ -103,7 +103,10 @@ func answerOf(answer *dispatch.Answer, req *http.Request, res *http.Response, c 
 	answer.Status = res.StatusCode
 	if res.StatusCode >= http.StatusInternalServerError {
 		code, _ := hubError(res.Header, nil, nil)
-		answer.Failure = &Error{Reason: statusReason(res.StatusCode, code), Status: res.StatusCode, Code: code}
+		// A device that does not answer is no failure of its hub.
+		if reason := statusReason(res.StatusCode, code); reason != ReasonDeviceTimeout {
+			answer.Failure = &Error{Reason: reason, Status: res.StatusCode, Code: code}
+		}
 	}
 	answer.RetryAfter = parseRetryAfter(res.Header.Get("Retry-After"), c.Now())
 	answer.QuotaExceeded = res.StatusCode == http.StatusForbidden && forbiddenReason(res.Header.Get(errorCodeHeader)) == ReasonQuotaExceeded

@@ -24,6 +24,10 @@ const (
 	ReasonUntrustedCertificate Reason = "UntrustedCertificate"
 	// ReasonDeviceNotFound: the hub has no such device.
 	ReasonDeviceNotFound Reason = "DeviceNotFound"
+	// ReasonDeviceOffline: the device or module is not connected, or takes no methods; nothing was called.
+	ReasonDeviceOffline Reason = "DeviceOffline"
+	// ReasonDeviceTimeout: the device or module was called, and did not answer in time.
+	ReasonDeviceTimeout Reason = "DeviceTimeout"
 	// ReasonAlreadyExists: there is such a device or module already (409); nothing was created.
 	ReasonAlreadyExists Reason = "AlreadyExists"
 	// ReasonPreconditionFailed: the twin has changed since the etag was read (412); nothing was written.
@@ -51,8 +55,8 @@ const (
 type Error struct {
 	// Reason is what callers decide by.
 	Reason Reason
-	// Op is the operation: probe, getTwin, updateTwin, query, getIdentity, createIdentity, updateIdentity or deleteIdentity;
-	// empty when	// a session could not be opened.
+	// Op is the operation: probe, getTwin, updateTwin, query, getIdentity, createIdentity, updateIdentity, deleteIdentity
+	// or invokeMethod; empty when a session could not be opened.
 	Op string
 	// Host is the hub's host; empty when it is not known.
 	Host string

@@ -25,6 +25,8 @@ const (
 	opCreateIdentity operation = "createIdentity"
 	opUpdateIdentity operation = "updateIdentity"
 	opDeleteIdentity operation = "deleteIdentity"
+
+	opInvokeMethod operation = "invokeMethod"
 )
 
 // onRegistry is true for the operations on identities.
@@ -32,9 +34,9 @@ func (o operation) onRegistry() bool {
 	return o == opGetIdentity || o == opCreateIdentity || o == opUpdateIdentity || o == opDeleteIdentity
 }
 
-// writes is true for the operations that change the hub.
+// writes is true for the operations that change the hub or a device.
 func (o operation) writes() bool {
-	return o == opUpdateTwin || o == opCreateIdentity || o == opUpdateIdentity || o == opDeleteIdentity
+	return o == opInvokeMethod || o == opUpdateTwin || o == opCreateIdentity || o == opUpdateIdentity || o == opDeleteIdentity
 }
 
 // exchange travels with the context of one call: what the call is about on the way out, and what the library does not
@@ -42,6 +44,10 @@ func (o operation) writes() bool {
 type exchange struct {
 	op operation
 	id ID
+	// request is sent in the place of what the library makes of a call; nil for that.
+	request []byte
+	// patience is how long an answer may take; callTimeout where it is 0.
+	patience time.Duration
 	// secrets that the request carries in its body.
 	secrets []string
 	// rows is how many a page of a query's answer may have; 0 is for as many as there can be.

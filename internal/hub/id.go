@@ -54,6 +54,9 @@ func (id ID) path(op operation) (decoded, encoded string) {
 	if id.Module != "" {
 		decoded, encoded = decoded+"/modules/"+id.Module, encoded+"/modules/"+escapeID(id.Module)
 	}
+	if op == opInvokeMethod {
+		decoded, encoded = decoded+"/methods", encoded+"/methods"
+	}
 	return decoded, encoded
 }
 

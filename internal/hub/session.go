@@ -25,8 +25,14 @@ type Session interface {
 
 	Names
 	Credential
+	Operations
+}
+
+// Operations are what a hub does for those who have a credential of it.
+type Operations interface {
 	Twins
 	Registry
+	Methods
 }
 
 // Names are those of a session's hub.

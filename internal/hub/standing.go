@@ -57,7 +57,7 @@ func verdictOf(op operation, res *http.Response) verdict {
 	switch statusReason(res.StatusCode, code) {
 	case ReasonUnauthorized, ReasonForbidden:
 		return refused
-	case ReasonDeviceNotFound, ReasonPreconditionFailed, ReasonRefused:
+	case ReasonDeviceNotFound, ReasonDeviceOffline, ReasonDeviceTimeout, ReasonPreconditionFailed, ReasonRefused:
 		return accepted
 	default:
 		return unheard

@@ -33,7 +33,14 @@ var explanations = map[Reason]explanation{
 		"the certificate of the host is not trusted", "",
 	},
 	ReasonDeviceNotFound: {"the hub has no such device or module", "register it, or correct the id"},
-	ReasonAlreadyExists:  {"the hub has such a device or module already", "read it, or choose another id"},
+	ReasonDeviceOffline: {
+		"the device or module is not connected to the hub, or takes no methods, and nothing was called", "try again when it is connected",
+	},
+	ReasonDeviceTimeout: {
+		"the device or module was called and did not answer in time",
+		"it may have done what it was called for: look at it before you call again, and give it longer",
+	},
+	ReasonAlreadyExists: {"the hub has such a device or module already", "read it, or choose another id"},
 	ReasonPreconditionFailed: {
 		"the twin has changed since it was read, and nothing was written", "read it again and decide anew",
 	},
@@ -56,6 +63,9 @@ func (e *Error) text() string {
 		words.advice = "registering and deleting devices takes a policy with the RegistryRead and RegistryWrite permissions as well as " +
 			"ServiceConnect, such as iothubowner; check that the key is its current one"
 	}
+	if advice := e.notTriedAgain(); advice != "" {
+		words.advice = advice
+	}
 	var b strings.Builder
 	if e.Host != "" {
 		fmt.Fprintf(&b, "IoT Hub %s: ", e.Host)
@@ -76,6 +86,22 @@ func (e *Error) text() string {
 	return b.String()
 }
 
+// notTriedAgain is what to do after a call that passes by itself, and that nothing makes again: a method is called once.
+func (e *Error) notTriedAgain() string {
+	if operation(e.Op) != opInvokeMethod {
+		return ""
+	}
+	switch e.Reason {
+	case ReasonUnreachable, ReasonServerError, ReasonThrottled:
+	default:
+		return ""
+	}
+	if e.Sent {
+		return "whether the device was called is not known: look at it before you call again"
+	}
+	return "nothing was called; try again"
+}
+
 func (e *Error) statusText() string {
 	if e.Status == 0 {
 		return ""
@@ -93,6 +119,8 @@ func (e *Error) doing() string {
 		return "changing the twin of " + e.ID.describe()
 	case opQuery:
 		return "asking a query"
+	case opInvokeMethod:
+		return "calling a method of " + e.ID.describe()
 	case opGetIdentity:
 		return "reading the identity of " + e.ID.describe()
 	case opCreateIdentity:

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ func (*wholeBody) Close() error { return nil }
 func whole(timeout time.Duration) middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
-			ctx, cancel := context.WithTimeout(req.Context(), timeout)
+			ctx, cancel := context.WithTimeout(req.Context(), cmp.Or(exchangeOf(req).patience, timeout))
 			defer cancel()
 			res, err := next.RoundTrip(req.WithContext(ctx))
 			if err != nil {

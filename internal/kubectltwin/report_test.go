@@ -78,6 +78,11 @@ func (w *world) plant() {
 	w.said(obj, v1alpha1.DeviceTwinStatus{
 		Reported: raw(`{"uplink":"` + plantedString + `","fan":3}`), Plan: &v1alpha1.PlannedChange{Patch: raw(`{"tags":{"wifi":{"pwd":"` + plantedPassword + `"}}}`)},
 		Conditions: failing(v1alpha1.ReasonHubError, "the hub said "+plantedString),
+		History: []v1alpha1.TwinWrite{{Time: metav1.Now(), Cause: v1alpha1.WriteCauseEdit, ETagAfter: "AAAAAAAAAAI=", Changes: []v1alpha1.LeafChange{
+			{Path: "tags.wifi.pwd", Before: raw(`"` + plantedPassword + `"`), After: raw(`["` + plantedPassword + `2"]`)},
+			{Path: "desired.endpoint", After: raw(`"https://user:` + plantedPassword + `@example.com"`)},
+			{Path: "desired.fan", Before: raw(`41`), After: raw(`{"apiKey":"` + plantedKey + `"}`)},
+		}}},
 	})
 	w.create(&eventsv1.Event{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "event-"}, EventTime: metav1.NewMicroTime(time.Now()), Type: "Warning", Reason: "HubError", Action: "Reconcile",
@@ -119,7 +124,8 @@ panic: at ` + plantedKey + `
 	}
 	in := "namespaces/" + w.ns + "/"
 	w.Expect(files[in+"devicetwins.yaml"]).To(And(ContainSubstring("name: careless"), ContainSubstring("plant: Redmond43"), ContainSubstring("fan: 3"),
-		ContainSubstring("pwd: a value that looks like a credential"), ContainSubstring("reason: HubError")))
+		ContainSubstring("pwd: a value that looks like a credential"), ContainSubstring("reason: HubError"),
+		ContainSubstring("before: 41"), ContainSubstring("etagAfter: AAAAAAAAAAI="), ContainSubstring("path: tags.wifi.pwd")))
 	w.Expect(files[in+"hubconnections.yaml"]).To(ContainSubstring("hostName: factory.azure-devices.net"))
 	w.Expect(files[in+"events.txt"]).To(ContainSubstring("Warning HubConnection/hub HubError: a value that looks like a credential"))
 	w.Expect(files["manager/logs/manager-1-manager.log"]).To(And(ContainSubstring(`"device":"d1"`), ContainSubstring(`"device":"d2"`)))

@@ -16,6 +16,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/doctor"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/imports"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/inspect"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/invoke"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/lint"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/report"
 	"github.com/devicetwin-io/devicetwin-operator/internal/version"
@@ -61,10 +62,10 @@ func New(access *cluster.Access) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	access.AddFlags(root.PersistentFlags())
 	root.AddCommand(
-		inspect.NewGet(access), inspect.NewStatus(access),
+		inspect.NewGet(access), inspect.NewStatus(access), inspect.NewHistory(access),
 		change.NewSuspend(access), change.NewResume(access), change.NewReconcile(access), change.NewApprove(access),
-		change.NewAdopt(access), change.NewRelease(access),
-		ask.NewCommand(access), diff.NewCommand(access), imports.NewCommand(access),
+		change.NewAdopt(access), change.NewRelease(access), change.NewUndo(access),
+		invoke.NewCommand(access), ask.NewCommand(access), diff.NewCommand(access), imports.NewCommand(access),
 		lint.NewCommand(access), doctor.NewCommand(access), report.NewCommand(access),
 		newVersion(), newCompletion(),
 	)

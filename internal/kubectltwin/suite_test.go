@@ -3,6 +3,7 @@ package kubectltwin_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -95,8 +96,14 @@ func (w *world) run(args ...string) result {
 
 func (w *world) runWith(ctx context.Context, out *gbytes.Buffer, args ...string) result {
 	w.Helper()
+	return w.runOn(ctx, strings.NewReader(""), out, args...)
+}
+
+// runOn is runWith with a standard input.
+func (w *world) runOn(ctx context.Context, in io.Reader, out *gbytes.Buffer, args ...string) result {
+	w.Helper()
 	errOut := gbytes.NewBuffer()
-	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: out, ErrOut: errOut}
+	streams := genericiooptions.IOStreams{In: in, Out: out, ErrOut: errOut}
 	access := cluster.New(streams)
 	access.Clock = quietClock{}
 	code := kubectltwin.Execute(ctx, access, append([]string{"--kubeconfig", w.kubeconfig, "--namespace", w.ns}, args...))

@@ -31,6 +31,8 @@ var hubOutcomes = map[hub.Reason]Outcome{
 	hub.ReasonUntrustedCertificate:      {Class: Stalled, Reason: v1alpha1.ReasonUntrustedCertificate},
 	hub.ReasonDeviceNotFound:            {Class: Stalled, Reason: v1alpha1.ReasonDeviceNotFound, Differs: true},
 	hub.ReasonRefused:                   {Class: Stalled, Reason: v1alpha1.ReasonRefusedByHub, Differs: true},
+	hub.ReasonDeviceOffline:             {Class: Transient, Reason: v1alpha1.ReasonHubError},
+	hub.ReasonDeviceTimeout:             {Class: Transient, Reason: v1alpha1.ReasonHubError},
 	hub.ReasonAlreadyExists:             {Class: Transient, Reason: v1alpha1.ReasonHubError},
 	hub.ReasonPreconditionFailed:        {Class: Transient, Reason: v1alpha1.ReasonContended},
 	hub.ReasonThrottled:                 {Class: Transient, Reason: v1alpha1.ReasonThrottled, RetryAfter: throttleRetry},

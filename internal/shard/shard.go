@@ -133,8 +133,10 @@ func (s Shard) Lease(base string) string {
 	return base + "-" + hex.EncodeToString(hash[:hashBytes])
 }
 
-// Cached narrows a manager's cache to the objects of this shard.
+// Cached narrows a manager's cache to the objects of this shard, and to what the manager
+// reads of them.
 func (s Shard) Cached(opts cache.Options) cache.Options {
+	opts.DefaultTransform = trim
 	if s.Labelled() {
 		narrowed := cache.ByObject{Label: s.selector}
 		opts.ByObject = map[client.Object]cache.ByObject{

@@ -44,6 +44,8 @@ type Change struct {
 	Leaves twin.Paths
 	Before string
 	After  *hub.Twin
+	// Held is what the hub held before, and Patch what was sent.
+	Held, Patch twin.Document
 }
 
 // ErrReplan says that the twin is not what was planned for.
@@ -119,7 +121,7 @@ func (w *Writer) write(ctx context.Context, held *hub.Twin, patch twin.Document)
 
 // ChangeOf is what a patch that the hub accepted changed of a twin.
 func ChangeOf(held *hub.Twin, patch twin.Document, after *hub.Twin) Change {
-	change := Change{Before: held.ETag, After: after}
+	change := Change{Before: held.ETag, After: after, Held: twin.Document{Tags: held.Tags, Desired: held.Desired}, Patch: patch}
 	for path := range patch.Leaves() {
 		change.Leaves = append(change.Leaves, path)
 	}

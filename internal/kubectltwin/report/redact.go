@@ -11,7 +11,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/credential"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/past"
 )
 
 // maxLine bounds a line of a log, in bytes: what is longer is left out.
@@ -19,6 +21,9 @@ const maxLine = 1 << 20
 
 // redacted is an object as YAML, without what is noise in a report and what may be a credential.
 func redacted(obj client.Object) ([]byte, error) {
+	if twin, isTwin := obj.(*v1alpha1.DeviceTwin); isTwin {
+		twin.Status.History = past.Hidden(twin.Status.History) // the names of leaves are values there
+	}
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
 	if err != nil {
 		return nil, err
