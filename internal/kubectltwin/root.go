@@ -61,9 +61,10 @@ func New(access *cluster.Access) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	access.AddFlags(root.PersistentFlags())
 	root.AddCommand(
-		inspect.NewGet(access), inspect.NewStatus(access),
+		inspect.NewGet(access), inspect.NewStatus(access), inspect.NewRollout(access),
 		change.NewSuspend(access), change.NewResume(access), change.NewReconcile(access), change.NewApprove(access),
 		change.NewAdopt(access), change.NewRelease(access),
+		change.NewPause(access), change.NewAbort(access), change.NewRollback(access),
 		ask.NewCommand(access), diff.NewCommand(access), imports.NewCommand(access),
 		lint.NewCommand(access), doctor.NewCommand(access), report.NewCommand(access),
 		newVersion(), newCompletion(),
