@@ -40,11 +40,13 @@ func TestAgreement(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
 	type m = map[string]any
-	_, declared, leftOut := agreed(t, "tags.plant = '43' AND is_defined(tags.place)",
+	s, declared, leftOut := agreed(t, "tags.plant = '43' AND is_defined(tags.place)",
 		held(m{"plant": "43", "no": 1, "only": true, "place": m{"x": 1}, "shape": m{}}, m{"interval": json.Number("30"), "list": []any{1.0, "a"}}),
 		held(m{"plant": "43", "no": 2, "place": m{"x": 1}, "shape": m{"round": true}}, m{"interval": json.Number("3e1"), "list": []any{1, "a"}}),
 		held(m{"plant": "43", "no": 1, "late": 7, "place": m{"x": 1}, "shape": m{"round": true}}, m{"interval": 30.0, "list": []any{1.0, "a"}}),
 	)
+	g.Expect(s.agreement.twins).To(Equal(3), "each once, however often it is read")
+	g.Expect(s.kept).To(HaveLen(3))
 	g.Expect(declared.Tags).To(BeEmpty())
 	g.Expect(declared.Desired).To(And(HaveLen(2), HaveKeyWithValue("interval", json.Number("30")), HaveKey("list")), "as the first twin spells it")
 	g.Expect(leftOut).To(Equal([]string{
