@@ -1,6 +1,7 @@
 package kubectltwin_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -74,10 +75,42 @@ spec:
 		"left out: tags.plant: --where reads it\n" +
 		"the set declares 4 of the leaves of 3 twins, 4 are left out\n"))
 	obj, declaration := l.declared(r.Out)
-	l.create(obj)
 	l.Expect(l.ok("query", declaration.Selector.String(), "-o", "name")).To(Equal("d1\nd2\nd3\n"))
 	l.Expect(l.calls("updateTwin")).To(Equal(patches), "import and query write nothing")
 	l.Expect(l.leftRequests()).To(BeEmpty())
+
+	key := l.ns + "_plant-43"
+	contents := map[string]string{}
+	for _, device := range []string{"d1", "d2", "d3", "stranger"} {
+		contents[device] = l.content(device, key)
+	}
+	obj.Spec.Rollout.Success.From = v1alpha1.SuccessFromWritten // no device is there to acknowledge
+	l.create(obj)
+	r = l.run("rollout", "plant-43", "--watch", "--timeout", "1m")
+	l.Expect(r.Code).To(Equal(0), r.Out+r.Err)
+	l.Expect(r.Out).To(ContainSubstring("3 selected (at most 4), 3 written"))
+	l.Expect(l.calls("updateTwin")).To(Equal(patches + 3))
+	for device, held := range contents {
+		l.Expect(l.content(device, key)).To(MatchJSON(held), "but for the set's own note %s is as it was", device)
+	}
+}
+
+// content is what a twin holds, but for the note of one set and for what the hub keeps there itself.
+func (l *live) content(device, marker string) string {
+	l.Helper()
+	var held struct {
+		Tags       map[string]any
+		Properties struct{ Desired map[string]any }
+	}
+	l.Expect(json.Unmarshal([]byte(l.held(device)), &held)).To(Succeed())
+	if notes, ok := held.Tags[v1alpha1.SetMarkerTag].(map[string]any); ok {
+		delete(notes, marker)
+	}
+	delete(held.Properties.Desired, "$metadata")
+	delete(held.Properties.Desired, "$version")
+	text, err := json.Marshal(held)
+	l.Expect(err).NotTo(HaveOccurred())
+	return string(text)
 }
 
 func TestImportASetWithOverrides(t *testing.T) {

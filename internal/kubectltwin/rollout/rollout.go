@@ -90,9 +90,7 @@ func (r *Rollout) result(stalled bool) Result {
 		return Failed
 	case stalled && !r.waitsForUser():
 		return Failed
-	case r.Over() && r.Ready != string(metav1.ConditionFalse):
-		return Succeeded
-	case r.Over() && r.Paused: // what is not ready is that nothing is kept in step
+	case r.Over() && (r.Ready == string(metav1.ConditionTrue) || r.Reason == v1alpha1.ReasonRolloutPaused):
 		return Succeeded
 	}
 	return Running

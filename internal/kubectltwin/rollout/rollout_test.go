@@ -47,6 +47,14 @@ func is(kind string, status metav1.ConditionStatus) func(*v1alpha1.DeviceTwinSet
 	}
 }
 
+func ready(obj *v1alpha1.DeviceTwinSet) { is("Ready", metav1.ConditionTrue)(obj) }
+
+func because(reason string) func(*v1alpha1.DeviceTwinSet) {
+	return func(obj *v1alpha1.DeviceTwinSet) {
+		obj.Status.Conditions = append(obj.Status.Conditions, metav1.Condition{Type: "Ready", Status: metav1.ConditionFalse, Reason: reason})
+	}
+}
+
 func TestResults(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -59,11 +67,12 @@ func TestResults(t *testing.T) {
 		"awaiting":                  {standing(v1alpha1.SetAwaitingApproval, "canary"), rollout.Running},
 		"awaiting, stalled":         {with(standing(v1alpha1.SetAwaitingApproval, "canary"), is("Stalled", metav1.ConditionTrue)), rollout.Running},
 		"paused":                    {standing(v1alpha1.SetPaused, "canary"), rollout.Running},
-		"paused behind the end":     {standing(v1alpha1.SetPaused, ""), rollout.Succeeded},
-		"complete":                  {standing(v1alpha1.SetComplete, ""), rollout.Succeeded},
-		"complete, some offline":    {standing(v1alpha1.SetCompletedWithOffline, ""), rollout.Succeeded},
-		"complete, edited":          {with(standing(v1alpha1.SetComplete, ""), edited), rollout.Running},
-		"complete, suspended":       {with(standing(v1alpha1.SetComplete, ""), suspended), rollout.Running},
+		"paused behind the end":     {with(standing(v1alpha1.SetPaused, ""), because("RolloutPaused")), rollout.Succeeded},
+		"paused, edited, no hub":    {with(standing(v1alpha1.SetPaused, ""), because("HubUnreachable")), rollout.Running},
+		"complete":                  {with(standing(v1alpha1.SetComplete, ""), ready), rollout.Succeeded},
+		"complete, some offline":    {with(standing(v1alpha1.SetCompletedWithOffline, ""), ready), rollout.Succeeded},
+		"complete, edited":          {with(standing(v1alpha1.SetComplete, ""), ready, edited), rollout.Running},
+		"complete, suspended":       {with(standing(v1alpha1.SetComplete, ""), ready, suspended), rollout.Running},
 		"complete, not ready":       {with(standing(v1alpha1.SetComplete, ""), is("Ready", metav1.ConditionFalse)), rollout.Running},
 		"complete, stalled":         {with(standing(v1alpha1.SetComplete, ""), is("Stalled", metav1.ConditionTrue)), rollout.Failed},
 		"failed":                    {standing(v1alpha1.SetFailed, "tenth"), rollout.Failed},
