@@ -10,7 +10,7 @@ import (
 
 // agreement finds the leaves that all twins hold alike, without keeping the twins.
 type agreement struct {
-	twins  int
+	twins  int32
 	first  string
 	leaves map[string]*agreedLeaf
 }

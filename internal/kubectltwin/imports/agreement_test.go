@@ -45,7 +45,7 @@ func TestAgreement(t *testing.T) {
 		held(m{"plant": "43", "no": 2, "place": m{"x": 1}, "shape": m{"round": true}}, m{"interval": json.Number("3e1"), "list": []any{1, "a"}}),
 		held(m{"plant": "43", "no": 1, "late": 7, "place": m{"x": 1}, "shape": m{"round": true}}, m{"interval": 30.0, "list": []any{1.0, "a"}}),
 	)
-	g.Expect(s.agreement.twins).To(Equal(3), "each once, however often it is read")
+	g.Expect(s.agreement.twins).To(Equal(int32(3)), "each once, however often it is read")
 	g.Expect(s.kept).To(HaveLen(3))
 	g.Expect(declared.Tags).To(BeEmpty())
 	g.Expect(declared.Desired).To(And(HaveLen(2), HaveKeyWithValue("interval", json.Number("30")), HaveKey("list")), "as the first twin spells it")
@@ -115,11 +115,11 @@ func TestNothingIsLostOrAdded(t *testing.T) {
 func TestRoom(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
-	for devices, want := range map[int]int32{1: 2, 7: 8, 50: 55, 90: 99, 91: 110, 130: 150, 5000: 5500, 4321: 4800, 1_000_000: 1_000_000, 920_000: 1_000_000} {
+	for devices, want := range map[int32]int32{1: 2, 7: 8, 50: 55, 90: 99, 91: 110, 130: 150, 5000: 5500, 4321: 4800, 1_000_000: 1_000_000, 920_000: 1_000_000} {
 		g.Expect(roomFor(devices)).To(Equal(want), "%d", devices)
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		devices := rapid.IntRange(1, mostDevices).Draw(t, "devices")
+		devices := rapid.Int32Range(1, mostDevices).Draw(t, "devices")
 		g := NewWithT(t)
 		g.Expect(roomFor(devices)).To(And(BeNumerically(">=", devices), BeNumerically("<=", devices+devices/4+2)))
 	})

@@ -148,12 +148,12 @@ func (s *setImport) manifest(declared twin.Document) setManifest {
 }
 
 // roomFor is a bound for a set that has so many devices now: a tenth more, to two digits.
-func roomFor(devices int) int32 {
-	most, step := devices+(devices+9)/10, 1
+func roomFor(devices int32) int32 {
+	most, step := devices+(devices+9)/10, int32(1)
 	for most/step >= 100 {
 		step *= 10
 	}
-	return int32(min((most+step-1)/step*step, mostDevices))
+	return min((most+step-1)/step*step, mostDevices)
 }
 
 // setManifest is a DeviceTwinSet as it is written to a file: what the API server would add is left out.

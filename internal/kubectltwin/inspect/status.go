@@ -103,12 +103,19 @@ func (s *status) run(ctx context.Context, name string) error {
 		namespace, name = in, rest
 	}
 	key, conn := client.ObjectKey{Namespace: namespace, Name: name}, &v1alpha1.HubConnection{}
-	if err := c.Get(ctx, key, conn); err != nil {
-		if !qualified && apierrors.IsNotFound(err) && c.Get(ctx, key, &v1alpha1.DeviceTwinSet{}) == nil {
-			return s.set(ctx, c, key)
-		}
+	err = c.Get(ctx, key, conn)
+	switch {
+	case apierrors.IsNotFound(err) && !qualified && c.Get(ctx, key, &v1alpha1.DeviceTwinSet{}) == nil:
+		return s.set(ctx, c, key)
+	case err != nil:
 		return cluster.Explained(err)
 	}
+	return s.hub(ctx, c, conn)
+}
+
+// hub sums up a HubConnection.
+func (s *status) hub(ctx context.Context, c client.Client, conn *v1alpha1.HubConnection) error {
+	key := client.ObjectKeyFromObject(conn)
 	twins, only, err := s.count(ctx, c, key)
 	if err != nil {
 		return err
