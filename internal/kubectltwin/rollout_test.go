@@ -273,7 +273,18 @@ func TestSetNamesAreCompleted(t *testing.T) {
 		{[]string{"approve", "set/line-7", "--wave", ""}, "canary\ntenth\n:4\n"},
 		{[]string{"rollout", "-o", ""}, "json\nyaml\nname\nwide\n:4\n"},
 	} {
-		r := w.run(append([]string{"__complete", "--kubeconfig", w.kubeconfig, "--namespace", w.ns}, tt.args...)...)
-		w.Expect(r.Out).To(Equal(tt.want), "%v", tt.args)
+		w.Expect(w.completed(tt.args...)).To(Equal(tt.want), "%v", tt.args)
 	}
+	w.as("setter", setRule("list"))
+	w.Expect(w.completed("get", "")).To(Equal("set/line-7\nset/line-8\n:4\n"), "what the user may list")
+	w.as("twinner", twinRule("list"))
+	w.Expect(w.completed("get", "")).To(Equal("line-7-press\n:4\n"))
+	w.as("stranger")
+	w.Expect(w.completed("get", "")).To(Equal(":1\n"))
+}
+
+// completed is what a shell is told. What completion is asked for follows its flags.
+func (w *world) completed(args ...string) string {
+	w.Helper()
+	return w.run(append([]string{"__complete", "--kubeconfig", w.kubeconfig, "--namespace", w.ns}, args...)...).Out
 }
