@@ -47,10 +47,13 @@ Colors are for terminals only; ` + "`--no-color`" + ` or the environment variabl
 
 | commands | rights, in the namespaces of the objects |
 |---|---|
-| ` + "`get`, `status`, `history`" + ` | get, list and watch devicetwins and hubconnections |
-| ` + "`suspend`, `resume`, `reconcile`, `adopt`, `undo`" + ` | those, and patch devicetwins |
-| ` + "`release`" + ` | those, and delete devicetwins |
-| ` + "`approve`" + ` | get and patch hubconnections |
+| ` + "`get`, `status`, `history`" + ` | get, list and watch devicetwins and hubconnections; get devicetwinsets for a set, and list them for those of a hub |
+| ` + "`rollout`" + ` | get devicetwinsets |
+| ` + "`suspend`, `resume`, `reconcile`, `adopt`, `undo`" + ` | those of ` + "`get`" + `, and patch devicetwins; for a set, get and patch devicetwinsets |
+| ` + "`release`" + ` | those of ` + "`get`" + `, and patch and delete devicetwins |
+| ` + "`pause`" + ` | get and patch devicetwinsets |
+| ` + "`approve`" + ` | get and patch hubconnections, or devicetwinsets |
+| ` + "`abort`, `rollback`" + ` | get and patch devicetwinsets; what approves or commands a rollout may take a right of its own besides |
 | ` + "`invoke`" + ` | get devicetwins; get hubconnections and the Secret that one names, in its namespace |
 | ` + "`query`, `import`" + ` | create, watch and delete twinrequests; get hubconnections, for the labels of a shard and the owner tag, and list them without --hub |
 | ` + "`diff`" + ` | create, watch and delete twinrequests; with names, get devicetwins |

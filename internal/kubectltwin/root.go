@@ -62,9 +62,10 @@ func New(access *cluster.Access) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	access.AddFlags(root.PersistentFlags())
 	root.AddCommand(
-		inspect.NewGet(access), inspect.NewStatus(access), inspect.NewHistory(access),
+		inspect.NewGet(access), inspect.NewStatus(access), inspect.NewRollout(access), inspect.NewHistory(access),
 		change.NewSuspend(access), change.NewResume(access), change.NewReconcile(access), change.NewApprove(access),
 		change.NewAdopt(access), change.NewRelease(access), change.NewUndo(access),
+		change.NewPause(access), change.NewAbort(access), change.NewRollback(access),
 		invoke.NewCommand(access), ask.NewCommand(access), diff.NewCommand(access), imports.NewCommand(access),
 		lint.NewCommand(access), doctor.NewCommand(access), report.NewCommand(access),
 		newVersion(), newCompletion(),

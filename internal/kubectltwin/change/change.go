@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/cluster"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/terminal"
 )
@@ -106,8 +103,8 @@ func (r *run) suffix() string {
 }
 
 // each changes an object, and writes its line. The first failure ends nothing: the others have their turn.
-func each[T client.Object](ctx context.Context, r *run, v verb[T], kind string, obj T) {
-	name := kind + "/" + obj.GetName()
+func each[T client.Object](ctx context.Context, r *run, v verb[T], kind cluster.Kind, obj T) {
+	name := string(kind) + "/" + obj.GetName()
 	if obj.GetNamespace() != "" {
 		name += " of " + obj.GetNamespace()
 	}
@@ -118,16 +115,18 @@ func each[T client.Object](ctx context.Context, r *run, v verb[T], kind string, 
 		r.unchanged++
 		r.screen.Line(terminal.Faint, "%s unchanged: %s", name, unchanged.why)
 	case err != nil:
-		r.fail(name, err)
+		r.failed++
+		r.access.Note("%s failed: %s", name, cluster.Explained(err))
 	default:
 		r.changed++
 		r.screen.Line(terminal.Plain, "%s %s%s%s", name, v.done, r.suffix(), note)
 	}
 }
 
-func (r *run) fail(name string, err error) {
+// fail tells of an object that could not be read.
+func (r *run) fail(kind cluster.Kind, name string, err error) {
 	r.failed++
-	r.access.Note("%s failed: %s", name, cluster.Explained(err))
+	r.access.Note("%s/%s failed: %s", kind, name, cluster.Explained(err))
 }
 
 // one patches one object. One that moved since it was read is read again, and looked at anew.
@@ -176,74 +175,4 @@ func (r *run) end(done string) error {
 		return cluster.ErrFound
 	}
 	return nil
-}
-
-// twins reads what is selected before anything is changed, so that no change moves the list under it. Of each object
-// just what an edit needs is kept.
-func (r *run) twins(ctx context.Context, selection *cluster.Selection) ([]*v1alpha1.DeviceTwin, error) {
-	namespace, err := r.access.Namespace()
-	if err != nil {
-		return nil, err
-	}
-	progress := r.access.Progress("reading DeviceTwins")
-	defer progress.Stop()
-	var found []*v1alpha1.DeviceTwin
-	count, err := selection.Each(ctx, r.client, namespace, func(obj *v1alpha1.DeviceTwin) error {
-		progress.Add(1)
-		found = append(found, trimmed(obj))
-		return nil
-	}, func(name string, err error) error {
-		if !apierrors.IsNotFound(err) {
-			return err
-		}
-		r.fail("devicetwin/"+name, err)
-		return nil
-	})
-	if err == nil && count == 0 {
-		err = errors.New(strings.TrimSpace(selection.None(namespace)))
-	}
-	return found, err
-}
-
-func trimmed(obj *v1alpha1.DeviceTwin) *v1alpha1.DeviceTwin {
-	out := &v1alpha1.DeviceTwin{TypeMeta: obj.TypeMeta, ObjectMeta: obj.ObjectMeta, Spec: obj.Spec, Status: obj.Status}
-	out.ManagedFields = nil
-	out.Spec.Tags, out.Spec.Desired = nil, nil
-	out.Status.Record, out.Status.Reported = "", nil
-	if out.Status.Plan != nil {
-		out.Status.Plan = &v1alpha1.PlannedChange{Changes: obj.Status.Plan.Changes, Removals: obj.Status.Plan.Removals}
-	}
-	return out
-}
-
-// onTwins is a command that changes DeviceTwins.
-func onTwins(access *cluster.Access, cmd *cobra.Command, v verb[*v1alpha1.DeviceTwin]) *cobra.Command {
-	selection, dryRun := &cluster.Selection{}, ""
-	cmd.ValidArgsFunction = access.CompleteTwins
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		selection.Names = args
-		if err := selection.Check(true); err != nil {
-			return err
-		}
-		r, err := newRun(access, dryRun)
-		if err != nil {
-			return err
-		}
-		twins, err := r.twins(cmd.Context(), selection)
-		if err != nil {
-			return err
-		}
-		for _, obj := range twins {
-			if err := cmd.Context().Err(); err != nil {
-				r.access.Note("interrupted: the others are as they were")
-				break
-			}
-			each(cmd.Context(), r, v, "devicetwin", obj)
-		}
-		return r.end(v.done)
-	}
-	selection.AddFlags(cmd.Flags())
-	selection.AddAllFlag(cmd.Flags())
-	dryRunFlag(cmd, &dryRun)
-	return cmd
 }

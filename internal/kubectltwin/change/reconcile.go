@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,18 +52,21 @@ func NewReconcile(access *cluster.Access) *cobra.Command {
 	w := &waiting{}
 	cmd := &cobra.Command{
 		Use: "reconcile [NAME...]", Short: "Have twins read and brought into step at once",
-		Long: `Ask the controller to reconcile DeviceTwins now, whatever their interval, by the annotation iothub.devicetwin.io/reconcileAt.
-Suspended ones are refused. With --wait each line says what came of it, and one that is not ready then has failed.`,
+		Long: `Ask the controller to reconcile DeviceTwins and DeviceTwinSets now, whatever their interval, by the annotation
+iothub.devicetwin.io/reconcileAt. Suspended ones are refused. With --wait each line says what came of it, and one that is not ready then
+has failed. A DeviceTwinSet is named as set/NAME, or as NAME where no DeviceTwin has it; the flags select DeviceTwins alone.`,
 		Example: `  # one twin, and what comes of it
   kubectl twin reconcile thermostat-1 --wait
 
   # all twins of a hub
   kubectl twin reconcile --hub factory`,
 	}
-	v := verb[*v1alpha1.DeviceTwin]{done: "asked to be reconciled"}
+	const done = "asked to be reconciled"
+	errSuspended := errors.New("it is suspended: resume it first")
+	v := verb[*v1alpha1.DeviceTwin]{done: done}
 	v.edit = func(obj *v1alpha1.DeviceTwin) error {
 		if obj.Spec.Suspend {
-			return errors.New("it is suspended: resume it first")
+			return errSuspended
 		}
 		metav1.SetMetaDataAnnotation(&obj.ObjectMeta, v1alpha1.ReconcileAtAnnotation, stamp(access))
 		return nil
@@ -79,7 +81,25 @@ Suspended ones are refused. With --wait each line says what came of it, and one 
 		}
 		return notReady(obj.Status.Conditions)
 	}
-	cmd = onTwins(access, cmd, v)
+	set := verb[*v1alpha1.DeviceTwinSet]{done: done}
+	set.edit = func(obj *v1alpha1.DeviceTwinSet) error {
+		if obj.Spec.Suspend {
+			return errSuspended
+		}
+		metav1.SetMetaDataAnnotation(&obj.ObjectMeta, v1alpha1.ReconcileAtAnnotation, stamp(access))
+		return nil
+	}
+	set.after = func(ctx context.Context, r *run, obj *v1alpha1.DeviceTwinSet) error {
+		if !w.wait || r.dryRun != dryRunNone {
+			return nil
+		}
+		asked := obj.Annotations[v1alpha1.ReconcileAtAnnotation]
+		if err := until(ctx, r, *w, obj, func(obj *v1alpha1.DeviceTwinSet) bool { return obj.Status.LastHandledReconcileAt == asked }); err != nil {
+			return err
+		}
+		return notReady(obj.Status.Conditions)
+	}
+	cmd = onTwinsOrSets(access, cmd, v, func(*v1alpha1.DeviceTwinSet) verb[*v1alpha1.DeviceTwinSet] { return set })
 	w.addFlags(cmd, "the controller has acted upon it")
 	return cmd
 }
@@ -93,61 +113,4 @@ func notReady(conditions []metav1.Condition) error {
 		return nil
 	}
 	return fmt.Errorf("it was reconciled, and is not ready: %s: %s", ready.Reason, ready.Message)
-}
-
-// NewApprove returns the command approve.
-func NewApprove(access *cluster.Access) *cobra.Command {
-	w, dryRun := &waiting{}, ""
-	cmd := &cobra.Command{
-		Use: "approve HUBCONNECTION...", Short: "Let changes go on that a hub's guard has stopped",
-		Long: `Reset the guard of HubConnections, spec.guard, after it has stopped a change that concerns many twins: by the annotation
-iothub.devicetwin.io/guardReset. Look at what waits first, with kubectl twin status and kubectl twin get --hub HUBCONNECTION --differing.`,
-		Example: `  kubectl twin get --hub factory --differing
-  kubectl twin approve factory --wait`,
-		Args: cobra.MinimumNArgs(1), ValidArgsFunction: access.CompleteHub,
-	}
-	v := verb[*v1alpha1.HubConnection]{done: "approved", edit: func(obj *v1alpha1.HubConnection) error {
-		if obj.Status.Guard == nil || obj.Status.Guard.TrippedAt == nil {
-			return unchangedError{"its guard has stopped nothing"}
-		}
-		metav1.SetMetaDataAnnotation(&obj.ObjectMeta, v1alpha1.GuardResetAnnotation, stamp(access))
-		return nil
-	}}
-	v.note = func(obj *v1alpha1.HubConnection) string {
-		return fmt.Sprintf(": %d twins that waited may be changed", obj.Status.Guard.Waiting)
-	}
-	v.after = func(ctx context.Context, r *run, obj *v1alpha1.HubConnection) error {
-		if !w.wait || r.dryRun != dryRunNone {
-			return nil
-		}
-		asked := obj.Annotations[v1alpha1.GuardResetAnnotation]
-		return until(ctx, r, *w, obj, func(obj *v1alpha1.HubConnection) bool {
-			return obj.Status.Guard != nil && obj.Status.Guard.LastHandledReset == asked
-		})
-	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return approve(cmd.Context(), access, dryRun, args, v) }
-	dryRunFlag(cmd, &dryRun)
-	w.addFlags(cmd, "the changes go on")
-	return cmd
-}
-
-func approve(ctx context.Context, access *cluster.Access, dryRun string, names []string, v verb[*v1alpha1.HubConnection]) error {
-	namespace, err := access.Namespace()
-	if err != nil {
-		return err
-	}
-	r, err := newRun(access, dryRun)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		key := client.ObjectKey{Namespace: namespace, Name: strings.TrimPrefix(name, "hubconnection/")}
-		obj := &v1alpha1.HubConnection{}
-		if err := r.client.Get(ctx, key, obj); err != nil {
-			r.fail("hubconnection/"+key.Name, err)
-			continue
-		}
-		each(ctx, r, v, "hubconnection", obj)
-	}
-	return r.end(v.done)
 }

@@ -44,7 +44,7 @@ func Explained(err error) error {
 		return fmt.Errorf("the API server does not answer (%s): is it the cluster you mean? See --kubeconfig and --context", oneLine(err))
 	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
 		// That is no answer about an object: the path is served by none.
-		return fmt.Errorf("the cluster does not know these objects: install the custom resource definitions, as docs/install.md says (%s)", oneLine(err))
+		return &plain{text: "the cluster does not know these objects: install the custom resource definitions, as docs/install.md says (" + oneLine(err) + ")", err: err}
 	}
 	return &plain{text: oneLine(err), err: err}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -20,7 +19,10 @@ const hubField = "spec.hubRef.name"
 
 // Selection says which DeviceTwins a command is about.
 type Selection struct {
-	Names         []string
+	Names []string
+	// Sets are the names that were given as set/NAME, for commands that take those WithSets.
+	Sets          []string
+	WithSets      bool
 	Labels        string
 	Fields        string
 	Hub           string
@@ -51,15 +53,29 @@ func (s *Selection) Check(explicit bool) error {
 	case explicit && len(s.Names) == 0 && !chosen && !s.All:
 		return errors.New("which DeviceTwins? name them, or select them with -l, --field-selector, --hub or --all")
 	}
-	for i, name := range s.Names {
-		kind, rest, qualified := strings.Cut(name, "/")
-		if !qualified {
+	return s.sort()
+}
+
+// sort tells the names of DeviceTwins from those of DeviceTwinSets.
+func (s *Selection) sort() error {
+	given := s.Names
+	s.Names, s.Sets = nil, nil
+	for _, text := range given {
+		if name, ok := SetKind.Named(text); ok && s.WithSets {
+			s.Sets = append(s.Sets, name)
 			continue
 		}
-		if !slices.Contains([]string{"devicetwin", "devicetwins", "twin", "devicetwin.iothub.devicetwin.io", "devicetwins.iothub.devicetwin.io"}, kind) {
-			return fmt.Errorf("%q: should be the name of a DeviceTwin, or devicetwin/NAME", name)
+		name, ok := TwinKind.Named(text)
+		switch {
+		case ok:
+			s.Names = append(s.Names, name)
+		case !strings.Contains(text, "/"):
+			s.Names = append(s.Names, text)
+		case s.WithSets:
+			return fmt.Errorf("%q: should be the name of a DeviceTwin, devicetwin/NAME, or set/NAME", text)
+		default:
+			return fmt.Errorf("%q: should be the name of a DeviceTwin, or devicetwin/NAME", text)
 		}
-		s.Names[i] = rest
 	}
 	return nil
 }
@@ -105,7 +121,7 @@ func (s *Selection) Matches(obj *v1alpha1.DeviceTwin, namespace string) bool {
 // Each calls a function for each DeviceTwin, and returns how many there were. One that is named and is not there is an
 // error for missing, which decides what becomes of it.
 func (s *Selection) Each(ctx context.Context, c client.Reader, namespace string, do func(*v1alpha1.DeviceTwin) error, missing func(name string, err error) error) (int, error) {
-	if len(s.Names) > 0 {
+	if len(s.Names)+len(s.Sets) > 0 {
 		return len(s.Names), s.eachNamed(ctx, c, namespace, do, missing)
 	}
 	options, err := s.Options(namespace)

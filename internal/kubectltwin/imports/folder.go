@@ -19,18 +19,24 @@ const (
 	folderMode = 0o750
 )
 
+// document is a manifest with a file of its own.
+type document interface {
+	file() string
+	text() ([]byte, error)
+}
+
 // write writes one file for each manifest, and a kustomization of all that are in the folder. A file that holds just that
 // already is left alone. It returns how many were written.
-func write(dir string, manifests []manifest) (written int, err error) {
+func write(dir string, documents []document) (written int, err error) {
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return 0, err
 	}
-	for _, m := range manifests {
-		text, err := m.text()
+	for _, d := range documents {
+		text, err := d.text()
 		if err != nil {
 			return written, err
 		}
-		changed, err := replace(filepath.Join(dir, m.Metadata.Name+".yaml"), text)
+		changed, err := replace(filepath.Join(dir, d.file()), text)
 		if err != nil {
 			return written, err
 		}

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 	"github.com/devicetwin-io/devicetwin-operator/internal/validation"
 )
 
@@ -35,8 +36,8 @@ type spec struct {
 	Desired  map[string]any        `json:"desired,omitempty"`
 }
 
-// manifestOf declares what a row holds; it says what is wrong with one that cannot be declared.
-func (i *importer) manifestOf(row map[string]any) (manifest, error) {
+// manifestOf declares what a row holds, but for what the operator keeps there itself.
+func (i *importer) manifestOf(row map[string]any) manifest {
 	device, _ := row["deviceId"].(string)
 	module, _ := row["moduleId"].(string)
 	m := manifest{
@@ -46,27 +47,33 @@ func (i *importer) manifestOf(row map[string]any) (manifest, error) {
 			HubRef: i.hub.Ref, DeviceID: device, ModuleID: module, Policy: v1alpha1.LeafPolicy(i.policy), Tags: i.tags.of(row), Desired: i.desired.of(row),
 		},
 	}
+	delete(m.Spec.Tags, v1alpha1.SetMarkerTag)
 	if i.hub.Object != nil && i.hub.Object.Spec.OwnerTag != nil {
-		delete(m.Spec.Tags, i.hub.Object.Spec.OwnerTag.Name) // the operator keeps it
+		delete(m.Spec.Tags, i.hub.Object.Spec.OwnerTag.Name)
 	}
-	return m, m.check()
+	if len(m.Spec.Tags) == 0 {
+		m.Spec.Tags = nil
+	}
+	return m
+}
+
+// id is the device or module.
+func (m manifest) id() string { return m.Spec.DeviceID + "/" + m.Spec.ModuleID }
+
+// document is what is declared.
+func (m manifest) document() twin.Document {
+	return twin.Document{Tags: m.Spec.Tags, Desired: m.Spec.Desired}
 }
 
 // check holds a manifest against the rules of admission.
 func (m manifest) check() error {
 	obj := &v1alpha1.DeviceTwin{Spec: v1alpha1.DeviceTwinSpec{HubRef: m.Spec.HubRef, DeviceID: m.Spec.DeviceID, ModuleID: m.Spec.ModuleID}}
-	for _, section := range []struct {
-		held map[string]any
-		into **runtime.RawExtension
-	}{{m.Spec.Tags, &obj.Spec.Tags}, {m.Spec.Desired, &obj.Spec.Desired}} {
-		if section.held == nil {
-			continue
-		}
-		text, err := json.Marshal(section.held)
-		if err != nil {
-			return err
-		}
-		*section.into = &runtime.RawExtension{Raw: text}
+	var err error
+	if obj.Spec.Tags, err = rawOf(m.Spec.Tags); err != nil {
+		return err
+	}
+	if obj.Spec.Desired, err = rawOf(m.Spec.Desired); err != nil {
+		return err
 	}
 	if _, errs := validation.DeviceTwin(obj); len(errs) > 0 {
 		return fmt.Errorf("%s", validation.Text(errs))
@@ -74,5 +81,40 @@ func (m manifest) check() error {
 	return nil
 }
 
+// rawOf is a section as the API has it; nil for none.
+func rawOf(section map[string]any) (*runtime.RawExtension, error) {
+	if section == nil {
+		return nil, nil
+	}
+	text, err := json.Marshal(section)
+	return &runtime.RawExtension{Raw: text}, err
+}
+
+// file is where the manifest stands in a folder.
+func (m manifest) file() string { return m.Metadata.Name + ".yaml" }
+
 // text is a manifest as it stands in a file.
 func (m manifest) text() ([]byte, error) { return yaml.Marshal(m) }
+
+// collection are the manifests of DeviceTwins, and which twins have none.
+type collection struct {
+	manifests []manifest
+	refused   []string
+	// ids by their names.
+	ids map[string]string
+}
+
+// take adds a manifest, unless it cannot be declared. The index moves between pages: one that comes twice is added once.
+func (c *collection) take(m manifest) {
+	err := m.check()
+	switch before, twice := c.ids[m.Metadata.Name]; {
+	case twice && before == m.id():
+	case twice:
+		c.refused = append(c.refused, fmt.Sprintf("%s: its name %s is that of %s already", m.id(), m.Metadata.Name, before))
+	case err != nil:
+		c.refused = append(c.refused, m.Spec.DeviceID+": "+err.Error())
+	default:
+		c.ids[m.Metadata.Name] = m.id()
+		c.manifests = append(c.manifests, m)
+	}
+}

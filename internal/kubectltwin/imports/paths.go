@@ -37,6 +37,14 @@ func (p parts) keys() ([][]string, error) {
 	return all, nil
 }
 
+// names tells whether a path begins with a key.
+func (p parts) names(key string) bool {
+	return slices.ContainsFunc(p.texts, func(text string) bool {
+		first, _, _ := strings.Cut(text, ".")
+		return first == key
+	})
+}
+
 // columns are the paths as a query has them.
 func (p parts) columns() ([]string, error) {
 	all, err := p.keys()

@@ -3,14 +3,17 @@ package inspect
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/cluster"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/compare"
+	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/rollout"
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/terminal"
 )
 
@@ -18,7 +21,9 @@ const getHelp = `Show what DeviceTwins declare beside what the hub holds and wha
 
 All of it comes from the objects' status, so it is as old as the last read of the twin, and what the status does not tell is
 "unknown". A leaf that differs is marked "!", one of which it is unknown whether it does "?": also where a device has never
-reported anything of what is desired of it. Values that look like credentials are not shown.`
+reported anything of what is desired of it. Values that look like credentials are not shown.
+
+A DeviceTwinSet is named as set/NAME, or as NAME where no DeviceTwin has it: its rollout is shown, as kubectl twin rollout does.`
 
 const getExamples = `  # one twin
   kubectl twin get thermostat-1
@@ -28,6 +33,9 @@ const getExamples = `  # one twin
 
   # follow one
   kubectl twin get thermostat-1 --watch
+
+  # how far a set is
+  kubectl twin get set/line-7
 
   # fail in a pipeline if anything differs on the hub or on the device
   kubectl twin get -l line=7 --exit-code`
@@ -44,10 +52,10 @@ type get struct {
 
 // NewGet returns the command get.
 func NewGet(access *cluster.Access) *cobra.Command {
-	g := &get{access: access, format: terminal.NewFormat(terminal.JSON, terminal.YAML, terminal.Name, terminal.Wide)}
+	g := &get{access: access, selection: cluster.Selection{WithSets: true}, format: terminal.NewFormat(terminal.JSON, terminal.YAML, terminal.Name, terminal.Wide)}
 	cmd := &cobra.Command{
 		Use: "get [NAME...]", Short: "Show twins as declared, on the hub and on the device", Long: getHelp, Example: getExamples,
-		ValidArgsFunction: access.CompleteTwins,
+		ValidArgsFunction: access.CompleteTwinsAndSets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			g.selection.Names = args
 			return g.run(cmd.Context())
@@ -57,7 +65,7 @@ func NewGet(access *cluster.Access) *cobra.Command {
 	g.format.AddFlag(cmd)
 	cmd.Flags().BoolVarP(&g.watch, "watch", "w", false, "go on showing what changes, until interrupted")
 	cmd.Flags().BoolVar(&g.differing, "differing", false, "only what differs")
-	cmd.Flags().BoolVar(&g.exitCode, "exit-code", false, "end with 1 if anything differs")
+	cmd.Flags().BoolVar(&g.exitCode, "exit-code", false, "end with 1 if anything differs, or the rollout of a set has not succeeded")
 	return cmd
 }
 
@@ -67,6 +75,9 @@ func (g *get) run(ctx context.Context) error {
 	}
 	if g.watch && (g.format.Structured() || g.exitCode) {
 		return errors.New("--watch shows tables: leave --output and --exit-code out")
+	}
+	if g.watch && len(g.selection.Sets) > 0 {
+		return errors.New("--watch follows DeviceTwins: `kubectl twin rollout SET --watch` follows a DeviceTwinSet")
 	}
 	namespace, err := g.access.Namespace()
 	if err != nil {
@@ -79,25 +90,33 @@ func (g *get) run(ctx context.Context) error {
 	if g.watch {
 		return g.follow(ctx, c, namespace)
 	}
-	twins, err := g.read(ctx, c, namespace)
+	twins, sets, err := g.read(ctx, c, namespace)
 	if err != nil {
 		return err
 	}
-	if err := g.print(twins, namespace); err != nil {
+	if err := g.print(twins, sets, namespace); err != nil {
 		return err
 	}
-	for _, t := range twins {
-		if g.exitCode && t.Differs() {
-			return cluster.ErrFound
-		}
+	if g.exitCode && (slices.ContainsFunc(twins, (*compare.Twin).Differs) || slices.ContainsFunc(sets, unfinished)) {
+		return cluster.ErrFound
 	}
 	return nil
 }
 
-func (g *get) read(ctx context.Context, c client.Client, namespace string) ([]*compare.Twin, error) {
+func unfinished(r *rollout.Rollout) bool { return r.Result != rollout.Succeeded }
+
+func (g *get) read(ctx context.Context, c client.Client, namespace string) ([]*compare.Twin, []*rollout.Rollout, error) {
 	progress := g.access.Progress("reading DeviceTwins")
 	defer progress.Stop()
-	twins := []*compare.Twin{}
+	twins, sets := []*compare.Twin{}, []*rollout.Rollout{}
+	readSet := func(name string) error {
+		obj := &v1alpha1.DeviceTwinSet{}
+		err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, obj)
+		if err == nil && (!g.differing || unfinished(rollout.Of(obj))) {
+			sets = append(sets, rollout.Of(obj))
+		}
+		return cluster.Explained(err)
+	}
 	_, err := g.selection.Each(ctx, c, namespace, func(obj *v1alpha1.DeviceTwin) error {
 		progress.Add(1)
 		t, err := compare.Of(obj)
@@ -105,31 +124,63 @@ func (g *get) read(ctx context.Context, c client.Client, namespace string) ([]*c
 			twins = append(twins, t)
 		}
 		return err
-	}, func(_ string, err error) error { return err })
-	return twins, err
+	}, func(name string, missing error) error {
+		if apierrors.IsNotFound(missing) && readSet(name) == nil {
+			return nil
+		}
+		return missing
+	})
+	for _, name := range g.selection.Sets {
+		if err == nil {
+			err = readSet(name)
+		}
+	}
+	return twins, sets, err
 }
 
-func (g *get) print(twins []*compare.Twin, namespace string) error {
+func (g *get) print(twins []*compare.Twin, sets []*rollout.Rollout, namespace string) error {
 	switch {
+	case g.format.Structured() && len(sets) > 0:
+		return g.format.Print(g.access.Out, map[string]any{"items": twins, "sets": sets})
 	case g.format.Structured():
 		return g.format.Print(g.access.Out, map[string]any{"items": twins})
-	case len(twins) == 0 && g.differing:
+	case len(twins)+len(sets) == 0 && g.differing:
 		g.access.Note("nothing differs, as far as the status tells")
-	case len(twins) == 0:
+	case len(twins)+len(sets) == 0:
 		g.access.Note("%s", g.selection.None(namespace))
 	}
 	screen := g.access.Screen()
-	for i, t := range twins {
+	blocks := &blocks{screen: screen}
+	for _, t := range twins {
 		if g.format.String() == terminal.Name {
-			screen.Line(terminal.Plain, "devicetwin.iothub.devicetwin.io/%s", t.Name)
+			screen.Line(terminal.Plain, "%s/%s", cluster.TwinKind.Resource(), t.Name)
 			continue
 		}
-		if i > 0 {
-			screen.Line(terminal.Plain, "")
-		}
+		blocks.next()
 		g.block(screen, t)
 	}
+	for _, r := range sets {
+		if g.format.String() == terminal.Name {
+			screen.Line(terminal.Plain, "%s/%s", cluster.SetKind.Resource(), r.Name)
+			continue
+		}
+		blocks.next()
+		printSet(g.limited(screen), r, g.access.Clock.Now())
+	}
 	return nil
+}
+
+// blocks puts an empty line between what is shown.
+type blocks struct {
+	screen *terminal.Screen
+	begun  bool
+}
+
+func (b *blocks) next() {
+	if b.begun {
+		b.screen.Line(terminal.Plain, "")
+	}
+	b.begun = true
 }
 
 // block shows one twin.

@@ -18,16 +18,22 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/kubectltwin/terminal"
 )
 
-const statusHelp = `Sum up a HubConnection and its DeviceTwins: how many are in which state and why, with examples; how much of the hub's
+const statusHelp = `Sum up a HubConnection, its DeviceTwins and DeviceTwinSets: how many are in which state and why, with examples; how much of the hub's
 budget is used; how old the last read of the hub is; what moved last.
 
 The twins are counted now; the numbers on the hub's use are those of the HubConnection's status, written once a minute at most.
-Without the right to list DeviceTwins in all namespaces, those of the HubConnection's namespace are counted.`
+Without the right to list DeviceTwins in all namespaces, those of the HubConnection's namespace are counted. The same goes for
+DeviceTwinSets, which are listed with their phases.
+
+A DeviceTwinSet is named as set/NAME, or as NAME where no HubConnection has it: its rollout is shown, as kubectl twin rollout does.`
 
 const statusExamples = `  # one hub
   kubectl twin status factory
 
-  # fail in a pipeline unless hub and twins are ready
+  # one set
+  kubectl twin status set/line-7
+
+  # fail in a pipeline unless hub, twins and sets are ready
   kubectl twin status factory --exit-code
 
   # for a program
@@ -44,12 +50,12 @@ type status struct {
 func NewStatus(access *cluster.Access) *cobra.Command {
 	s := &status{access: access, format: terminal.NewFormat(terminal.JSON, terminal.YAML, terminal.Wide)}
 	cmd := &cobra.Command{
-		Use: "status HUBCONNECTION", Short: "Sum up a hub and its twins", Long: statusHelp, Example: statusExamples,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: access.CompleteHub,
+		Use: "status {HUBCONNECTION | set/NAME}", Short: "Sum up a hub and its twins, or a set", Long: statusHelp, Example: statusExamples,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: access.CompleteHubOrSet,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args[0]) },
 	}
 	s.format.AddFlag(cmd)
-	cmd.Flags().BoolVar(&s.exitCode, "exit-code", false, "end with 1 unless the hub and all its twins are ready")
+	cmd.Flags().BoolVar(&s.exitCode, "exit-code", false, "end with 1 unless the hub and all its twins and sets are ready, or the set is")
 	return cmd
 }
 
@@ -62,6 +68,7 @@ type summary struct {
 	Conditions []metav1.Condition    `json:"conditions"`
 	Twins      counts                `json:"twins"`
 	Reasons    []*reasonCount        `json:"reasons"`
+	Sets       *hubSets              `json:"sets"`
 	LastMoves  []move                `json:"lastMoves"`
 	Use        v1alpha1.HubUse       `json:"use"`
 	Guard      *v1alpha1.GuardStatus `json:"guard,omitempty"`
@@ -84,28 +91,45 @@ func (s *status) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if in, rest, qualified := strings.Cut(name, "/"); qualified {
-		namespace, name = in, rest
-	}
 	c, err := s.access.Client()
 	if err != nil {
 		return err
 	}
-	conn := &v1alpha1.HubConnection{}
-	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, conn); err != nil {
+	if set, ok := cluster.SetKind.Named(name); ok {
+		return s.set(ctx, c, client.ObjectKey{Namespace: namespace, Name: set})
+	}
+	in, rest, qualified := strings.Cut(name, "/")
+	if qualified {
+		namespace, name = in, rest
+	}
+	key, conn := client.ObjectKey{Namespace: namespace, Name: name}, &v1alpha1.HubConnection{}
+	err = c.Get(ctx, key, conn)
+	switch {
+	case apierrors.IsNotFound(err) && !qualified && c.Get(ctx, key, &v1alpha1.DeviceTwinSet{}) == nil:
+		return s.set(ctx, c, key)
+	case err != nil:
 		return cluster.Explained(err)
 	}
-	twins, only, err := s.count(ctx, c, client.ObjectKeyFromObject(conn))
+	return s.hub(ctx, c, conn)
+}
+
+// hub sums up a HubConnection.
+func (s *status) hub(ctx context.Context, c client.Client, conn *v1alpha1.HubConnection) error {
+	key := client.ObjectKeyFromObject(conn)
+	twins, only, err := s.count(ctx, c, key)
 	if err != nil {
 		return err
 	}
 	sum := summarize(conn, twins, only)
+	if sum.Sets, err = s.sets(ctx, c, key); err != nil {
+		return err
+	}
 	if s.format.Structured() {
 		err = s.format.Print(s.access.Out, sum)
 	} else {
 		s.print(sum)
 	}
-	ready := meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) && sum.Twins.Ready == sum.Twins.Total
+	ready := meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) && sum.Twins.Ready == sum.Twins.Total && sum.Sets.ready()
 	if err == nil && s.exitCode && !ready {
 		return cluster.ErrFound
 	}
@@ -148,13 +172,19 @@ func summarize(conn *v1alpha1.HubConnection, twins *fleet, only string) *summary
 	}
 }
 
-func (s *status) print(sum *summary) {
-	screen := s.access.Screen()
+// screen is as wide as it takes where the user asks for it.
+func (s *status) screen() *terminal.Screen {
 	if s.format.String() == terminal.Wide {
-		screen = screen.Unlimited()
+		return s.access.Screen().Unlimited()
 	}
+	return s.access.Screen()
+}
+
+func (s *status) print(sum *summary) {
+	screen := s.screen()
 	s.printHub(screen, sum)
 	s.printTwins(screen, sum)
+	s.printSets(screen, sum)
 	s.printUse(screen, sum)
 	if len(sum.LastMoves) == 0 {
 		return
