@@ -64,6 +64,7 @@ func adopted(p *plant) []step {
 		{
 			page: gitops, has: "--field-manager quality", prints: "devicetwin.iothub.devicetwin.io/thermostat-1 serverside-applied",
 			before: func(t *testing.T) string {
+				t.Helper()
 				NewWithT(t).Expect(p.updates()).To(BeZero(), "of twins that were adopted")
 				return partOfThermostat("location.yaml", "hubRef: {name: factory}, deviceId: thermostat-1, tags: {location: {floor: 2}}") +
 					partOfThermostat("telemetry.yaml", "desired: {telemetry: {interval: 60}}")
@@ -110,7 +111,10 @@ func examples(p *plant) []step {
 		{
 			page: hubconnection, has: "create secret", prints: "secret/factory-hub created",
 			before: script("kubectl create namespace examples\nkubectl config set-context --current --namespace examples\n"),
-			after:  func(t *testing.T) string { return p.connected(t, hubconnection, "hub") },
+			after: func(t *testing.T) string {
+				t.Helper()
+				return p.connected(t, hubconnection, "hub")
+			},
 		},
 		{
 			page: hubconnection, has: "create serviceaccount", prints: "rolebinding.rbac.authorization.k8s.io/devicetwin-token created",
@@ -119,7 +123,10 @@ func examples(p *plant) []step {
 		{page: hubconnection, has: "guardReset", prints: "hubconnection.iothub.devicetwin.io/hub annotated"},
 		{
 			page: twinrequest, has: "kubectl wait", prints: "deviceId: redmond-press-4",
-			before: func(t *testing.T) string { return applied(blocksOf(t, twinrequest, "yaml")[0]) },
+			before: func(t *testing.T) string {
+				t.Helper()
+				return applied(blocksOf(t, twinrequest, "yaml")[0])
+			},
 		},
 		{page: azure, has: "az iot hub policy", before: script("kubectl delete secret factory-hub\n"), prints: "secret/factory-hub created"},
 		{page: azure, has: "az identity", cannot: "it is about Azure alone"},

@@ -11,7 +11,10 @@ func looking(p *plant) []step {
 		{page: plugin, has: "kubectl twin status", before: script("kubectl label devicetwin redmond-press-2 line=7\n"), prints: "5 in all, 5 ready"},
 		{
 			page: plugin, has: "kubectl twin get thermostat-1 --watch", prints: "desired.telemetry.interval",
-			before:  func(t *testing.T) string { return p.reports(t, `{"telemetry":{"interval":30}}`, "True") },
+			before: func(t *testing.T) string {
+				t.Helper()
+				return p.reports(t, `{"telemetry":{"interval":30}}`, "True")
+			},
 			instead: []replaced{{"--watch", ""}}, // it does not end
 		},
 		{page: plugin, has: "kubectl twin diff -f thermostat-1.yaml", before: script(manifests)},
