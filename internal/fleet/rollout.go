@@ -129,7 +129,7 @@ func (a *advance) command() {
 		a.status.FailedRevision = ""
 		a.begin(revision)
 	case revision != a.status.Revision:
-		a.next.Ignored = "it names revision " + revision + ", and the rollout is of " + a.status.Revision
+		a.next.Ignored = "it names another revision than that of the rollout, " + a.status.Revision
 	case verb == "abort" && a.unfinished():
 		a.status.Phase = v1alpha1.SetAborted
 	case verb == "resume" && a.halted():
@@ -137,7 +137,7 @@ func (a *advance) command() {
 	case verb == "rollback" && a.canRollBack():
 		a.rollBack()
 	default:
-		a.next.Ignored = "there is nothing to " + verb + " in phase " + string(a.status.Phase)
+		a.next.Ignored = "there is nothing to abort, resume or roll back in phase " + string(a.status.Phase)
 	}
 }
 

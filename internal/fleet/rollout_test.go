@@ -217,7 +217,7 @@ func TestTheAnnotationOfARollout(t *testing.T) {
 	r.seen.Desired = "two"
 	r.advance()
 	r.seen.Rollout = "one/rollback"
-	r.Expect(r.advance().Ignored).To(ContainSubstring("it names revision one"))
+	r.Expect(r.advance().Ignored).To(ContainSubstring("it names another revision"))
 	r.seen.Rollout = "two/abort"
 	r.Expect(r.advance().Write).To(BeFalse())
 	r.Expect(r.status.Phase).To(Equal(v1alpha1.SetAborted))
