@@ -17,15 +17,13 @@ import (
 )
 
 const (
-	// canaries and otherPumps are the devices of the step about a whole production line, by the
-	// names of their kinds.
-	canaryKind, canaries    = "canary", 10
-	otherKind, otherPumps   = "pump", 190
-	allPumps                = canaries + otherPumps
-	pumpLine                = 7
-	pumpProperty            = "speed"
-	pumpKey                 = "AAECAwQFBgcICQoLDA0ODw==" // it protects nothing
-	pumpsFile, pumpNameText = "pumps.yaml", "%s-%d"
+	// The devices of the step about a production line, by their kinds.
+	canaryKind, canaries  = "canary", 10
+	otherKind, otherPumps = "pump", 190
+	allPumps              = canaries + otherPumps
+	pumpLine              = 7
+	pumpProperty          = "speed"
+	pumpKey               = "AAECAwQFBgcICQoLDA0ODw==" // it protects nothing
 )
 
 // pumps are the devices of a production line, each with an MQTT connection of its own, and
@@ -38,6 +36,10 @@ type pumps struct {
 	told, reported map[string]string
 	// heard are all values that any device was ever told, with the devices.
 	heard map[string]map[string]bool
+}
+
+func newPumps() *pumps {
+	return &pumps{connected: map[string]bool{}, told: map[string]string{}, reported: map[string]string{}, heard: map[string]map[string]bool{}}
 }
 
 // writePumps writes the file from which the hub makes them.
@@ -55,7 +57,7 @@ func writePumps(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(dir, pumpsFile)
+	file := filepath.Join(dir, "pumps.yaml")
 	return file, os.WriteFile(file, content, 0o600)
 }
 
@@ -69,11 +71,11 @@ func (s *story) startPumps(ctx context.Context) (*pumps, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pumps{connected: map[string]bool{}, told: map[string]string{}, reported: map[string]string{}, heard: map[string]map[string]bool{}}
+	p := newPumps()
 	var failed error
 	for kind, count := range map[string]int{canaryKind: canaries, otherKind: otherPumps} {
 		for i := range count {
-			id := fmt.Sprintf(pumpNameText, kind, i+1)
+			id := fmt.Sprintf("%s-%d", kind, i+1)
 			device, err := devicesim.New(devicesim.Options{
 				ConnectionString: fmt.Sprintf("HostName=%s;DeviceId=%s;SharedAccessKey=%s", service.Host, id, pumpKey),
 				CA:               ca, MQTTAddress: s.emulator.Addresses.MQTT,

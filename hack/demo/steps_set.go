@@ -43,7 +43,7 @@ type deviceTwinSet struct {
 // rollout is step j.
 func (s *story) rollout(ctx context.Context) error {
 	began := time.Now()
-	line := &pumps{}
+	line := newPumps()
 	if s.broken() {
 		s.out.note("None of the %d devices connects.", allPumps)
 	} else {
