@@ -86,7 +86,8 @@ func (s *story) approved(ctx context.Context, line *pumps) error {
 	if err := s.annotate(ctx, v1alpha1.ApproveAnnotation, set.Status.Revision+"/"+set.Status.Wave); err != nil {
 		return err
 	}
-	if err := s.awaitPhase(ctx, v1alpha1.SetComplete, func(now *deviceTwinSet) bool { return now.Status.Counts.Acknowledged == allPumps }); err != nil {
+	if err := s.awaitPhase(ctx, v1alpha1.SetComplete, fmt.Sprintf("%d devices have acknowledged", allPumps),
+		func(now *deviceTwinSet) bool { return now.Status.Counts.Acknowledged == allPumps }); err != nil {
 		return err
 	}
 	return s.speeds(ctx, line, firstSpeed, allPumps)
@@ -111,7 +112,8 @@ func (s *story) takenBack(ctx context.Context, line *pumps) error {
 	if err := s.annotate(ctx, v1alpha1.RolloutAnnotation, set.Status.Revision+"/rollback"); err != nil {
 		return err
 	}
-	if err := s.awaitPhase(ctx, v1alpha1.SetRolledBack, func(now *deviceTwinSet) bool { return now.Status.FailedRevision == set.Status.Revision }); err != nil {
+	if err := s.awaitPhase(ctx, v1alpha1.SetRolledBack, "the second revision is named as failed",
+		func(now *deviceTwinSet) bool { return now.Status.FailedRevision == set.Status.Revision }); err != nil {
 		return err
 	}
 	if err := s.awaitSpeed(ctx, line, firstSpeed, allPumps); err != nil {
@@ -130,7 +132,8 @@ func (s *story) declaredAgain(ctx context.Context, line *pumps) error {
 	if err := s.declareSpeed(ctx, firstSpeed); err != nil {
 		return err
 	}
-	if err := s.awaitPhase(ctx, v1alpha1.SetComplete, func(now *deviceTwinSet) bool { return now.Status.FailedRevision == "" }); err != nil {
+	if err := s.awaitPhase(ctx, v1alpha1.SetComplete, "no revision is named as failed",
+		func(now *deviceTwinSet) bool { return now.Status.FailedRevision == "" }); err != nil {
 		return err
 	}
 	return s.speeds(ctx, line, firstSpeed, allPumps)
@@ -162,7 +165,7 @@ func (s *story) set(ctx context.Context) (*deviceTwinSet, error) {
 // awaitApproval waits until the canaries of a revision that is not the one before have acknowledged.
 func (s *story) awaitApproval(ctx context.Context, line *pumps, speed, before string) (*deviceTwinSet, error) {
 	var set *deviceTwinSet
-	err := s.awaitPhase(ctx, v1alpha1.SetAwaitingApproval, func(now *deviceTwinSet) bool {
+	err := s.awaitPhase(ctx, v1alpha1.SetAwaitingApproval, fmt.Sprintf("%d canaries have acknowledged", canaries), func(now *deviceTwinSet) bool {
 		set = now
 		waves := now.Status.Waves
 		return now.Status.Revision != before && len(waves) > 0 && waves[0].Acknowledged == canaries
@@ -173,10 +176,10 @@ func (s *story) awaitApproval(ctx context.Context, line *pumps, speed, before st
 	return set, s.awaitSpeed(ctx, line, speed, canaries)
 }
 
-// awaitPhase waits until the set's status is of its newest generation, in a phase, and so.
-func (s *story) awaitPhase(ctx context.Context, phase v1alpha1.SetPhase, so func(*deviceTwinSet) bool) error {
+// awaitPhase waits until the set's status is of its newest generation, in a phase, and as text says.
+func (s *story) awaitPhase(ctx context.Context, phase v1alpha1.SetPhase, text string, so func(*deviceTwinSet) bool) error {
 	began := time.Now()
-	if err := s.await(ctx, fmt.Sprintf("DeviceTwinSet %s is in phase %s", setName, phase), func(ctx context.Context) (string, bool, error) {
+	if err := s.await(ctx, fmt.Sprintf("DeviceTwinSet %s is in phase %s, and %s", setName, phase, text), func(ctx context.Context) (string, bool, error) {
 		now, err := s.set(ctx)
 		if err != nil {
 			return "", false, err
