@@ -65,9 +65,11 @@ func readObject(file string) (map[string]any, error) {
 }
 
 // writeOverlay writes the kustomization that puts the certificate into the
-// HubConnection, and leaves out the objects of some kinds.
+// HubConnection, and the tier: the emulator has no throttles, and at the rate of
+// queries of an S1 unit the step about many devices takes minutes. It leaves out the
+// objects of some kinds.
 func (m *manifests) writeOverlay(caPEM []byte, leftOut ...string) error {
-	patches := []any{patchOf("HubConnection", "spec: {caBundle: "+base64.StdEncoding.EncodeToString(caPEM)+"}")}
+	patches := []any{patchOf("HubConnection", "spec: {caBundle: "+base64.StdEncoding.EncodeToString(caPEM)+", tier: {sku: S3}}")}
 	for _, kind := range leftOut {
 		patches = append(patches, patchOf(kind, "$patch: delete"))
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // letters name the steps of the story, in order.
-const letters = "abcdefghi"
+const letters = "abcdefghij"
 
 // options are the command line.
 type options struct {
@@ -32,7 +32,8 @@ type options struct {
 const usage = `Usage: demo --bin DIR --assets DIR [flags]
 
 Starts etcd, kube-apiserver, hubemulator, the manager and devicesim on free
-loopback ports and plays the tutorial in steps a to i. Then it stays up until
+loopback ports and plays the tutorial in steps a to i, and
+in step j brings one manifest to 200 more devices, each connected over MQTT. Then it stays up until
 Ctrl-C; with --check it leaves, and exits non-zero when a step did not hold.
 
 --break removes the cause of one step, which must then fail:
@@ -45,6 +46,7 @@ Ctrl-C; with --check it leaves, and exits non-zero when a step did not hold.
   g  the edit of power_level is not applied
   h  the removal of the region is not applied
   i  the webhooks are no longer registered at the API server
+  j  none of the 200 devices connects
 
 --cast plays some commands in a terminal in place of the story, and draws what
 is seen there.
@@ -66,8 +68,8 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	flags.StringVar(&o.keepLogs, "keep-logs", "", "`folder` in which logs are kept")
 	flags.BoolVar(&o.check, "check", false, "leave after the story; the exit status says whether it held")
 	flags.StringVar(&o.cast, "cast", "", "`file` to draw as an SVG, in place of the story")
-	flags.StringVar(&o.killAfter, "kill-after", "", "kill the manager after this `step`, a to i")
-	flags.StringVar(&o.breakStep, "break", "", "remove the cause of this `step`, a to i")
+	flags.StringVar(&o.killAfter, "kill-after", "", "kill the manager after this `step`, a to j")
+	flags.StringVar(&o.breakStep, "break", "", "remove the cause of this `step`, a to j")
 	flags.BoolVar(&o.idle, "idle", false, "end with the idle proof, 60 s in which nothing may be written (default: with --check, unless something is killed or broken)")
 	flags.Usage = func() {
 		_, _ = io.WriteString(help, usage) // the flags follow; a failure to print the help has no other output
@@ -93,7 +95,7 @@ func (o options) validate() error {
 	}
 	for name, value := range map[string]string{"--kill-after": o.killAfter, "--break": o.breakStep} {
 		if value != "" && (len(value) != 1 || !strings.Contains(letters, value)) {
-			return fmt.Errorf("%s %q: give one letter, a to i", name, value)
+			return fmt.Errorf("%s %q: give one letter, a to j", name, value)
 		}
 	}
 	if o.cast != "" && (o.check || o.killAfter != "" || o.breakStep != "") {

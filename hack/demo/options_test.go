@@ -47,7 +47,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		complaint string
 	}{
 		"no assets":        {nil, "--assets"},
-		"a letter too far": {[]string{"--assets=x", "--kill-after=j"}, "--kill-after"},
+		"a letter too far": {[]string{"--assets=x", "--kill-after=k"}, "--kill-after"},
 		"two letters":      {[]string{"--assets=x", "--break=ab"}, "--break"},
 		"both":             {[]string{"--assets=x", "--break=a", "--kill-after=a"}, "separate"},
 		"a cast checked":   {[]string{"--assets=x", "--cast=f", "--check"}, "--cast"},

@@ -48,9 +48,13 @@ func (s *story) start(ctx context.Context) error {
 }
 
 func (s *story) startHub(ctx context.Context) error {
-	flags := []string{"--device", deviceID}
-	if s.opts.breakStep == "a" {
-		flags = nil
+	line, err := writePumps(s.dirs.in("fleet"))
+	if err != nil {
+		return err
+	}
+	flags := []string{"--fleet", line}
+	if s.opts.breakStep != "a" {
+		flags = append(flags, "--device", deviceID)
 	}
 	e, err := emulator.Start(ctx, s.sup, "hubemulator", filepath.Join(s.opts.bin, "hubemulator"), s.dirs.in("hub-data"), flags...)
 	if err != nil {

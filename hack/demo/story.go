@@ -92,6 +92,7 @@ func (s *story) steps() []step {
 		{"g", "An edit of the manifest reaches the device", s.editReaches, 1},
 		{"h", "A key that leaves the manifest leaves the hub", s.removal, 1},
 		{"i", "A manifest that breaks IoT Hub's rules is refused at once", s.refusal, 0},
+		{"j", "One manifest reaches 200 devices in waves, and is taken back", s.rollout, setUpdates},
 	}
 	if s.opts.killAfter != "" {
 		steps = append(steps, step{"end", "After the kill the story ended the same", s.endAsTold, 0})

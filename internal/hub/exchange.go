@@ -100,13 +100,26 @@ func capture(c clock.PassiveClock) middleware {
 			ex.retryAfter = parseRetryAfter(res.Header.Get("Retry-After"), c.Now())
 			if whole, ok := res.Body.(*wholeBody); ok {
 				ex.body = whole.bytes
-				if ex.op == opQuery && res.StatusCode == http.StatusOK {
-					whole.Reset([]byte(onePage))
+				if res.StatusCode == http.StatusOK {
+					whole.Reset(ex.forLibrary())
 				}
 			}
 			return res, nil
 		})
 	}
+}
+
+// forLibrary is what the library is given of an answer: nothing of one that is read out of the answer itself. It would
+// decode each twin a second time.
+func (ex *exchange) forLibrary() []byte {
+	switch ex.op {
+	case opQuery:
+		return []byte(onePage)
+	case opGetTwin, opUpdateTwin:
+		return []byte("{}")
+	case opProbe, opGetIdentity, opCreateIdentity, opUpdateIdentity, opDeleteIdentity:
+	}
+	return ex.body
 }
 
 // maxRetryAfter bounds how long an answer can make us wait. IoT Hub throttles by the second and by the minute, and sends no

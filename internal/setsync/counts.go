@@ -29,7 +29,12 @@ func (r *run) recountAll(ctx context.Context) error {
 		return n
 	}
 	now := r.counts
-	now.Selected = count(r.questions.Selected())
+	selector := r.questions.Selected().String()
+	selectedAt := r.selectedAt
+	if r.selector != selector || r.Clock.Since(selectedAt) >= r.countInterval() {
+		selectedAt = r.Clock.Now()
+		now.Selected = count(r.questions.Selected())
+	}
 	if r.revision != "" {
 		written := r.questions.Written(r.revision)
 		now.Written = count(written)
@@ -47,6 +52,7 @@ func (r *run) recountAll(ctx context.Context) error {
 		return failed
 	}
 	r.counts, r.countedAt = now, r.Clock.Now()
+	r.selector, r.selectedAt = selector, selectedAt
 	return nil
 }
 

@@ -187,6 +187,10 @@ func (r *run) restoreInFlight(ctx context.Context) error {
 // the documents are read; the others have.
 func (r *run) rebase(ctx context.Context) error {
 	in := r.questions.WrittenIn(r.revision, r.wave)
+	if r.counts.Written == 0 && r.Clock.Since(r.countedAt) < stepTime {
+		r.tally, r.based, r.basedAt = fleet.WaveCounts{}, true, r.Clock.Now()
+		return r.restoreInFlight(ctx)
+	}
 	if !r.judged() {
 		n, err := r.count(ctx, in)
 		r.tally, r.based, r.basedAt = fleet.WaveCounts{Written: n, Acknowledged: n}, err == nil, r.Clock.Now()

@@ -110,6 +110,9 @@ type progress struct {
 	countedAt, passedAt, polledAt, basedAt, sweptAt, marksAt, overriddenAt time.Time
 	// drift and sweep are where the checks of devices in step go on.
 	drift, sweep position
+	// selector that the selected devices were counted by, and when they were.
+	selector   string
+	selectedAt time.Time
 	// leaving tells that devices left, and are looked for from a place on.
 	leaving bool
 	leftAt  string

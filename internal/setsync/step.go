@@ -48,6 +48,7 @@ func (s *Sets) Step(ctx context.Context, t *Task) (Result, error) {
 	r.adopt()
 	if t.Asked {
 		r.countedAt, r.overriddenAt, r.passedAt, r.marksAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		r.selectedAt = time.Time{}
 	}
 	if err := r.look(ctx); err != nil {
 		r.publish()
@@ -61,8 +62,7 @@ func (s *Sets) Step(ctx context.Context, t *Task) (Result, error) {
 	step := r.advance()
 	result := Result{Step: step, Urgent: before != t.Set.Status.Phase}
 	if r.revision != t.Set.Status.Revision || r.wave != t.Set.Status.Wave {
-		r.enter(t.Set.Status.Revision, t.Set.Status.Wave)
-		r.counts.Rejected, r.countedAt = 0, time.Time{}
+		r.follow(t.Set.Status.Revision, t.Set.Status.Wave)
 		r.publish()
 		result.Again, result.Urgent = atOnce, true
 		return result, nil
@@ -81,6 +81,17 @@ func (r *run) adopt() {
 		r.enter(status.Revision, status.Wave)
 		r.counts, r.examples = status.Counts, append(r.examples, status.Examples...)
 	}
+}
+
+// follow begins with a wave. Where it is of another revision, how many devices hold that is counted, and no device
+// that holds it can need maintenance before an interval has passed: an S1 unit allows a query each three seconds, which
+// the pages of devices need.
+func (r *run) follow(revision, wave string) {
+	if r.revision != revision {
+		r.countedAt, r.marksAt = time.Time{}, r.Clock.Now()
+	}
+	r.enter(revision, wave)
+	r.counts.Rejected = 0
 }
 
 // look finds out what has to be known before anything is decided.
@@ -122,7 +133,7 @@ func (r *run) base(ctx context.Context) error {
 // countDue tells whether the devices are to be counted again: with each interval, and as often as the
 // hub's rate leaves room while a rollout goes on.
 func (r *run) countDue() bool {
-	if r.countedAt.IsZero() {
+	if r.countedAt.IsZero() || r.selector != r.questions.Selected().String() {
 		return true
 	}
 	return r.Clock.Since(r.countedAt) >= r.countInterval()

@@ -75,16 +75,18 @@ func (r *run) work(ctx context.Context, step fleet.Step) error {
 	group.SetLimit(min(writers, int(r.inFlightAtMost(step))))
 	slots := newSlots(writers)
 	var failed error
-	for r.Clock.Now().Before(until) && inner.Err() == nil && !r.exhausted {
-		var targets []target
-		if targets, failed = r.nextPage(inner, step, list); failed != nil {
+	for pages := r.readAhead(inner, step, list); pages != nil; {
+		read := <-pages
+		if failed = read.err; failed != nil {
 			break
 		}
-		for _, t := range targets {
-			group.Go(func() error { return r.one(inner, slots, t) })
+		pages = nil
+		// A pass that is at its end is not begun anew: it would show what is being written.
+		if r.at != (position{}) && !r.exhausted && r.Clock.Now().Before(until) && inner.Err() == nil {
+			pages = r.readAhead(inner, step, list)
 		}
-		if r.at == (position{}) {
-			break // the next pass would show what is being written
+		for _, t := range read.targets {
+			group.Go(func() error { return r.one(inner, slots, t) })
 		}
 	}
 	err := group.Wait()
@@ -92,6 +94,23 @@ func (r *run) work(ctx context.Context, step fleet.Step) error {
 		return err // the page was not read since a write had failed
 	}
 	return errors.Join(err, failed)
+}
+
+// pageRead is a page of the work list.
+type pageRead struct {
+	targets []target
+	err     error
+}
+
+// readAhead reads the next page of the work list while the devices of the one before are written: the hub
+// takes as long for a page as for several writes. Only one page is read at a time.
+func (r *run) readAhead(ctx context.Context, step fleet.Step, list []question) <-chan pageRead {
+	read := make(chan pageRead, 1)
+	go func() {
+		targets, err := r.nextPage(ctx, step, list)
+		read <- pageRead{targets, err}
+	}()
+	return read
 }
 
 // inFlightAtMost is how many writes may be under way where nothing is waited for.

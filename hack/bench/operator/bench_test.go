@@ -48,8 +48,12 @@ func TestOptions(t *testing.T) {
 	if diff := cmp.Diff([]int{50, 500}, opts.sizes); diff != "" {
 		t.Errorf("sizes by default (-want +got):\n%s", diff)
 	}
-	if !opts.wants("idle") || opts.wants("converge") {
+	if !opts.wants(idleRow()) || opts.wants(convergeRow()) {
 		t.Error("--rows idle wants idle, and nothing else")
+	}
+	opts.rows = nil
+	if !opts.wants(setConvergeRow()) || opts.wants(setMillionRow()) {
+		t.Error("without --rows all are wanted, but for those on request")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -93,10 +94,16 @@ func deviceTwin(hub, set string, i int) *v1alpha1.DeviceTwin {
 func writeFleet(dir string, sets map[string]int) (string, error) {
 	devices := []any{}
 	for set, count := range sets {
-		devices = append(devices, map[string]any{
+		made := map[string]any{
 			"id": set + "-{{n}}", "count": count,
 			"authentication": map[string]any{"symmetricKey": map[string]any{"primaryKey": deviceKey, "secondaryKey": deviceKey}},
-		})
+		}
+		if slices.Contains([]string{lineDevices, cellDevices, bareDevices}, set) {
+			made["tags"] = setTags(set)
+			// None of them connects, and a million keys take their time.
+			made["authentication"] = map[string]any{"type": "certificateAuthority"}
+		}
+		devices = append(devices, made)
 	}
 	text, err := yaml.Marshal(map[string]any{"devices": devices})
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type profile struct {
 	sku         v1alpha1.SKU
 	units, rate int32
 	throttled   bool
+	// readBack is the interval of it, where it is not that of the others.
+	readBack time.Duration
 }
 
 func (p profile) String() string {
@@ -80,6 +83,13 @@ func (e *environment) addHub(ctx context.Context, name string, p profile, sets m
 	return e.connect(ctx, h, ca)
 }
 
+// dropHub ends the environment's last hub.
+func (e *environment) dropHub() error {
+	last := e.hubs[len(e.hubs)-1]
+	e.hubs = e.hubs[:len(e.hubs)-1]
+	return e.sup.Stop(last.Process)
+}
+
 // connect creates the HubConnection and its Secret.
 func (e *environment) connect(ctx context.Context, h *hub, ca []byte) error {
 	secret := &corev1.Secret{
@@ -93,7 +103,7 @@ func (e *environment) connect(ctx context.Context, h *hub, ca []byte) error {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
 		Spec: v1alpha1.HubConnectionSpec{
 			Auth:     v1alpha1.HubAuth{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: h.name}},
-			CABundle: ca, ReadBack: v1alpha1.ReadBack{Interval: metav1.Duration{Duration: interval}},
+			CABundle: ca, ReadBack: v1alpha1.ReadBack{Interval: metav1.Duration{Duration: cmp.Or(h.readBack, interval)}},
 			Tier:   v1alpha1.Tier{SKU: h.sku, Units: h.units},
 			Budget: v1alpha1.Budget{RatePercent: h.rate, DailyMessagesPercent: 100},
 		},

@@ -69,7 +69,7 @@ func measure(ctx context.Context, opts options) error {
 	}
 	var failed []error
 	for _, scenario := range scenarios() {
-		if !opts.wants(scenario.name) || ctx.Err() != nil {
+		if !opts.wants(scenario) || ctx.Err() != nil {
 			continue
 		}
 		measured, err := b.measure(ctx, scenario)

@@ -32,11 +32,13 @@ kube-apiserver, hubemulator and the manager. Prints a line every few seconds, th
 a table; exits with 1 when a row could not be measured and, with --check, when a
 bound was missed, naming row, measured and asked.
 
-Rows (--rows, in this order; those up to membership share a fleet that converged):
+Rows (--rows, in this order; those up to membership share a fleet that converged,
+set-converge and set-idle are of ten times --n devices, set-million runs only if it
+is named):
 %s
 The hub never throttles, and its HubConnection declares tier S3 x 10 with
-ratePercent 100, but for converge-S1 and tenants, whose hub has an S1 unit's
-throttles.
+ratePercent 100, but for converge-S1, set-s1 and tenants, whose hub has an S1
+unit's throttles.
 Numbers come from the emulator's counters, the API server's audit log and the
 kernel; the manager is asked for its heap alone (--pprof-bind-address).
 
@@ -122,7 +124,9 @@ func (o options) validate() error {
 	return nil
 }
 
-func (o options) wants(row string) bool { return len(o.rows) == 0 || slices.Contains(o.rows, row) }
+func (o options) wants(row scenario) bool {
+	return len(o.rows) == 0 && !row.onRequest || slices.Contains(o.rows, row.name)
+}
 
 // inFlight is how many objects a floor works on at the same time: as many as the
 // manager may have in flight at one hub, a quarter of its workers.

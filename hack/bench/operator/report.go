@@ -157,7 +157,7 @@ client-side rate limit). Webhooks are not served. The read-back interval is %s; 
 // markdown is the report for humans.
 func (r *report) markdown() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "# The operator, measured\n\nWritten by `make bench` and `make bench-100k`: %s/%s, %d CPUs, %s.\n\n",
+	fmt.Fprintf(&out, "# The operator, measured\n\nWritten by `make bench`, `make bench-100k` and `make bench-million`: %s/%s, %d CPUs, %s.\n\n",
 		r.Machine.OS, r.Machine.Arch, r.Machine.CPUs, r.Machine.Go)
 	fmt.Fprintf(&out, preface, interval, quietTime)
 	var all []bounds.Bound

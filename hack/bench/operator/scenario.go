@@ -24,6 +24,8 @@ type scenario struct {
 	// usesFleet keeps the fleet of the rows before. For all others it is stopped, so as
 	// not to take the machine.
 	usesFleet bool
+	// onRequest leaves it out unless --rows names it.
+	onRequest bool
 	// rounds has the steps repeated --rounds times.
 	rounds bool
 	steps  []step
@@ -66,6 +68,11 @@ func scenarios() []scenario {
 		tenantsRow(),
 		shardingRow(),
 		memoryRow(),
+		setConvergeRow(),
+		setIdleRow(),
+		setRestartRow(),
+		setS1Row(),
+		setMillionRow(),
 		peersRow(),
 	}
 }
