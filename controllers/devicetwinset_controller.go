@@ -169,7 +169,7 @@ func (r *deviceTwinSetReconciler) task(ctx context.Context, stored *storedSet) (
 	host := found.Session.Host()
 	return &setsync.Task{
 		Set: obj, Hub: found, Declared: declared, Desired: desired,
-		Others: &setsync.Others{Reader: r.client, Hubs: r.connections},
+		Others: &setsync.Others{Reader: r.client, Hubs: r.connections, Revisions: r.revisions},
 		Store:  stored.write, Current: stored.current, Clock: r.report.Clock,
 		Asked: outcome.Handled(obj) != obj.Status.LastHandledReconcileAt,
 		Admit: func(device string) error {

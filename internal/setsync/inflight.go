@@ -11,6 +11,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/internal/fleet"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
+	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
 )
 
 const (
@@ -200,26 +201,44 @@ func (r *run) rebase(ctx context.Context) error {
 		return err
 	}
 	declared := r.Revisions[r.revision].Declared
+	before, err := r.tallies(ctx, in, declared)
+	if err != nil {
+		return err
+	}
 	found, listed, err := r.classify(ctx, fleet.Unacknowledged(in, declared))
 	if err != nil {
 		return err
 	}
-	written, err := r.count(ctx, in)
+	after, err := r.tallies(ctx, in, declared)
 	if err != nil {
 		return err
 	}
-	found.Written = written
-	if acknowledged, whole := fleet.Acknowledged(in, declared); whole {
-		n, err := r.count(ctx, acknowledged)
-		if err != nil {
-			return err
-		}
-		found.Acknowledged += n
-		// What is neither listed nor acknowledged reports a value of another type.
-		found.Failed += max(0, written-n-listed)
+	found.Written = after.Written
+	found.Acknowledged += after.Acknowledged
+	if r.based = before == after; r.based && after.whole {
+		// What is neither listed nor acknowledged reports a value of another type. While the index moves,
+		// it may have come in between: it is counted again then.
+		found.Failed += max(0, after.Written-after.Acknowledged-listed)
 	}
-	r.tally, r.based, r.basedAt = found, true, r.Clock.Now()
+	r.tally, r.basedAt = found, r.Clock.Now()
 	return nil
+}
+
+// tallies are what the hub counts of a wave, and whether it tells who has acknowledged.
+type tallies struct {
+	Written, Acknowledged int64
+	whole                 bool
+}
+
+func (r *run) tallies(ctx context.Context, in *query.Condition, declared twin.Document) (counted tallies, err error) {
+	if counted.Written, err = r.count(ctx, in); err != nil {
+		return counted, err
+	}
+	acknowledged, whole := fleet.Acknowledged(in, declared)
+	if counted.whole = whole; whole {
+		counted.Acknowledged, err = r.count(ctx, acknowledged)
+	}
+	return counted, err
 }
 
 // classify reads all twins that satisfy a condition and counts what their devices have made of

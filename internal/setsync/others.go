@@ -22,11 +22,17 @@ type Hubs interface {
 	Resolve(ctx context.Context, namespace string, ref v1alpha1.HubReference) (hubaccess.Hub, error)
 }
 
+// Revisions are those of a set that are kept, by name.
+type Revisions interface {
+	Of(ctx context.Context, set *v1alpha1.DeviceTwinSet) (map[string]fleet.Revision, error)
+}
+
 // Others find what else declares leaves of the same devices: DeviceTwins, which come before
 // any set, and older sets.
 type Others struct {
-	Reader client.Reader
-	Hubs   Hubs
+	Reader    client.Reader
+	Hubs      Hubs
+	Revisions Revisions
 }
 
 // rival is an older set of the same hub that declares some of the same leaves.
@@ -35,10 +41,34 @@ type rival struct {
 	scope    hubaccess.Scope
 	declared validation.SetDeclaration
 	owned    twin.Document
+	// held are the leaves of its revisions: besides what it declares it keeps, on each device, the
+	// revision that the device holds.
+	held map[string]twin.Document
 }
 
-// rivals are the older sets that come before one.
-func (o *Others) rivals(ctx context.Context, set *v1alpha1.DeviceTwinSet, host string, declared twin.Document) ([]rival, error) {
+// overlaps tells whether it ever declared some of the leaves of documents.
+func (r *rival) overlaps(documents []twin.Document) bool {
+	for _, document := range documents {
+		if _, overlaps := fleet.Without(document, r.owned); overlaps {
+			return true
+		}
+		for _, held := range r.held {
+			if _, overlaps := fleet.Without(document, held); overlaps {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// keeps is what it keeps of a device.
+func (r *rival) keeps(held *hub.Twin) twin.Document {
+	marker, _ := fleet.MarkerOf(held.Tags, r.name)
+	return twin.Apply(r.owned, r.held[marker.Revision])
+}
+
+// rivals are the older sets that come before one, in any of what it has declared.
+func (o *Others) rivals(ctx context.Context, set *v1alpha1.DeviceTwinSet, host string, declared []twin.Document) ([]rival, error) {
 	var all v1alpha1.DeviceTwinSetList
 	if err := o.Reader.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing DeviceTwinSets: %w", err)
@@ -53,8 +83,18 @@ func (o *Others) rivals(ctx context.Context, set *v1alpha1.DeviceTwinSet, host s
 		if len(errs) > 0 {
 			continue
 		}
-		owned := fleet.Owned(theirs.Document, theirs.Policies)
-		if _, overlaps := fleet.Without(declared, owned); !overlaps {
+		one := rival{
+			name: client.ObjectKeyFromObject(other), declared: theirs, owned: fleet.Owned(theirs.Document, theirs.Policies),
+			held: map[string]twin.Document{},
+		}
+		kept, err := o.Revisions.Of(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		for name, revision := range kept {
+			one.held[name] = fleet.Owned(revision.Declared, theirs.Policies)
+		}
+		if !one.overlaps(declared) {
 			continue
 		}
 		at, err := o.Hubs.Resolve(ctx, other.Namespace, other.Spec.HubRef)
@@ -64,7 +104,8 @@ func (o *Others) rivals(ctx context.Context, set *v1alpha1.DeviceTwinSet, host s
 		case err != nil, at.Session.Host() != host:
 			continue // it writes nothing there
 		}
-		found = append(found, rival{name: client.ObjectKeyFromObject(other), scope: at.Scope, declared: theirs, owned: owned})
+		one.scope = at.Scope
+		found = append(found, one)
 	}
 	return found, nil
 }
@@ -104,7 +145,8 @@ func (o *Others) of(ctx context.Context, host string, held *hub.Twin, declared t
 		}
 		all.Document = twin.Apply(all.Document, owned)
 	}
-	for _, r := range rivals {
+	for i := range rivals {
+		r := &rivals[i]
 		if !r.scope.Covers(held.ID.Device) {
 			continue
 		}
@@ -114,7 +156,7 @@ func (o *Others) of(ctx context.Context, host string, held *hub.Twin, declared t
 		}
 		if r.declared.Selector.Matches(document) {
 			all.conflicting, all.by = true, r.name
-			all.Document = twin.Apply(all.Document, r.owned)
+			all.Document = twin.Apply(all.Document, r.keeps(held))
 		}
 	}
 	return all, nil

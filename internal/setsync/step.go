@@ -58,10 +58,12 @@ func (s *Sets) Step(ctx context.Context, t *Task) (Result, error) {
 		r.publish()
 		return Result{}, err
 	}
-	before := t.Set.Status.Phase
+	before := t.Set.Status.DeepCopy()
 	step := r.advance()
-	result := Result{Step: step, Urgent: before != t.Set.Status.Phase}
-	if r.revision != t.Set.Status.Revision || r.wave != t.Set.Status.Wave {
+	result := Result{Step: step, Urgent: before.Phase != t.Set.Status.Phase}
+	// What was seen is of the status as it was, which may be older than what is remembered.
+	moved := before.Revision != t.Set.Status.Revision || before.Wave != t.Set.Status.Wave
+	if moved || r.revision != t.Set.Status.Revision || r.wave != t.Set.Status.Wave {
 		r.follow(t.Set.Status.Revision, t.Set.Status.Wave)
 		r.publish()
 		result.Again, result.Urgent = atOnce, true

@@ -84,7 +84,11 @@ func (s *Sets) run(ctx context.Context, t *Task) (*run, error) {
 		Task: t, progress: s.of(name, t.Set.UID), name: name, host: t.Hub.Session.Host(), policies: policies,
 		questions: fleet.NewQuestions(name, selector, t.Hub.Scope.Narrow),
 	}
-	r.rivals, err = t.Others.rivals(ctx, t.Set, r.host, t.Declared.Document)
+	declared := []twin.Document{t.Declared.Document}
+	for _, revision := range t.Revisions {
+		declared = append(declared, revision.Declared)
+	}
+	r.rivals, err = t.Others.rivals(ctx, t.Set, r.host, declared)
 	return r, err
 }
 

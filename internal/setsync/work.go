@@ -234,14 +234,17 @@ func (r *run) eligible(step fleet.Step, q question, twins []*hub.Twin) ([]target
 		if !marked && r.apart(step) && q.revision == r.Set.Status.Revision {
 			continue // it joined
 		}
-		wave, err := step.Waves.Of(held.ID.Device, q.revision, held.Document)
+		waveOf := func(held *hub.Twin) (string, bool, error) {
+			wave, err := step.Waves.Of(held.ID.Device, q.revision, held.Document)
+			return step.Waves[wave].Name, wave <= step.UpTo || q.revision != r.Set.Status.Revision, err
+		}
+		wave, may, err := waveOf(held)
 		if err != nil {
 			return nil, err
 		}
-		if wave > step.UpTo && q.revision == r.Set.Status.Revision {
-			continue
+		if may {
+			targets = append(targets, target{held: held, revision: q.revision, wave: wave, waveOf: waveOf, cause: CauseRollout})
 		}
-		targets = append(targets, target{held: held, revision: q.revision, wave: step.Waves[wave].Name, cause: CauseRollout})
 	}
 	return targets, nil
 }

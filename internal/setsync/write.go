@@ -25,7 +25,10 @@ type target struct {
 	// revision that it is to hold; "" clears it.
 	revision string
 	wave     string
-	cause    string
+	// waveOf is the wave of the device by its twin, which may have changed since; false where it may not be
+	// written any more. It is nil where no wave counts.
+	waveOf func(held *hub.Twin) (wave string, may bool, err error)
+	cause  string
 	// markerAlone has nothing but the marker cleared.
 	markerAlone bool
 	// slot tells it apart from those that are written at once.
@@ -87,6 +90,13 @@ func (r *run) once(ctx context.Context, t target, held *hub.Twin, indexed bool, 
 		if concerned, err := r.concerns(t, held); !concerned || err != nil {
 			return held, err
 		}
+	}
+	if !indexed && t.waveOf != nil {
+		wave, may, err := t.waveOf(held)
+		if err != nil || !may {
+			return held, err // it belongs to another wave by now
+		}
+		t.wave = wave
 	}
 	record := r.record(held, t.markerAlone)
 	if err := twinsync.Foreign(held, r.Hub.Spec.OwnerTag, record); err != nil {
