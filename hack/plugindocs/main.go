@@ -52,8 +52,8 @@ Colors are for terminals only; ` + "`--no-color`" + ` or the environment variabl
 | ` + "`suspend`, `resume`, `reconcile`, `adopt`, `undo`" + ` | those of ` + "`get`" + `, and patch devicetwins; for a set, get and patch devicetwinsets |
 | ` + "`release`" + ` | those of ` + "`get`" + `, and patch and delete devicetwins |
 | ` + "`pause`" + ` | get and patch devicetwinsets |
-| ` + "`approve`" + ` | get and patch hubconnections, or devicetwinsets |
-| ` + "`abort`, `rollback`" + ` | get and patch devicetwinsets; what approves or commands a rollout may take a right of its own besides |
+| ` + "`approve`" + ` | get and patch hubconnections, or those of ` + "`abort`" + ` |
+| ` + "`abort`, `rollback`" + `, ` + "`resume`" + ` after them or a failure | get and patch devicetwinsets and, unless [approvals are open](sets.md#approvals), approve them |
 | ` + "`invoke`" + ` | get devicetwins; get hubconnections and the Secret that one names, in its namespace |
 | ` + "`query`, `import`" + ` | create, watch and delete twinrequests; get hubconnections, for the labels of a shard and the owner tag, and list them without --hub |
 | ` + "`diff`" + ` | create, watch and delete twinrequests; with names, get devicetwins |
