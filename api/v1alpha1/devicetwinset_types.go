@@ -18,7 +18,8 @@ const ApproveAnnotation = "iothub.devicetwin.io/approve"
 // RolloutAnnotation on a DeviceTwinSet says what to do about a revision:
 // <revision>/abort stops it where it is, <revision>/rollback returns to
 // status.stableRevision, and <revision>/resume goes on after it was aborted or has failed. Each
-// value counts once; the last one is in status.lastHandledRollout.
+// value counts once: the same is asked for again with a suffix, as <revision>/resume/2. The last
+// one is in status.lastHandledRollout.
 const RolloutAnnotation = "iothub.devicetwin.io/rollout"
 
 // SetSelector selects the devices of a DeviceTwinSet.

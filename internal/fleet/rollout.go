@@ -124,6 +124,7 @@ func (a *advance) command() {
 	}
 	a.status.LastHandledRollout = a.seen.Rollout
 	revision, verb, _ := strings.Cut(a.seen.Rollout, "/")
+	verb, _, _ = strings.Cut(verb, "/") // what follows tells one request from another
 	switch {
 	case verb == "resume" && revision != "" && revision == a.status.FailedRevision:
 		a.status.FailedRevision = ""

@@ -226,6 +226,14 @@ func TestTheAnnotationOfARollout(t *testing.T) {
 	r.seen.Rollout = "two/resume"
 	r.Expect(r.advance().Ignored).To(BeEmpty())
 	r.Expect(r.status.Phase).NotTo(Equal(v1alpha1.SetAborted))
+	r.fresh()
+	r.seen.Desired = "three"
+	r.advance()
+	for _, again := range []string{"three/abort", "three/resume", "three/abort/2", "three/resume/2"} {
+		r.seen.Rollout = again
+		r.Expect(r.advance().Ignored).To(BeEmpty())
+	}
+	r.Expect(r.status.Phase).To(Equal(v1alpha1.SetProgressing))
 }
 
 // TestResumedFailuresCountNoMore, those that come after do.

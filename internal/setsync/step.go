@@ -154,9 +154,13 @@ func (r *run) countInterval() time.Duration {
 }
 
 func (r *run) advance() fleet.Step {
+	wave := r.tally
+	if !r.judged() {
+		wave.Acknowledged = wave.Written // they count as written
+	}
 	seen := fleet.Seen{
 		Desired: r.Desired.Name, Judged: r.judged(), Exhausted: r.exhausted && r.based, InFlight: int64(len(r.inFlight)),
-		Wave: r.tally, Offline: r.counts.Offline, Now: r.Clock.Now(),
+		Wave: wave, Offline: r.counts.Offline, Now: r.Clock.Now(),
 		Approve: outcome.Request(r.Set, v1alpha1.ApproveAnnotation), Rollout: outcome.Request(r.Set, v1alpha1.RolloutAnnotation),
 	}
 	return fleet.Advance(&r.Set.Spec, r.Declared.Waves, &r.Set.Status, seen)
