@@ -8,6 +8,7 @@ const plugin = "docs/kubectl-twin.md"
 // looking are the plugin's examples that change nothing, for a fleet that is in step.
 func looking(p *plant) []step {
 	return []step{
+		rolledOut(),
 		{page: plugin, has: "kubectl twin status", before: script("kubectl label devicetwin redmond-press-2 line=7\n"), prints: "5 in all, 5 ready"},
 		{
 			page: plugin, has: "kubectl twin get thermostat-1 --watch", prints: "desired.telemetry.interval",
@@ -42,7 +43,8 @@ echo 'resources: [thermostat-1.yaml]' >overlays/line-7/kustomization.yaml
 // changing are the plugin's examples that change the cluster.
 func changing() []step {
 	return []step{
-		{page: plugin, has: "kubectl twin approve", before: script(guarded("redmond-press-2")), prints: "hubconnection/factory of " + namespace + " approved"},
+		{page: plugin, has: "kubectl twin approve", before: script(guard(1000) + lineSeven("two", canary) + awaited + guarded("redmond-press-2")), prints: "hubconnection/factory of " + namespace + " approved",
+			after: script(guard(1000) + completed)},
 		{page: plugin, has: "kubectl twin suspend", prints: "devicetwin/redmond-press-4 of " + namespace + " suspended"},
 		{page: plugin, has: "kubectl twin resume", prints: "devicetwin/thermostat-1 of " + namespace + " resumed"},
 		{page: plugin, has: "kubectl twin import", before: script("kubectl twin resume --hub factory\n"), prints: "devicetwin.iothub.devicetwin.io/redmond-press-4 configured"},

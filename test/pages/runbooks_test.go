@@ -8,7 +8,8 @@ import (
 // inTrouble are the blocks of the runbooks, each where there is something to see.
 func inTrouble(p *plant) []step {
 	of := func(name string) string { return "docs/runbooks/DeviceTwin" + name + ".md" }
-	namespace := replaced{"-n NAMESPACE", "-n " + namespace}
+	name := namespace
+	namespace := replaced{"-n NAMESPACE", "-n " + name}
 	hub := []replaced{namespace, {"hubconnection NAME", "hubconnection factory"}}
 	return []step{
 		{page: of("BudgetNearlyUsed"), has: "effectiveInterval", instead: hub, before: script(selected), prints: "redmond43"},
@@ -36,6 +37,10 @@ func inTrouble(p *plant) []step {
 		{page: of("NotAcknowledged"), has: "Acknowledged", before: p.refuse, prints: "not below 60"},
 		{page: of("ReadBackStale"), has: "readBackAsOf", instead: hub, before: p.failToRead, prints: `"logger":"readback"`},
 		{
+			page: of("RolloutFailed"), has: "twin rollout", before: script(tooManyDevices), prints: "TooManyDevices",
+			instead: []replaced{{"rollout NAME -n NAMESPACE", "rollout too-many -n " + name + " || true"}}, // it exits with 1
+		},
+		{
 			page: of("ReconcileStuck"), has: "top pods", prints: "readyz check passed",
 			instead: []replaced{{"kubectl -n devicetwin-system top pods", "true"}}, // nothing measures Pods here
 		},
@@ -43,6 +48,17 @@ func inTrouble(p *plant) []step {
 		{page: of("TwinsNotReady"), has: "REASON", instead: []replaced{{"grep REASON", "grep HubNotReady"}}, prints: "elsewhere"},
 	}
 }
+
+// tooManyDevices is a set that selects more than it is meant to.
+var tooManyDevices = applied(`apiVersion: iothub.devicetwin.io/v1alpha1
+kind: DeviceTwinSet
+metadata: {name: too-many}
+spec:
+  hubRef: {name: factory}
+  selector: {where: "deviceId != ''"}
+  maxDevices: 1
+  template: {tags: {ring: stable}}
+`) + "kubectl wait --for=condition=Stalled --timeout=60s devicetwinset/too-many\n"
 
 // selected names some of the fleet.
 var selected = applied(`apiVersion: iothub.devicetwin.io/v1alpha1

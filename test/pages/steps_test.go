@@ -41,7 +41,7 @@ func script(commands string) func(*testing.T) string {
 // steps are all blocks of all pages, in an order in which one cluster can go through them.
 func steps(p *plant) []step {
 	return slices.Concat(inAnyCluster(), fromNothing(), overFlatManifests(), packaged(), onTheWay(),
-		adopted(p), inStep(), looking(p), inTrouble(p), changing(), examples(p), withoutThem(p))
+		adopted(p), inStep(), looking(p), inTrouble(p), written(), changing(), steered(), examples(p), withoutThem(p))
 }
 
 // inAnyCluster are the blocks that need no cluster, or more than this one.

@@ -26,7 +26,7 @@ const historyExamples = `  # who changed what
   kubectl twin history thermostat-1 -v
 
   # when a leaf was written
-  kubectl twin history thermostat-1 -o json | jq '.items[] | select(.changes[]?.path == "tags.plant") | .time'`
+  kubectl twin history thermostat-1 -o json`
 
 // shownLeaves is how many leaves the table names of one write.
 const shownLeaves = 3
