@@ -3,9 +3,8 @@ package controllers_test
 import (
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 )

@@ -117,7 +117,7 @@ func (ex *exchange) forLibrary() []byte {
 		return []byte(onePage)
 	case opGetTwin, opUpdateTwin:
 		return []byte("{}")
-	case opProbe, opGetIdentity, opCreateIdentity, opUpdateIdentity, opDeleteIdentity:
+	case opProbe, opGetIdentity, opCreateIdentity, opUpdateIdentity, opDeleteIdentity, opInvokeMethod:
 	}
 	return ex.body
 }

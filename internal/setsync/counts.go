@@ -28,6 +28,7 @@ func (r *run) recountAll(ctx context.Context) error {
 		n, failed = r.count(ctx, condition)
 		return n
 	}
+	began := r.Clock.Now()
 	now := r.counts
 	selector := r.questions.Selected().String()
 	selectedAt := r.selectedAt
@@ -51,7 +52,7 @@ func (r *run) recountAll(ctx context.Context) error {
 	if failed != nil {
 		return failed
 	}
-	r.counts, r.countedAt = now, r.Clock.Now()
+	r.counts, r.countedAt, r.countTook = now, r.Clock.Now(), r.Clock.Since(began)
 	r.selector, r.selectedAt = selector, selectedAt
 	return nil
 }

@@ -108,6 +108,8 @@ type progress struct {
 	based bool
 
 	countedAt, passedAt, polledAt, basedAt, sweptAt, marksAt, overriddenAt time.Time
+	// countTook and upkeepTook are how long counting and maintaining took last.
+	countTook, upkeepTook time.Duration
 	// drift and sweep are where the checks of devices in step go on.
 	drift, sweep position
 	// selector that the selected devices were counted by, and when they were.

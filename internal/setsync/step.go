@@ -28,6 +28,9 @@ const (
 	// and countPages about how many a count takes.
 	countShare = 0.1
 	countPages = 5
+	// lookShare is how much more time goes by before devices are counted and maintained again during a rollout than
+	// that took: a hub counts a million devices in seconds, and no device is written meanwhile.
+	lookShare = 20
 )
 
 // errBusy has a set come again while others of its hub are at work.
@@ -85,12 +88,16 @@ func (r *run) adopt() {
 	}
 }
 
-// follow begins with a wave. Where it is of another revision, how many devices hold that is counted, and no device
-// that holds it can need maintenance before an interval has passed: an S1 unit allows a query each three seconds, which
-// the pages of devices need.
+// follow begins with a wave. Its devices are counted where it is of another revision, and where they are judged, since
+// devices in flight may have been counted twice: by the hub, and when they were seen to answer. No device that holds
+// another revision can need maintenance before an interval has passed: an S1 unit allows a query each three seconds,
+// which the pages of devices need.
 func (r *run) follow(revision, wave string) {
 	if r.revision != revision {
-		r.countedAt, r.marksAt = time.Time{}, r.Clock.Now()
+		r.marksAt = r.Clock.Now()
+	}
+	if r.revision != revision || r.judged() {
+		r.countedAt = time.Time{}
 	}
 	r.enter(revision, wave)
 	r.counts.Rejected = 0
@@ -150,7 +157,16 @@ func (r *run) countInterval() time.Duration {
 	if rate <= 0 {
 		return interval
 	}
-	return max(min(watchEvery, interval), time.Duration(countPages/(rate*countShare)*float64(time.Second)))
+	return max(min(watchEvery, interval), time.Duration(countPages/(rate*countShare)*float64(time.Second)), lookShare*r.countTook)
+}
+
+// upkeepInterval is the time between two looks at the devices that hold the revision.
+func (r *run) upkeepInterval() time.Duration {
+	interval := r.Set.Spec.Interval.Duration
+	if r.wave == "" {
+		return interval
+	}
+	return max(interval, lookShare*r.upkeepTook)
 }
 
 func (r *run) advance() fleet.Step {
@@ -181,7 +197,7 @@ func (r *run) act(ctx context.Context, step fleet.Step) (more bool, err error) {
 	if more, err = r.roll(ctx, step); err != nil {
 		return false, err
 	}
-	if !r.marksAt.IsZero() && r.Clock.Since(r.marksAt) < interval {
+	if !r.marksAt.IsZero() && r.Clock.Since(r.marksAt) < r.upkeepInterval() {
 		return more, nil
 	}
 	return r.upkeep(ctx, more)
@@ -207,7 +223,9 @@ func (r *run) upkeep(ctx context.Context, more bool) (bool, error) {
 	if err := r.Current(ctx); err != nil {
 		return false, err
 	}
+	began := r.Clock.Now()
 	again, err := r.maintain(ctx)
+	r.upkeepTook = r.Clock.Since(began)
 	if err == nil && !again {
 		r.marksAt = r.Clock.Now()
 	}

@@ -11,7 +11,6 @@ import (
 // setMillion is what the row set-million measures.
 type setMillion struct {
 	rolled                  roll
-	started                 time.Time
 	seeded, complete        time.Duration
 	managerRSS, emulatorRSS int64
 	managerCPU, emulatorCPU time.Duration

@@ -59,11 +59,6 @@ func twinSet(hub, devices string) *v1alpha1.DeviceTwinSet {
 	return set
 }
 
-// setHub starts a hub with the devices of sets.
-func setHub(name string, p profile, devices map[string]int) action {
-	return func(ctx context.Context, r *run) error { return r.env.addHub(ctx, name, p, devices) }
-}
-
 // roll is one rollout of a set as it was seen.
 type roll struct {
 	began, last time.Time
