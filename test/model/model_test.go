@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,10 +40,26 @@ func TestRegressions(t *testing.T) {
 		t.Logf("%d found: %s", known.seed, known.found)
 		seeds[i] = known.seed
 	}
-	runSeeds(t, seeds)
+	runSeeds(t, seeds, func(t *rapid.T) sequence { return newWorld(t) })
 }
 
-func TestSequences(t *testing.T) {
+func TestSequences(t *testing.T) { runSequences(t, func(t *rapid.T) sequence { return newWorld(t) }) }
+
+// TestSetSequences are sequences about DeviceTwinSets.
+func TestSetSequences(t *testing.T) {
+	runSequences(t, func(t *rapid.T) sequence { return newSetWorld(t) })
+}
+
+// sequence is one that is being played.
+type sequence interface {
+	run()
+	close()
+	// happened is what did, for humans.
+	happened() []string
+}
+
+func runSequences(t *testing.T, begin func(*rapid.T) sequence) {
+	t.Helper()
 	seed := *firstSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano()) % 1e9 // short enough to be typed
@@ -52,12 +69,12 @@ func TestSequences(t *testing.T) {
 	for i := range seeds {
 		seeds[i] = seed + uint64(i)
 	}
-	runSeeds(t, seeds)
+	runSeeds(t, seeds, begin)
 }
 
 // runSeeds runs sequences side by side, more of them than there are processors: most of
 // the time they wait for servers.
-func runSeeds(t *testing.T, seeds []uint64) {
+func runSeeds(t *testing.T, seeds []uint64, begin func(*rapid.T) sequence) {
 	t.Helper()
 	var running sync.WaitGroup
 	done := newProgress(len(seeds))
@@ -66,7 +83,7 @@ func runSeeds(t *testing.T, seeds []uint64) {
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			done.add(seed, t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { runSeed(t, seed) }))
+			done.add(seed, t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { runSeed(t, seed, begin) }))
 		})
 	}
 	running.Wait()
@@ -103,7 +120,7 @@ var seeding sync.Mutex
 
 // runSeed runs one sequence. When it fails, rapid repeats it with ever fewer and simpler
 // steps, for as long as -rapid.shrinktime allows.
-func runSeed(t *testing.T, seed uint64) {
+func runSeed(t *testing.T, seed uint64, begin func(*rapid.T) sequence) {
 	t.Helper()
 	var first, shortest []string
 	t.Cleanup(func() {
@@ -123,21 +140,21 @@ func runSeed(t *testing.T, seed uint64) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		release()
-		w := newWorld(rt)
+		w := begin(rt)
 		passed := false
 		defer func() {
 			w.close()
 			if passed {
 				if testing.Verbose() {
-					t.Log(numbered(w.trace))
+					t.Log(numbered(w.happened()))
 				}
 				return
 			}
 			if first == nil {
-				first = w.trace
+				first = w.happened()
 			}
-			if shortest == nil || len(w.trace) < len(shortest) {
-				shortest = w.trace
+			if shortest == nil || len(w.happened()) < len(shortest) {
+				shortest = w.happened()
 			}
 		}()
 		w.run()
@@ -147,7 +164,7 @@ func runSeed(t *testing.T, seed uint64) {
 
 func report(t *testing.T, seed uint64, first, shortest []string) {
 	t.Helper()
-	t.Logf("to run it again: make model-test SEQUENCES=1 SEED=%d", seed)
+	t.Logf("to run it again: make model-test SEQUENCES=1 SEED=%d TESTFLAGS='-run ^%s$'", seed, strings.TrimSuffix(t.Name(), "/"+strconv.FormatUint(seed, 10)))
 	if len(shortest) < len(first) {
 		t.Log("the shortest sequence that failed:" + numbered(shortest))
 	}
