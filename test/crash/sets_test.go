@@ -36,8 +36,10 @@ var sets = []scenario{
 	{
 		name: "set: create", exists: line, policy: "service",
 		prepare: func(c *cell) { c.onLine() },
-		act:     func(c *cell) { c.create(c.set(nil)) },
-		fleet:   &fleetEnd{phase: v1alpha1.SetCompletedWithOffline, revisions: 1, twins: bothHold(`"old":1,"ring":"a"`, `"interval":30`)},
+		act: func(c *cell) {
+			c.create(c.set(func(obj *v1alpha1.DeviceTwinSet) { obj.Spec.DeletionPolicy = v1alpha1.SetClear }))
+		},
+		fleet: &fleetEnd{phase: v1alpha1.SetCompletedWithOffline, revisions: 1, twins: bothHold(`"old":1,"ring":"a"`, `"interval":30`)},
 	},
 	{ // the revision before is deleted once no device holds it
 		name: "set: edit", exists: line, policy: "service",
