@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,6 +92,8 @@ func newSetWorld(t *rapid.T) *setWorld {
 	var err error
 	w.hub, err = hubemulator.Start(w.context(), hubemulator.Options{Devices: w.ids})
 	w.Expect(err).NotTo(HaveOccurred())
+	w.kept = w.http()
+	w.kept.Transport.(*http.Transport).DisableKeepAlives = false
 	w.front = w.frontHub()
 	w.front.patch = w.patch
 	w.ns = w.newNamespace()
@@ -274,6 +277,7 @@ func (w *setWorld) judged() {
 // close stops everything, whatever happened before.
 func (w *setWorld) close() {
 	w.traps.openAll()
+	w.kept.CloseIdleConnections()
 	for _, connection := range w.connected {
 		connection.Disconnect(0)
 	}

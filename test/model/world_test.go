@@ -64,6 +64,7 @@ type world struct {
 	// snapshots of the hub, one of each rest.
 	snapshots []snapshot
 	nonce     int
+	kept      *http.Client // of another writer that writes often; nil for none
 	began     time.Time
 	traced    sync.Mutex
 	trace     []string // what happened, for humans
