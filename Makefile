@@ -269,7 +269,7 @@ SEED ?= 0
 .PHONY: model-test
 model-test: ## Run SEQUENCES random sequences against the reference model, from SEED on.
 	@KUBEBUILDER_ASSETS="$$(hack/controlplane/ensure.sh)"; export KUBEBUILDER_ASSETS; \
-	cd test/model && $(GO) test -count=1 -timeout 0 -run '^TestSequences$$' -sequences=$(SEQUENCES) -seed=$(SEED) $(TESTFLAGS)
+	cd test/model && $(GO) test -count=1 -timeout 0 -run '^Test(Set)?Sequences$$' -sequences=$(SEQUENCES) -seed=$(SEED) $(TESTFLAGS)
 
 # FUZZTIME is for each target: a time, or a number of inputs as in 2000x. Minimising is cut short: it may take a
 # minute for each new input.

@@ -87,16 +87,9 @@ func ends(err error) bool {
 
 func (r *run) once(ctx context.Context, t target, held *hub.Twin, indexed bool, done *result) (*hub.Twin, error) {
 	if done.read = !indexed; done.read {
-		if concerned, err := r.concerns(t, held); !concerned || err != nil {
+		if concerned, err := r.concerns(&t, held); !concerned || err != nil {
 			return held, err
 		}
-	}
-	if !indexed && t.waveOf != nil {
-		wave, may, err := t.waveOf(held)
-		if err != nil || !may {
-			return held, err // it belongs to another wave by now
-		}
-		t.wave = wave
 	}
 	record := r.record(held, t.markerAlone)
 	if err := twinsync.Foreign(held, r.Hub.Spec.OwnerTag, record); err != nil {
@@ -139,13 +132,21 @@ func converged(next twin.Plan) error {
 	return outcome.Differ(outcome.Stalled, v1alpha1.ReasonNotConverging, "the hub took the change and holds another value: "+next.Changed.String())
 }
 
-// concerns tells whether a device is still one to be written, or one that left, by its twin itself.
-func (r *run) concerns(t target, held *hub.Twin) (bool, error) {
+// concerns tells whether a device is still one to be written, or one that left, by its twin itself. It may
+// belong to another wave by now.
+func (r *run) concerns(t *target, held *hub.Twin) (concerned bool, err error) {
 	if t.cause == CauseDeletion {
 		return true, nil
 	}
 	selected, err := r.selects(held)
-	return selected == (t.revision != ""), err
+	if err != nil || selected != (t.revision != "") {
+		return false, err
+	}
+	if t.waveOf == nil {
+		return true, nil
+	}
+	t.wave, concerned, err = t.waveOf(held)
+	return concerned, err
 }
 
 func (r *run) patch(ctx context.Context, t target, held *hub.Twin, patch twin.Document) (after *hub.Twin, err error) {

@@ -63,6 +63,10 @@ func (c *cell) recordDiffers() string {
 // checks everything else that must be true.
 func (c *cell) check(s scenario) {
 	c.Helper()
+	if s.fleet != nil {
+		c.checkFleet(s.fleet)
+		return
+	}
 	c.Eventually(func() string { return c.twinOnHub(s.device) }, patience, poll).Should(Equal(s.twin))
 	if s.gone {
 		c.awaitGone()

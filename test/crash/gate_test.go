@@ -32,7 +32,7 @@ var boundaries = [...]boundary{before, answerLost, after, held}
 type gate struct {
 	mu      sync.Mutex
 	armed   bool
-	stopAt  int // the number of the write, from 1; 0 never stops
+	stopAt  stop
 	where   boundary
 	writes  []string // since it was armed
 	calls   int      // of the hub, since the manager was killed
@@ -49,7 +49,28 @@ func newGate() *gate {
 	return &gate{stopped: make(chan struct{}), knocked: make(chan struct{}), killed: make(chan struct{})}
 }
 
-func (g *gate) arm(stopAt int, where boundary) {
+// stop is the write at which a manager is stopped: the n-th of all, or of those that have a name. The
+// zero value never comes.
+type stop struct {
+	n    int
+	name string
+}
+
+// comes tells whether the last of some writes is the one.
+func (s stop) comes(writes []string) bool {
+	if s.name == "" {
+		return len(writes) == s.n
+	}
+	n := 0
+	for _, name := range writes {
+		if name == s.name {
+			n++
+		}
+	}
+	return n == s.n && writes[len(writes)-1] == s.name
+}
+
+func (g *gate) arm(stopAt stop, where boundary) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.armed, g.stopAt, g.where = true, stopAt, where
@@ -62,6 +83,24 @@ func (g *gate) resume() {
 	defer g.mu.Unlock()
 	g.resumed = true
 	close(g.killed)
+}
+
+// hasStopped tells whether the manager has come to the write at which it is stopped.
+func (g *gate) hasStopped() bool {
+	select {
+	case <-g.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// disarm has no write stop the manager any more. It reports false where one has.
+func (g *gate) disarm() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stopAt = stop{}
+	return !g.tripped
 }
 
 // written are the names of the writes so far.
@@ -102,7 +141,7 @@ func (g *gate) arrive(name string) fate {
 		return passes
 	}
 	g.writes = append(g.writes, name)
-	if g.tripped || len(g.writes) != g.stopAt {
+	if g.tripped || !g.stopAt.comes(g.writes) {
 		return passes
 	}
 	g.tripped = true
@@ -156,11 +195,13 @@ func (g *gate) stop(server http.Handler, w http.ResponseWriter, r *http.Request)
 }
 
 var (
-	twinPath   = regexp.MustCompile(`^/apis/iothub\.devicetwin\.io/[^/]+/namespaces/[^/]+/devicetwins/[^/]+(/status)?$`)
-	secretPath = regexp.MustCompile(`^/api/v1/namespaces/[^/]+/secrets(/|$)`)
+	setPath      = regexp.MustCompile(`^/apis/iothub\.devicetwin\.io/[^/]+/namespaces/[^/]+/devicetwinsets/[^/]+(/status)?$`)
+	revisionPath = regexp.MustCompile(`^/apis/apps/v1/namespaces/[^/]+/controllerrevisions(/|$)`)
+	twinPath     = regexp.MustCompile(`^/apis/iothub\.devicetwin\.io/[^/]+/namespaces/[^/]+/devicetwins/[^/]+(/status)?$`)
+	secretPath   = regexp.MustCompile(`^/api/v1/namespaces/[^/]+/secrets(/|$)`)
 )
 
-// apiWrite names the writes to the API server that are about DeviceTwins; events
+// apiWrite names the writes to the API server that are about DeviceTwins and DeviceTwinSets; events
 // are not among them.
 func apiWrite(r *http.Request) string {
 	if r.Method == http.MethodGet {
@@ -175,6 +216,11 @@ func apiWrite(r *http.Request) string {
 		return "status" + site
 	case secretPath.MatchString(r.URL.Path):
 		return "Secret" + site
+	case revisionPath.MatchString(r.URL.Path):
+		return "revision" + site
+	}
+	if match := setPath.FindStringSubmatch(r.URL.Path); match != nil {
+		return map[bool]string{true: "set's metadata", false: "set's status"}[match[1] == ""] + site
 	}
 	return ""
 }

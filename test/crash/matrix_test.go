@@ -53,15 +53,15 @@ func TestCrashMatrix(t *testing.T) {
 	for _, s := range chosen(t) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			undisturbed := run(t, s, 0, "")
+			undisturbed := run(t, s, stop{}, "")
 			m.addRows(s.name, undisturbed)
-			for n := range undisturbed.points {
+			for n, at := range undisturbed.stops(s) {
 				for _, where := range boundaries {
 					t.Run(fmt.Sprintf("%d %s", n+1, where), func(t *testing.T) {
 						t.Parallel()
 						verdict := "FAILED"
 						t.Cleanup(func() { m.set(s.name, n, where, verdict) })
-						got := run(t, s, n+1, where)
+						got := run(t, s, at, where)
 						checkEconomy(t, undisturbed, got)
 						verdict = fmt.Sprintf("ok, %d+%d", got.applied, len(got.writes)-got.hubWrites())
 					})
@@ -88,9 +88,25 @@ func (o outcome) hubWrites() int {
 	return n
 }
 
+// stops are the writes at which the managers of further runs are stopped. How often a set's status is written
+// depends on when its steps come: each write is counted among those of its name.
+func (o outcome) stops(s scenario) []stop {
+	var out []stop
+	seen := map[string]int{}
+	for n, name := range o.writes[:o.points] {
+		if s.fleet == nil {
+			out = append(out, stop{n: n + 1})
+			continue
+		}
+		seen[name]++
+		out = append(out, stop{n: seen[name], name: name})
+	}
+	return out
+}
+
 // run takes a scenario from the start to its end. With stopAt the manager is
 // killed at that write, and another one goes on.
-func run(t *testing.T, s scenario, stopAt int, where boundary) outcome {
+func run(t *testing.T, s scenario, stopAt stop, where boundary) outcome {
 	t.Helper()
 	c := newCell(t, s.exists...)
 	c.connect(s.policy)
@@ -102,8 +118,11 @@ func run(t *testing.T, s scenario, stopAt int, where boundary) outcome {
 	s.act(c)
 	var points int
 	switch {
-	case stopAt > 0:
+	case stopAt.n > 0 && c.comes(s):
 		c.crash(where, s.meanwhile)
+	case s.fleet != nil:
+		c.awaitFleet(s.fleet)
+		points = len(c.gate.written())
 	case s.reason != "":
 		c.Eventually(c.reason, patience, poll).Should(Equal(s.reason))
 		points = len(c.gate.written())
@@ -116,6 +135,17 @@ func run(t *testing.T, s scenario, stopAt int, where boundary) outcome {
 	c.check(s)
 	written := c.gate.written()
 	return outcome{writes: written, points: cmp.Or(points, len(written)), applied: c.applied() - before}
+}
+
+// comes tells whether the write comes at which the manager is to be stopped. That of a set's status does not, where
+// two of them came as one.
+func (c *cell) comes(s scenario) bool {
+	c.Helper()
+	if s.fleet == nil {
+		return true
+	}
+	c.Eventually(func() bool { return c.gate.hasStopped() || c.fleetDiffers(s.fleet) == "" }, patience, poll).Should(BeTrue())
+	return !c.gate.disarm()
 }
 
 // crash waits until the write is where it is to be, kills the manager, and starts

@@ -36,6 +36,8 @@ type scenario struct {
 	gone bool
 	// reason of Ready at the end, of an object that cannot be in step.
 	reason string
+	// fleet is what a set must come to, where the scenario is about one; nil where it is not.
+	fleet *fleetEnd
 }
 
 // inEveryRun are the scenarios of `make test`.
@@ -44,7 +46,7 @@ var inEveryRun = []string{"undone"}
 // foreign is what another writer keeps on the twin; the manager must not touch it.
 var foreign = map[string]any{"theirs": 1, "location": map[string]any{"floor": 3}}
 
-var scenarios = slices.Concat(edits, otherTools)
+var scenarios = slices.Concat(edits, otherTools, sets)
 
 // edits are what users and other back ends do.
 var edits = []scenario{

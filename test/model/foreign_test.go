@@ -56,6 +56,9 @@ func (w *world) replaceTwin(id, etag string, leaves reference.Leaves) int {
 }
 
 func (w *world) http() *http.Client {
+	if w.kept != nil {
+		return w.kept
+	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(w.hub.CACertificatePEM())
 	return &http.Client{Transport: &http.Transport{

@@ -128,6 +128,9 @@ type front struct {
 	server    *httptest.Server
 	transport *http.Transport
 
+	// patch has the changes of twins, where it is set, and hands them on to the hub.
+	patch func(answer http.ResponseWriter, req *http.Request, hub http.Handler)
+
 	mu    sync.Mutex
 	gates map[string]*gate // by user agent
 }
@@ -157,6 +160,10 @@ func (w *world) frontHub() *front {
 		through.waiting.Add(-1)
 		if err != nil {
 			panic(http.ErrAbortHandler)
+		}
+		if f.patch != nil && req.Method == http.MethodPatch {
+			f.patch(answer, req, proxy)
+			return
 		}
 		proxy.ServeHTTP(answer, req)
 	}))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,26 +24,62 @@ var (
 // atOnce is how many sequences run side by side.
 const atOnce = 6
 
-// regressions are seeds of sequences that once failed.
-var regressions = []struct {
+// regression is the seed of a sequence that once failed.
+type regression struct {
 	seed  uint64
 	found string
-}{
+}
+
+// regressions are those about DeviceTwins.
+var regressions = []regression{
 	{5008, "a status that showed planned removals was written again at every visit, and lacked them"},
 	{20058, "of two managers, one wrote a leaf at its second attempt that the other had dropped from the record"},
 	{20250, "an object that was suspended amid its first visit kept a twin that its status did not name"},
 }
 
-func TestRegressions(t *testing.T) {
-	seeds := make([]uint64, len(regressions))
-	for i, known := range regressions {
-		t.Logf("%d found: %s", known.seed, known.found)
-		seeds[i] = known.seed
-	}
-	runSeeds(t, seeds)
+// setRegressions are those about sets.
+var setRegressions = []regression{
+	{2, "with a status that was older than what was remembered, devices were written without any bound"},
+	{212, "a set restored a leaf of its revision before that an older one keeps"},
+	{338, "two sets wrote a leaf in turn, since the older one had gone back to a revision that its template does not show"},
+	{347, "a device that had left its wave was written with it, before the approval of the one it belongs to"},
 }
 
-func TestSequences(t *testing.T) {
+func TestRegressions(t *testing.T) {
+	runRegressions(t, regressions, func(t *rapid.T) sequence { return newWorld(t) })
+}
+
+func TestSetRegressions(t *testing.T) {
+	runRegressions(t, setRegressions, func(t *rapid.T) sequence { return newSetWorld(t) })
+}
+
+func runRegressions(t *testing.T, known []regression, begin func(*rapid.T) sequence) {
+	t.Helper()
+	seeds := make([]uint64, len(known))
+	for i, one := range known {
+		t.Logf("%d found: %s", one.seed, one.found)
+		seeds[i] = one.seed
+	}
+	runSeeds(t, seeds, begin)
+}
+
+func TestSequences(t *testing.T) { runSequences(t, func(t *rapid.T) sequence { return newWorld(t) }) }
+
+// TestSetSequences are sequences about DeviceTwinSets.
+func TestSetSequences(t *testing.T) {
+	runSequences(t, func(t *rapid.T) sequence { return newSetWorld(t) })
+}
+
+// sequence is one that is being played.
+type sequence interface {
+	run()
+	close()
+	// happened is what did, for humans.
+	happened() []string
+}
+
+func runSequences(t *testing.T, begin func(*rapid.T) sequence) {
+	t.Helper()
 	seed := *firstSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano()) % 1e9 // short enough to be typed
@@ -52,12 +89,12 @@ func TestSequences(t *testing.T) {
 	for i := range seeds {
 		seeds[i] = seed + uint64(i)
 	}
-	runSeeds(t, seeds)
+	runSeeds(t, seeds, begin)
 }
 
 // runSeeds runs sequences side by side, more of them than there are processors: most of
 // the time they wait for servers.
-func runSeeds(t *testing.T, seeds []uint64) {
+func runSeeds(t *testing.T, seeds []uint64, begin func(*rapid.T) sequence) {
 	t.Helper()
 	var running sync.WaitGroup
 	done := newProgress(len(seeds))
@@ -66,7 +103,7 @@ func runSeeds(t *testing.T, seeds []uint64) {
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			done.add(seed, t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { runSeed(t, seed) }))
+			done.add(seed, t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { runSeed(t, seed, begin) }))
 		})
 	}
 	running.Wait()
@@ -103,7 +140,7 @@ var seeding sync.Mutex
 
 // runSeed runs one sequence. When it fails, rapid repeats it with ever fewer and simpler
 // steps, for as long as -rapid.shrinktime allows.
-func runSeed(t *testing.T, seed uint64) {
+func runSeed(t *testing.T, seed uint64, begin func(*rapid.T) sequence) {
 	t.Helper()
 	var first, shortest []string
 	t.Cleanup(func() {
@@ -123,21 +160,21 @@ func runSeed(t *testing.T, seed uint64) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		release()
-		w := newWorld(rt)
+		w := begin(rt)
 		passed := false
 		defer func() {
 			w.close()
 			if passed {
 				if testing.Verbose() {
-					t.Log(numbered(w.trace))
+					t.Log(numbered(w.happened()))
 				}
 				return
 			}
 			if first == nil {
-				first = w.trace
+				first = w.happened()
 			}
-			if shortest == nil || len(w.trace) < len(shortest) {
-				shortest = w.trace
+			if shortest == nil || len(w.happened()) < len(shortest) {
+				shortest = w.happened()
 			}
 		}()
 		w.run()
@@ -147,7 +184,7 @@ func runSeed(t *testing.T, seed uint64) {
 
 func report(t *testing.T, seed uint64, first, shortest []string) {
 	t.Helper()
-	t.Logf("to run it again: make model-test SEQUENCES=1 SEED=%d", seed)
+	t.Logf("to run it again: make model-test SEQUENCES=1 SEED=%d TESTFLAGS='-run ^%s$'", seed, strings.TrimSuffix(t.Name(), "/"+strconv.FormatUint(seed, 10)))
 	if len(shortest) < len(first) {
 		t.Log("the shortest sequence that failed:" + numbered(shortest))
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"pgregory.net/rapid"
@@ -52,6 +53,7 @@ type world struct {
 	ns     string
 	tenant *tenant
 	clock  *clocktesting.FakePassiveClock
+	timer  clock.PassiveClock // of the managers
 	// managers that run, the oldest first.
 	managers []*manager
 	started  int // managers so far
@@ -62,7 +64,9 @@ type world struct {
 	// snapshots of the hub, one of each rest.
 	snapshots []snapshot
 	nonce     int
+	kept      *http.Client // of another writer that writes often; nil for none
 	began     time.Time
+	traced    sync.Mutex
 	trace     []string // what happened, for humans
 }
 
@@ -127,6 +131,7 @@ func newWorld(t *rapid.T) *world {
 		WithT: *NewWithT(t), t: t, client: suite.client, began: time.Now(),
 		clock: clocktesting.NewFakePassiveClock(time.Now()),
 	}
+	w.timer = w.clock
 	var ids []string
 	for _, id := range []string{"d1", "d2"} {
 		ids = append(ids, id)
@@ -199,7 +204,7 @@ func (w *world) startManager() {
 		AllowedHostSuffixes: []string{"localhost"},
 		RetryInterval:       pace, MaxBackoff: pace,
 		DeletionTimeout: 10000 * time.Hour, // by a clock that is put forward by hours
-		Clock:           w.clock,
+		Clock:           w.timer,
 	})).To(Succeed())
 	m := &manager{cancel: cancel, ended: make(chan error, 1), writes: made, gate: through}
 	go func() { m.ended <- mgr.Start(ctx) }()
@@ -250,37 +255,59 @@ func (w *world) stopManager() {
 
 // held is a twin's writable part on the hub; false when there is no such device.
 func (w *world) held(id string) (leaves reference.Leaves, etag string, registered bool) {
-	text, err := w.hub.TwinJSON(id)
+	leaves, etag, err := readTwin(w.hub.TwinJSON(id))
 	if err != nil {
 		return reference.Leaves{}, "", false
+	}
+	return leaves, etag, true
+}
+
+func readTwin(text []byte, err error) (leaves reference.Leaves, etag string, _ error) {
+	if err != nil {
+		return nil, "", err
 	}
 	var twin struct {
 		ETag       string
 		Tags       json.RawMessage
 		Properties struct{ Desired map[string]any }
 	}
-	w.Expect(json.Unmarshal(text, &twin)).To(Succeed())
+	if err := json.Unmarshal(text, &twin); err != nil {
+		return nil, "", err
+	}
 	delete(twin.Properties.Desired, "$metadata")
 	delete(twin.Properties.Desired, "$version")
 	desired, err := json.Marshal(twin.Properties.Desired)
-	w.Expect(err).NotTo(HaveOccurred())
-	return reference.Join(w.parse("tags", twin.Tags), w.parse("desired", desired)), twin.ETag, true
-}
-
-func (w *world) parse(section string, text []byte) reference.Leaves {
-	leaves, err := reference.Parse(section, text)
-	w.Expect(err).NotTo(HaveOccurred())
-	return leaves
+	if err != nil {
+		return nil, "", err
+	}
+	tags, err := reference.Parse("tags", twin.Tags)
+	if err != nil {
+		return nil, "", err
+	}
+	below, err := reference.Parse("desired", desired)
+	return reference.Join(tags, below), twin.ETag, err
 }
 
 // calls counts what the hub was asked and has answered, by operation.
 func (w *world) calls(operation string) int64 { return w.hub.Counters().Operations[operation].Calls }
 
+func (w *world) happened() []string {
+	w.traced.Lock()
+	defer w.traced.Unlock()
+	return slices.Clone(w.trace)
+}
+
 // note says what happened.
 func (w *world) note(format string, args ...any) {
 	w.events++
-	at := time.Since(w.began).Seconds()
-	w.trace = append(w.trace, fmt.Sprintf("%6.2fs ", at)+w.readable(fmt.Sprintf(format, args...)))
+	w.tell(w.readable(fmt.Sprintf(format, args...)))
+}
+
+// tell adds a line to the trace; any goroutine may.
+func (w *world) tell(text string) {
+	w.traced.Lock()
+	defer w.traced.Unlock()
+	w.trace = append(w.trace, fmt.Sprintf("%6.2fs %s", time.Since(w.began).Seconds(), text))
 }
 
 // readable shows objects by their names.
@@ -296,6 +323,6 @@ func (w *world) readable(text string) string {
 // fail ends the sequence.
 func (w *world) fail(err error) {
 	text := w.readable(err.Error())
-	w.trace = append(w.trace, "FAILED: "+text)
+	w.tell("FAILED: " + text)
 	w.t.Fatal(text)
 }

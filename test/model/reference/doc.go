@@ -14,4 +14,8 @@
 // what is in Git was edited, or was not; annotations that are pruned say nothing; a
 // finalizer that is pruned is back when things are at rest. Only a status that is wiped
 // takes the record with it.
+//
+// Of DeviceTwinSets a Fleet is told each change of a twin in the order in which the hub made them. What the
+// sets have changed it judges at once: whether a set may have written that, to that device, then. At rest
+// it wants nothing to be left that a set would change.
 package reference
