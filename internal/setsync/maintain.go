@@ -5,13 +5,18 @@ import (
 	"slices"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
+	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fleet"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 )
 
-// idlePages is how many pages without anything to do are read of a check before it goes on with
-// the next interval: what a set asks of a hub where all is in step does not grow with its devices.
-const idlePages = 2
+// driftPages and sweepPages are how many pages without anything to do are read of a check before it
+// goes on with the next interval: what a set asks of a hub where all is in step does not grow
+// with its devices. A page of whole twins is some 25 messages of a small hub.
+const (
+	driftPages = 2
+	sweepPages = 1
+)
 
 // maintain keeps devices in step that hold a revision: what another writer changed, and what
 // left. It tells whether there is more to do at once.
@@ -38,7 +43,7 @@ func (r *run) drifted(ctx context.Context) (more bool, err error) {
 			asked = append(asked, question{condition: condition, revision: revision})
 		}
 	}
-	return r.check(ctx, &r.drift, asked)
+	return r.check(ctx, &r.drift, asked, driftPages)
 }
 
 // standing are the revisions that devices hold rightly: the one that is brought to them, and
@@ -56,11 +61,14 @@ func (r *run) sweepAll(ctx context.Context) (more bool, err error) {
 	if !r.sweptAt.IsZero() && r.Clock.Since(r.sweptAt) < r.Hub.Spec.ReadBack.FullSweep() {
 		return false, nil
 	}
+	if r.Hub.Session.Dispatcher().Messages().Pressure != dispatch.NoPressure {
+		return false, nil // what is left of the day's messages is for writes
+	}
 	var asked []question
 	for _, revision := range r.standing() {
 		asked = append(asked, question{condition: r.questions.Written(revision), revision: revision})
 	}
-	more, err = r.check(ctx, &r.sweep, asked)
+	more, err = r.check(ctx, &r.sweep, asked, sweepPages)
 	if err == nil && r.sweep == (position{}) {
 		r.sweptAt = r.Clock.Now()
 	}
@@ -69,12 +77,12 @@ func (r *run) sweepAll(ctx context.Context) (more bool, err error) {
 
 // check follows the answers to some questions, and restores the twins in them that need it. It goes on
 // as long as there is something to restore.
-func (r *run) check(ctx context.Context, at *position, asked []question) (more bool, err error) {
+func (r *run) check(ctx context.Context, at *position, asked []question, pages int) (more bool, err error) {
 	if len(asked) == 0 {
 		return false, nil
 	}
 	until := r.Clock.Now().Add(stepTime)
-	for idle := 0; idle < idlePages; {
+	for idle := 0; idle < pages; {
 		if at.question >= len(asked) {
 			*at = position{}
 		}
