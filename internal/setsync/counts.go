@@ -111,7 +111,7 @@ func (r *run) publish() {
 		status.ObservedAt = ptr.To(metav1.NewTime(r.Clock.Now().Truncate(time.Second)))
 	}
 	status.Examples = append([]v1alpha1.SetExample(nil), r.examples...)
-	status.InFlight = sortedKeys(r.inFlight)
+	status.InFlight = r.noted()
 	status.ETA = r.eta(now)
 }
 

@@ -26,12 +26,22 @@ const (
 
 // ahead notes the devices in flight in the status, and stores it before they are written.
 func (r *run) ahead(ctx context.Context) error {
-	r.Set.Status.InFlight = sortedKeys(r.inFlight)
+	r.Set.Status.InFlight = r.noted()
 	return r.Store(ctx)
 }
 
 // sortedKeys are the ids of a set of devices; nil for none.
 func sortedKeys(devices map[string]struct{}) []string { return slices.Sorted(maps.Keys(devices)) }
+
+// maxNoted is the schema's bound of status.inFlight, and so of spec.rollout.maxInFlight.
+const maxNoted = 1000
+
+// noted are the devices in flight as the status names them. There are more than may be written where devices
+// are back that were offline: those were written long ago, and the index shows them.
+func (p *progress) noted() []string {
+	all := sortedKeys(p.inFlight)
+	return all[:min(len(all), maxNoted)]
+}
 
 // pollDue tells whether the devices in flight are to be read again.
 func (r *run) pollDue() bool {

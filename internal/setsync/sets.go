@@ -10,6 +10,7 @@ import (
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/fleet"
+	"github.com/devicetwin-io/devicetwin-operator/internal/outcome"
 )
 
 // Sets remember of each DeviceTwinSet what neither its status nor the hub tells. They are
@@ -145,10 +146,8 @@ func (p *progress) enter(revision, wave string) {
 
 // example notes a device that is worth looking at.
 func (p *progress) example(device, reason, message string) {
-	const maxMessage = 256
-	if len(message) > maxMessage {
-		message = message[:maxMessage-3] + "..."
-	}
+	const maxMessage = 256 // the schema's bound
+	message = outcome.Cut(message, maxMessage)
 	for i := range p.examples {
 		if p.examples[i].DeviceID == device {
 			p.examples[i].Reason, p.examples[i].Message = reason, message
