@@ -125,7 +125,6 @@ type kept struct {
 	// overridden tells that a DeviceTwin keeps leaves that are declared, and conflicting that an older set
 	// does.
 	overridden, conflicting bool
-	by                      types.NamespacedName
 }
 
 // of is what others keep of the leaves that are declared for a device.
@@ -155,7 +154,7 @@ func (o *Others) of(ctx context.Context, host string, held *hub.Twin, declared t
 			return kept{}, fmt.Errorf("reading the twin of %s: %w", held.ID, err)
 		}
 		if r.declared.Selector.Matches(document) {
-			all.conflicting, all.by = true, r.name
+			all.conflicting = true
 			all.Document = twin.Apply(all.Document, r.keeps(held))
 		}
 	}
