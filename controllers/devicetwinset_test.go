@@ -6,6 +6,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -420,4 +421,24 @@ func TestMaxInFlightHoldsWithALateIndex(t *testing.T) {
 	w.Consistently(w.patches, "6s", "50ms").Should(Equal(3))
 	w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set)).To(Succeed())
 	w.Expect(set.Status.InFlight).To(HaveLen(3))
+}
+
+// TestASetThatGoesInTheMiddleOfARollout clears what it has written until then.
+func TestASetThatGoesInTheMiddleOfARollout(t *testing.T) {
+	t.Parallel()
+	devices := fleet(400)
+	w := newWorld(t, withHubOf(devices...), func(w *world) { w.hubOptions.Tier = "S2" })
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, `{"ring":"stable"}`, "")
+	set.Spec.DeletionPolicy = v1alpha1.SetClear
+	w.create(set)
+	w.Eventually(w.patches, patience, "5ms").Should(BeNumerically(">=", 120))
+	w.delete(set)
+	w.Eventually(func() bool {
+		return apierrors.IsNotFound(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set))
+	}, 2*patience, "50ms").Should(BeTrue())
+	for _, device := range devices {
+		w.Expect(w.tags(device)).To(MatchJSON(`{"plant":"43"}`), device)
+	}
 }

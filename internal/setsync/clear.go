@@ -25,6 +25,7 @@ func (s *Sets) Clear(ctx context.Context, t *Task) (done bool, left string, err 
 	if err != nil {
 		return false, "", err
 	}
+	r.beginClearing()
 	until := r.Clock.Now().Add(stepTime)
 	for r.Clock.Now().Before(until) {
 		twins, next, err := r.page(ctx, marked, r.at.next)
@@ -46,6 +47,15 @@ func (s *Sets) Clear(ctx context.Context, t *Task) (done bool, left string, err 
 		}
 	}
 	return false, "", nil
+}
+
+// beginClearing forgets, once, where the rollout was and what it met.
+func (p *progress) beginClearing() {
+	if p.clearing {
+		return
+	}
+	p.clearing, p.at, p.examples = true, position{}, nil
+	p.refused.Clear()
 }
 
 func (r *run) toClear(twins []*hub.Twin) []target {

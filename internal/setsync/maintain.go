@@ -68,9 +68,12 @@ func (r *run) sweepAll(ctx context.Context) (more bool, err error) {
 	for _, revision := range r.standing() {
 		asked = append(asked, question{condition: r.questions.Written(revision), revision: revision})
 	}
+	before := r.conflicts
 	more, err = r.check(ctx, &r.sweep, asked, sweepPages)
+	r.swept += r.conflicts - before
 	if err == nil && r.sweep == (position{}) {
 		r.sweptAt = r.Clock.Now()
+		r.counts.Conflicting, r.swept = r.swept, 0
 	}
 	return more, err
 }

@@ -121,8 +121,12 @@ type progress struct {
 	leftAt  string
 	// began is the first write of the revision by this process.
 	began time.Time
-	// lost counts twins that name a revision which is gone.
-	lost int64
+	// conflicts counts devices of checks of which others keep leaves, and swept those of the sweep
+	// that goes on.
+	conflicts, swept int64
+	// clearing tells that the set goes; lost counts twins that name a revision which is gone.
+	clearing bool
+	lost     int64
 }
 
 // position is a place in the work list: a question, and where its answer goes on.

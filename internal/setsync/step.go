@@ -94,7 +94,8 @@ func (r *run) adopt() {
 // which the pages of devices need.
 func (r *run) follow(revision, wave string) {
 	if r.revision != revision {
-		r.marksAt = r.Clock.Now()
+		r.marksAt, r.counts.Conflicting = r.Clock.Now(), 0
+		r.drift, r.sweep, r.swept = position{}, position{}, 0
 	}
 	if r.revision != revision || r.judged() {
 		r.countedAt = time.Time{}

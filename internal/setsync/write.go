@@ -232,6 +232,9 @@ func (r *run) note(t target, done result) {
 		return
 	}
 	if done.conflicting {
+		if t.cause == CauseDrift {
+			r.conflicts++
+		}
 		r.example(device, v1alpha1.ReasonConflict, "another set, or another writer, keeps some of the leaves")
 	}
 	if done.written || done.read {
