@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,4 +25,37 @@ func TestAnotherSelectorIsCountedBeforeAnythingIsWritten(t *testing.T) {
 	w.edit(set, func() { set.Spec.Selector.Where, set.Spec.Rollout.Paused = plant43, false })
 	w.await(set, metav1.ConditionFalse, v1alpha1.ReasonTooManyDevices)
 	w.Expect(w.patches()).To(BeZero())
+}
+
+// TestAnotherSelectorInTheMiddleOfARollout is another query: where the answer to the one before went on says nothing of it.
+func TestAnotherSelectorInTheMiddleOfARollout(t *testing.T) {
+	t.Parallel()
+	devices := fleet(400)
+	w := newWorld(t, withHubOf(devices...), func(w *world) { w.hubOptions.Tier = "S2" })
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	set := w.set("line-3", plant43, `{"ring":"stable"}`, "")
+	w.create(set)
+	w.Eventually(w.patches, patience, "5ms").Should(BeNumerically(">=", 120))
+	w.edit(set, func() { set.Spec.Selector.Where = plant43 + " AND deviceId != 'd399'" })
+	w.awaitReady(set)
+	w.Expect(set.Status.Counts.Written).To(BeEquivalentTo(399))
+	w.Expect(w.tags("d398")).To(ContainSubstring("stable"))
+	w.Expect(w.tags("d399")).NotTo(ContainSubstring("stable"))
+}
+
+// TestAnotherSelectorDoesNotWaitForTheInterval: the user has said it.
+func TestAnotherSelectorDoesNotWaitForTheInterval(t *testing.T) {
+	t.Parallel()
+	devices := fleet(4)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	w.awaitReady(w.connect())
+	set := w.set("line-3", "deviceId IN ['d000', 'd001']", `{"ring":"stable"}`, "")
+	set.Spec.OnLeave, set.Spec.Interval.Duration = v1alpha1.SetClear, time.Hour
+	w.create(set)
+	w.awaitReady(set)
+	w.edit(set, func() { set.Spec.Selector.Where = "deviceId IN ['d001', 'd002']" })
+	w.Eventually(func() string { return w.tags("d002") }, patience, "50ms").Should(ContainSubstring("stable"))
+	w.Eventually(func() string { return w.tags("d000") }, patience, "50ms").Should(MatchJSON(`{"plant":"43"}`))
 }

@@ -37,7 +37,7 @@ func (s *Sets) Clear(ctx context.Context, t *Task) (done bool, left string, err 
 			return false, "", err
 		}
 		r.at.wrote = r.at.wrote || len(targets) > 0
-		if r.at.next = next; next != "" {
+		if r.at.next = next; !next.ended() {
 			continue
 		}
 		wrote := r.at.wrote

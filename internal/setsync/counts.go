@@ -52,6 +52,9 @@ func (r *run) recountAll(ctx context.Context) error {
 	if failed != nil {
 		return failed
 	}
+	if r.selector != "" && r.selector != selector {
+		r.exhausted, r.marksAt = false, time.Time{} // devices joined and left by an edit, which does not wait for the interval
+	}
 	r.counts, r.countedAt, r.countTook = now, r.Clock.Now(), r.Clock.Since(began)
 	r.selector, r.selectedAt = selector, selectedAt
 	return nil

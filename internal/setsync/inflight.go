@@ -254,7 +254,7 @@ func (r *run) tallies(ctx context.Context, in *query.Condition, declared twin.Do
 // classify reads all twins that satisfy a condition and counts what their devices have made of
 // the revision. Those that may still answer are in flight.
 func (r *run) classify(ctx context.Context, condition *query.Condition) (counts fleet.WaveCounts, listed int64, err error) {
-	for next := ""; ; {
+	for next := (continuation{}); ; {
 		var twins []*hub.Twin
 		if twins, next, err = r.page(ctx, condition, next); err != nil {
 			return counts, listed, err
@@ -268,7 +268,7 @@ func (r *run) classify(ctx context.Context, condition *query.Condition) (counts 
 			r.classified(&counts, held.ID.Device, verdict)
 			r.failed(held.ID.Device, verdict, message)
 		}
-		if next == "" {
+		if next.ended() {
 			return counts, listed, nil
 		}
 	}

@@ -101,7 +101,7 @@ func (r *run) check(ctx context.Context, at *position, asked []question, pages i
 		if !wrote {
 			idle++
 		}
-		if at.next = next; next == "" {
+		if at.next = next; next.ended() {
 			at.question++
 		}
 		if at.question >= len(asked) {
@@ -146,7 +146,7 @@ func (r *run) leavers(ctx context.Context) (more bool, err error) {
 		if err != nil || all <= selected {
 			return false, err
 		}
-		r.leaving, r.leftAt = true, ""
+		r.leaving, r.leftAt = true, continuation{}
 	}
 	until := r.Clock.Now().Add(stepTime)
 	for r.Clock.Now().Before(until) {
@@ -161,7 +161,7 @@ func (r *run) leavers(ctx context.Context) (more bool, err error) {
 		if err := r.writeAll(ctx, targets); err != nil {
 			return false, err
 		}
-		if r.leftAt = next; next == "" {
+		if r.leftAt = next; next.ended() {
 			r.leaving = false
 			return false, nil
 		}

@@ -118,7 +118,7 @@ type progress struct {
 	selectedAt time.Time
 	// leaving tells that devices left, and are looked for from a place on.
 	leaving bool
-	leftAt  string
+	leftAt  continuation
 	// began is the first write of the revision by this process.
 	began time.Time
 	// conflicts counts devices of checks of which others keep leaves, and swept those of the sweep
@@ -132,10 +132,25 @@ type progress struct {
 // position is a place in the work list: a question, and where its answer goes on.
 type position struct {
 	question int
-	next     string
+	next     continuation
 	// wrote tells that the pass found something to write so far.
 	wrote bool
 }
+
+// continuation is where the answer to a query goes on. It counts for that query alone: an edit of the
+// selector, or of the hub's scopes, makes another one of it.
+type continuation struct{ query, token string }
+
+// of is the token for a query; "" for its beginning.
+func (c continuation) of(query string) string {
+	if c.query != query {
+		return ""
+	}
+	return c.token
+}
+
+// ended tells that there is no more to come.
+func (c continuation) ended() bool { return c.token == "" }
 
 // enter begins with a wave of a revision.
 func (p *progress) enter(revision, wave string) {

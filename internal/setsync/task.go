@@ -150,16 +150,32 @@ func (r *run) count(ctx context.Context, condition *query.Condition) (n int64, e
 
 // page reads one page of twins that satisfy a condition. Of a device that the namespace may not use
 // nothing is ever read further, whatever the hub answers.
-func (r *run) page(ctx context.Context, condition *query.Condition, from string) (twins []*hub.Twin, next string, err error) {
-	err = r.permitted(ctx, dispatch.Evaluations, queryNeed, "page", func(ctx context.Context) error {
-		page, err := r.Hub.Session.FindTwinPage(ctx, hub.Selection{From: hub.Devices, Where: condition.String()}, from)
-		next = page.Continue
+func (r *run) page(ctx context.Context, condition *query.Condition, from continuation) (twins []*hub.Twin, next continuation, err error) {
+	next, err = r.goOn(ctx, condition, from, func(ctx context.Context, where, token string) (string, error) {
+		page, err := r.Hub.Session.FindTwinPage(ctx, hub.Selection{From: hub.Devices, Where: where}, token)
 		for _, held := range page.Twins {
 			if r.Hub.Scope.Covers(held.ID.Device) {
 				twins = append(twins, held)
 			}
 		}
-		return err
+		return page.Continue, err
 	})
 	return twins, next, err
+}
+
+// goOn reads the next page of the answer to a query. A hub that was restarted, or is asked after hours, may refuse the
+// continuation: then it is the first page.
+func (r *run) goOn(
+	ctx context.Context, condition *query.Condition, from continuation, read func(ctx context.Context, where, token string) (string, error),
+) (next continuation, err error) {
+	next.query = condition.String()
+	token := from.of(next.query)
+	err = r.permitted(ctx, dispatch.Evaluations, queryNeed, "page", func(ctx context.Context) error {
+		next.token, err = read(ctx, next.query, token)
+		if token != "" && hub.ReasonOf(err) == hub.ReasonRefused {
+			next.token, err = read(ctx, next.query, "")
+		}
+		return err
+	})
+	return next, err
 }

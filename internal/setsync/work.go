@@ -163,7 +163,7 @@ func (r *run) nextPage(ctx context.Context, step fleet.Step, list []question) ([
 	}
 	r.at.wrote = r.at.wrote || len(targets) > 0
 	r.at.next = next
-	if next == "" {
+	if next.ended() {
 		r.at.question++
 	}
 	if r.at.question >= len(list) {
@@ -175,23 +175,21 @@ func (r *run) nextPage(ctx context.Context, step fleet.Step, list []question) ([
 }
 
 // candidates are the twins of one page.
-func (r *run) candidates(ctx context.Context, step fleet.Step, q question) ([]*hub.Twin, string, error) {
+func (r *run) candidates(ctx context.Context, step fleet.Step, q question) ([]*hub.Twin, continuation, error) {
 	if !q.places {
 		return r.page(ctx, q.condition, r.at.next)
 	}
 	var ids []string
-	var next string
-	err := r.permitted(ctx, dispatch.Evaluations, queryNeed, "page", func(ctx context.Context) error {
+	next, err := r.goOn(ctx, q.condition, r.at.next, func(ctx context.Context, where, token string) (string, error) {
 		page, err := r.Hub.Session.FindPage(ctx, hub.PageSelection{
-			Selection: hub.Selection{From: hub.Devices, Where: q.condition.String()}, Columns: idColumn(), Continue: r.at.next,
+			Selection: hub.Selection{From: hub.Devices, Where: where}, Columns: idColumn(), Continue: token,
 		})
-		next = page.Continue
 		for _, row := range page.Rows {
 			if step.Waves.TakenBy(row.ID.Device, q.revision, step.UpTo) && r.Hub.Scope.Covers(row.ID.Device) {
 				ids = append(ids, row.ID.Device)
 			}
 		}
-		return err
+		return page.Continue, err
 	})
 	if err != nil || len(ids) == 0 {
 		return nil, next, err
