@@ -44,7 +44,7 @@ func TestHelmTest(t *testing.T) {
 	t.Cleanup(func() {
 		_, err := helm(t, i.kubeconfig, "uninstall", release, "--namespace", namespace)
 		i.Expect(err).NotTo(HaveOccurred())
-		i.gone(i.crdReference())
+		i.crdGone()
 	})
 
 	out, err := i.test("--patience=6s")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -80,6 +82,31 @@ func (i *installation) gone(object client.Object) {
 	}, patience).Should(BeTrue(), "%s is still there", object.GetName())
 }
 
+// crdGone waits until the API server has taken the definition away, and all objects with it. It retries a deletion that failed
+// after ever longer times, minutes at last, unless the definition changes.
+func (i *installation) crdGone() {
+	i.t.Helper()
+	ctx := context.WithoutCancel(i.t.Context()) // cleanups wait too
+	crd := i.crdReference()
+	began := time.Now()
+	i.Eventually(func() bool {
+		err := i.client.Get(ctx, client.ObjectKeyFromObject(crd), crd)
+		if apierrors.IsNotFound(err) || time.Since(began) < retriesAreLate {
+			return apierrors.IsNotFound(err)
+		}
+		changed := crd.DeepCopy()
+		metav1.SetMetaDataAnnotation(&changed.ObjectMeta, "devicetwin.io/waited", time.Since(began).String())
+		_ = i.client.Patch(ctx, changed, client.MergeFrom(crd)) // it may be gone by now
+		return false
+	}, 3*patience, "1s").Should(BeTrue(), func() string { return fmt.Sprintf("%s is still there: %+v", crd.Name, crd.Status.Conditions) })
+	if took := time.Since(began); took > retriesAreLate {
+		i.t.Logf("%s was gone after %s: %+v", crd.Name, took.Round(time.Second), crd.Status.Conditions)
+	}
+}
+
+// retriesAreLate is when the API server's pauses between two attempts to take a definition away are longer than they need be.
+const retriesAreLate = 10 * time.Second
+
 // TestALifeOfTheChart installs the chart as it was when DeviceTwins had no short
 // name, upgrades it, uninstalls it, installs it again over what was kept, and
 // uninstalls it for good.
@@ -109,7 +136,7 @@ func TestALifeOfTheChart(t *testing.T) {
 
 	i.helm("upgrade", release, chart, "--set", "crds.keep=false")
 	i.helm("uninstall", release)
-	i.gone(i.crdReference())
+	i.crdGone()
 	i.gone(twin)
 }
 

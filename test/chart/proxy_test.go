@@ -86,7 +86,7 @@ func newPlant(t *testing.T, values ...string) *plant {
 	t.Cleanup(func() {
 		_, err := helm(t, p.kubeconfig, "uninstall", release, "--namespace", namespace)
 		p.Expect(err).NotTo(HaveOccurred())
-		p.gone(p.crdReference())
+		p.crdGone()
 	})
 	return p
 }
