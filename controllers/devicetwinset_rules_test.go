@@ -72,12 +72,12 @@ func TestRule1TheRestIsAWave(t *testing.T) {
 	t.Parallel()
 	w, _ := line(t, 6, accepts, 0)
 	set := w.judgedSet("line-3", plant43, `{"interval":30}`)
-	set.Spec.Rollout.Waves = []v1alpha1.SetWave{{Name: "nobody", Where: "tags.ring = 'none'", Then: v1alpha1.AfterWaveApprove}}
+	set.Spec.Rollout.Waves = []v1alpha1.SetWave{{Name: "empty", Where: "tags.ring = 'none'", Then: v1alpha1.AfterWaveApprove}}
 	w.create(set)
 	waiting := w.await(set, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval)
-	w.Expect(waiting.Message).To(HavePrefix("wave nobody has no devices"))
+	w.Expect(waiting.Message).To(HavePrefix("wave empty has no devices"))
 	w.Expect(w.patches()).To(BeZero())
-	w.annotateSet(set, v1alpha1.ApproveAnnotation, set.Status.Revision+"/nobody")
+	w.annotateSet(set, v1alpha1.ApproveAnnotation, set.Status.Revision+"/empty")
 	w.awaitReady(set)
 	w.Expect(w.patches()).To(Equal(6))
 	w.Expect(set.Status.Waves).To(HaveLen(2))

@@ -228,7 +228,7 @@ func TestADeviceTwinComesBeforeASet(t *testing.T) {
 		w.Expect(w.client.Get(w.Context(), client.ObjectKeyFromObject(set), set)).To(Succeed())
 		return set.Status.Counts.Overridden
 	}, patience, "50ms").Should(BeEquivalentTo(2))
-	w.Expect(w.patches()).To(BeZero(), "nobody contends")
+	w.Expect(w.patches()).To(BeZero(), "no writer contends")
 	w.delete(after)
 	w.Eventually(func() string { return w.tags("d001") }, patience, "50ms").Should(ContainSubstring(`"ring":"stable"`))
 	w.Expect(w.tags("d000")).To(ContainSubstring(`"ring":"own"`))

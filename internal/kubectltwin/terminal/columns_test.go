@@ -40,7 +40,7 @@ func TestLinesGoOnBelow(t *testing.T) {
 		100: "  " + text + "\n",
 		40:  "  the hub has no such device or module\n    (404 DeviceNotFound); register it\n",
 		30:  "  the hub has no such device\n    or module (404\n    DeviceNotFound); register\n    it\n",
-		10:  "  " + text + "\n", // nobody can read that anyway
+		10:  "  " + text + "\n", // too narrow to be read in any case
 	} {
 		var out bytes.Buffer
 		terminal.Fixed(&out, false, width).Line(terminal.Plain, "  %s", text)
