@@ -89,10 +89,7 @@ func (r *deviceTwinReconciler) waitsForPermit(obj *v1alpha1.DeviceTwin, out outc
 
 // removeFinalizer removes the finalizer, and says what stays on the hub.
 func (r *deviceTwinReconciler) removeFinalizer(ctx context.Context, obj *v1alpha1.DeviceTwin, left string) (ctrl.Result, error) {
-	before := obj.DeepCopy()
-	controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
-	err := r.client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	if client.IgnoreNotFound(err) != nil {
+	if err := writeFinalizer(ctx, r.client, obj, false); client.IgnoreNotFound(err) != nil {
 		return r.report.Next(ctx, outcome.Of(err), 0)
 	}
 	r.forget(ctx, client.ObjectKeyFromObject(obj))

@@ -23,16 +23,7 @@ func (r *deviceTwinSetReconciler) keepFinalizer(ctx context.Context, obj *v1alph
 	if controllerutil.ContainsFinalizer(obj, v1alpha1.CleanupFinalizer) == clears {
 		return nil
 	}
-	before := obj.DeepCopy()
-	if clears {
-		controllerutil.AddFinalizer(obj, v1alpha1.CleanupFinalizer)
-	} else {
-		controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
-	}
-	if err := r.client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("writing the finalizer: %w", err)
-	}
-	return nil
+	return writeFinalizer(ctx, r.client, obj, clears)
 }
 
 // finalize clears the devices of a set that is being deleted. It never hangs: an outage keeps the
@@ -97,10 +88,7 @@ func (r *deviceTwinSetReconciler) clear(ctx context.Context, stored *storedSet) 
 
 // letGo removes the finalizer, and says what stays on the hub.
 func (r *deviceTwinSetReconciler) letGo(ctx context.Context, obj *v1alpha1.DeviceTwinSet, left string) (ctrl.Result, error) {
-	before := obj.DeepCopy()
-	controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
-	err := r.client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	if client.IgnoreNotFound(err) != nil {
+	if err := writeFinalizer(ctx, r.client, obj, false); client.IgnoreNotFound(err) != nil {
 		return r.report.Next(ctx, outcome.Of(err), 0)
 	}
 	r.forget(client.ObjectKeyFromObject(obj))

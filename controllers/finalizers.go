@@ -42,17 +42,24 @@ func (r *finalizerReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	if !finalizerDiffers(&obj) {
 		return ctrl.Result{}, nil
 	}
-	before := obj.DeepCopy()
-	if claim.CleansUp(&obj) {
-		controllerutil.AddFinalizer(&obj, v1alpha1.CleanupFinalizer)
+	return ctrl.Result{}, client.IgnoreNotFound(writeFinalizer(ctx, r.client, &obj, claim.CleansUp(&obj)))
+}
+
+// writeFinalizer has an object keep the finalizer, or lose it.
+func writeFinalizer(ctx context.Context, c client.Client, obj client.Object, kept bool) error {
+	before, ok := obj.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("a copy of %T is no object", obj)
+	}
+	if kept {
+		controllerutil.AddFinalizer(obj, v1alpha1.CleanupFinalizer)
 	} else {
-		controllerutil.RemoveFinalizer(&obj, v1alpha1.CleanupFinalizer)
+		controllerutil.RemoveFinalizer(obj, v1alpha1.CleanupFinalizer)
 	}
-	err := r.client.Patch(ctx, &obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	if client.IgnoreNotFound(err) != nil {
-		return ctrl.Result{}, fmt.Errorf("writing the finalizer: %w", err)
+	if err := c.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("writing the finalizer: %w", err)
 	}
-	return ctrl.Result{}, nil
+	return nil
 }
 
 // finalizerDiffers tells whether an object's finalizer is not as its deletion policy

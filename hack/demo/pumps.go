@@ -34,7 +34,7 @@ type pumps struct {
 	connected map[string]bool
 	// told is what each was told last, reported what it acknowledged last.
 	told, reported map[string]string
-	// heard are all values that any device was ever told, with the devices.
+	// heard are all values that devices were told, with the devices.
 	heard map[string]map[string]bool
 }
 

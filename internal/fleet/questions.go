@@ -253,13 +253,5 @@ func noted(names []string) []string {
 
 // leads tells whether a path is another one, or above it.
 func leads(path, to []string) bool {
-	if len(path) > len(to) {
-		return false
-	}
-	for i := range path {
-		if path[i] != to[i] {
-			return false
-		}
-	}
-	return true
+	return len(path) <= len(to) && slices.Equal(path, to[:len(path)])
 }

@@ -39,8 +39,6 @@ type TwinPage struct {
 	Twins []*Twin
 	// Continue asks for the next page; empty after the last one.
 	Continue string
-	// Unreadable are the rows that were left out.
-	Unreadable []Unreadable
 }
 
 // Row is a twin with what was selected of it, as the hub spells it. Numbers are json.Number.
@@ -53,33 +51,45 @@ type Row struct {
 func TooLong(err error) bool { return errors.Is(err, errTooLong) }
 
 // FindPage implements Index.
-func (s *session) FindPage(ctx context.Context, selection PageSelection) (Page, error) {
+func (s *session) FindPage(ctx context.Context, selection PageSelection) (page Page, err error) {
 	ex := &exchange{op: opQuery, rows: selection.Rows, from: selection.Continue}
-	text, err := s.pageQuery(ex, selection)
+	decode := func(row json.RawMessage, id ID) (Row, error) { return decodeColumns(row, id, selection.Columns) }
+	page.Rows, page.Continue, err = onePageOf(ctx, s, ex, selection, decode, func(Unreadable) { page.Unreadable++ })
 	if err != nil {
 		return Page{}, err
 	}
-	var page Page
-	decode := func(row json.RawMessage, id ID) (Row, error) { return decodeColumns(row, id, selection.Columns) }
-	err = s.pagesOf(ctx, ex, text, func(rows []json.RawMessage) error {
-		read, err := usable(rows, selection.From, decode, s.unreadable(func(Unreadable) { page.Unreadable++ }))
-		if err != nil {
+	if page.Rows != nil { // an answer without rows costs nothing that is told
+		page.Bytes = len(ex.body)
+	}
+	return page, nil
+}
+
+// onePageOf reads one page of the twins that satisfy a condition, and how to ask for the next one.
+func onePageOf[T any](
+	ctx context.Context, s *session, ex *exchange, selection PageSelection, decode func(json.RawMessage, ID) (T, error), unreadable func(Unreadable),
+) (rows []T, next string, err error) {
+	text, err := s.pageQuery(ex, selection)
+	if err != nil {
+		return nil, "", err
+	}
+	err = s.pagesOf(ctx, ex, text, func(page []json.RawMessage) error {
+		if rows, err = usable(page, selection.From, decode, s.unreadable(unreadable)); err != nil {
 			return s.unexpected(ex, err.Error())
 		}
-		page.Rows, page.Bytes, page.Continue = read, len(ex.body), ex.header.Get(continuationHeader)
+		next = ex.header.Get(continuationHeader)
 		return errEnough
 	})
 	if err != nil && !errors.Is(err, errEnough) {
-		return Page{}, err
+		return nil, "", err
 	}
-	return page, nil
+	return rows, next, nil
 }
 
 // FindTwinPage implements Documents.
 func (s *session) FindTwinPage(ctx context.Context, selection Selection, next string) (page TwinPage, err error) {
 	for {
 		ex := &exchange{op: opQuery, rows: s.documents.get(), from: next}
-		page, err = s.twinPage(ctx, ex, selection)
+		page.Twins, page.Continue, err = onePageOf(ctx, s, ex, PageSelection{Selection: selection}, decodeRow, nil)
 		if errors.Is(err, errTooLong) && s.documents.shrink(ex.rows) {
 			continue
 		}
@@ -88,27 +98,6 @@ func (s *session) FindTwinPage(ctx context.Context, selection Selection, next st
 		}
 		return page, err
 	}
-}
-
-func (s *session) twinPage(ctx context.Context, ex *exchange, selection Selection) (TwinPage, error) {
-	text, err := s.pageQuery(ex, PageSelection{Selection: selection})
-	if err != nil {
-		return TwinPage{}, err
-	}
-	var page TwinPage
-	err = s.pagesOf(ctx, ex, text, func(rows []json.RawMessage) error {
-		page.Unreadable = nil
-		read, err := usable(rows, selection.From, decodeRow, s.unreadable(func(row Unreadable) { page.Unreadable = append(page.Unreadable, row) }))
-		if err != nil {
-			return s.unexpected(ex, err.Error())
-		}
-		page.Twins, page.Continue = read, ex.header.Get(continuationHeader)
-		return errEnough
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return TwinPage{}, err
-	}
-	return page, nil
 }
 
 func (s *session) pageQuery(ex *exchange, selection PageSelection) (string, error) {

@@ -61,7 +61,7 @@ func (p *progress) beginClearing() {
 func (r *run) toClear(twins []*hub.Twin) []target {
 	var targets []target
 	for _, held := range twins {
-		if r.recent.has(held) || r.refusedLately(held.ID.Device) {
+		if r.dealtWith(held) {
 			continue
 		}
 		if marker, _ := fleet.MarkerOf(held.Tags, r.name); r.Revisions[marker.Revision].Name == "" {

@@ -4,15 +4,7 @@ import (
 	"time"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/twin"
-)
-
-const (
-	// contendedAfter and contendedWithin are when a device that another writer keeps changing
-	// is restored no more at once, and maxContention is the longest wait, as for a DeviceTwin.
-	contendedAfter  = 3
-	contendedWithin = time.Hour
-	minContention   = time.Minute
-	maxContention   = time.Hour
+	"github.com/devicetwin-io/devicetwin-operator/internal/twinsync"
 )
 
 // restoration is how often a device was restored, and when last.
@@ -26,7 +18,7 @@ func (p *progress) restore(device string) {
 	now := p.recent.clock.Now()
 	found, _ := p.restored.Get(device)
 	known, _ := found.(restoration)
-	if now.Sub(known.last) > contendedWithin {
+	if now.Sub(known.last) > twinsync.ContendedWithin {
 		known.times = 0
 	}
 	p.restored.Add(device, restoration{times: known.times + 1, last: now})
@@ -37,10 +29,11 @@ func (p *progress) restore(device string) {
 func (r *run) postponed(device string) func(twin.Path) bool {
 	found, _ := r.restored.Get(device)
 	known, _ := found.(restoration)
-	if known.times < contendedAfter {
+	// A device counts the restorations of all its leaves, so that one more is answered at once.
+	backoff := twinsync.Backoff(known.times - 1)
+	if backoff == 0 {
 		return nil
 	}
-	wait := min(minContention<<min(known.times-contendedAfter, 10), maxContention)
-	waits := r.Clock.Since(known.last) < wait
+	waits := r.Clock.Since(known.last) < backoff
 	return func(twin.Path) bool { return waits }
 }

@@ -2,7 +2,6 @@ package setsync
 
 import (
 	"context"
-	"slices"
 
 	"github.com/devicetwin-io/devicetwin-operator/api/v1alpha1"
 	"github.com/devicetwin-io/devicetwin-operator/internal/dispatch"
@@ -120,7 +119,7 @@ func (r *run) restoreAll(ctx context.Context, revision string, twins []*hub.Twin
 	var targets []target
 	for _, held := range twins {
 		marker, ok := fleet.MarkerOf(held.Tags, r.name)
-		if ok && marker.Revision == revision && !r.recent.has(held) && !r.refusedLately(held.ID.Device) {
+		if ok && marker.Revision == revision && !r.dealtWith(held) {
 			targets = append(targets, target{held: held, revision: revision, wave: marker.Wave, cause: CauseDrift})
 		}
 	}
@@ -173,7 +172,7 @@ func (r *run) leavers(ctx context.Context) (more bool, err error) {
 func (r *run) left(twins []*hub.Twin) ([]target, error) {
 	var targets []target
 	for _, held := range twins {
-		if r.recent.has(held) || r.refusedLately(held.ID.Device) {
+		if r.dealtWith(held) {
 			continue
 		}
 		selected, err := r.selects(held)
@@ -184,5 +183,5 @@ func (r *run) left(twins []*hub.Twin) ([]target, error) {
 			targets = append(targets, target{held: held, cause: CauseLeave, markerAlone: r.Set.Spec.OnLeave != v1alpha1.SetClear})
 		}
 	}
-	return slices.Clip(targets), nil
+	return targets, nil
 }

@@ -225,7 +225,7 @@ func (r *run) eligible(step fleet.Step, q question, twins []*hub.Twin) ([]target
 	defer r.mu.Unlock()
 	var targets []target
 	for _, held := range twins {
-		if r.recent.has(held) || r.refusedLately(held.ID.Device) {
+		if r.dealtWith(held) {
 			continue
 		}
 		_, marked := fleet.MarkerOf(held.Tags, r.name)
@@ -247,8 +247,12 @@ func (r *run) eligible(step fleet.Step, q question, twins []*hub.Twin) ([]target
 	return targets, nil
 }
 
-func (p *progress) refusedLately(device string) bool {
-	found, known := p.refused.Get(device)
+// dealtWith tells that a row needs nothing now: it is late, or its device cannot be written.
+func (p *progress) dealtWith(row *hub.Twin) bool {
+	if p.recent.has(row) {
+		return true
+	}
+	found, known := p.refused.Get(row.ID.Device)
 	at, _ := found.(time.Time)
 	return known && p.recent.clock.Now().Before(at)
 }

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// contendedAfter is the reversal of one leaf that is not answered at once any
-	// more, and contendedWithin the time in which reversals count together.
-	contendedAfter  = 3
-	contendedWithin = time.Hour
+	// contendedAfter is the reversal of one leaf that is not answered at once any more.
+	contendedAfter = 3
+	// ContendedWithin is the time in which reversals count together.
+	ContendedWithin = time.Hour
 	// The back-off between two restorations of a contended leaf: each one may wake
 	// a device and is billed.
 	minContention = time.Minute
@@ -56,7 +56,12 @@ func (f *history) backoff() time.Duration {
 	if f.respelled {
 		return maxContention
 	}
-	over := f.restored - (contendedAfter - 1)
+	return Backoff(f.restored)
+}
+
+// Backoff is how long the next restoration waits behind the last of so many.
+func Backoff(restored int) time.Duration {
+	over := restored - (contendedAfter - 1)
 	if over < 0 {
 		return 0
 	}
@@ -65,7 +70,7 @@ func (f *history) backoff() time.Duration {
 
 // over tells whether the last restoration has lasted.
 func (f *history) over(now time.Time) bool {
-	return now.Sub(f.last) > max(contendedWithin, 2*f.backoff())
+	return now.Sub(f.last) > max(ContendedWithin, 2*f.backoff())
 }
 
 // restored notes leaves that were restored after another writer changed them; held says

@@ -43,7 +43,7 @@ func (w *setWorld) nudge() string {
 	return nonce
 }
 
-// visit has every set make a step, and tells whether all did within a time: what was declared before is
+// visit has each set make a step, and tells whether all did within a time: what was declared before is
 // known to them then.
 func (w *setWorld) visit(atMost time.Duration) (all bool) {
 	w.give(atMost, func() bool { return w.known() == "" })
