@@ -14,8 +14,9 @@ import (
 
 // failure turns what went wrong in a call into an *Error.
 func (s *session) failure(ctx context.Context, ex *exchange, err error) error {
+	err = ownError(ctx, err)
 	if own, ok := errors.AsType[*Error](err); ok {
-		return s.complete(own, ex)
+		return s.complete(new(*own), ex) // a copy: others may hold it as what the hub failed with last
 	}
 	switch {
 	case !ex.started:
@@ -31,6 +32,16 @@ func (s *session) failure(ctx context.Context, ex *exchange, err error) error {
 		detail = "the caller's time ran out, or it was stopped, before an answer came"
 	}
 	return s.complete(&Error{Reason: reason, Sent: ex.connected.Load(), detail: detail, err: err}, ex)
+}
+
+// ownError is what went wrong in the call itself. Of a context that ended, net/http returns the cause, which may be the
+// error of another call: that one's device, status and outcome say nothing of this one.
+func ownError(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if _, other := errors.AsType[*Error](cause); other && errors.Is(err, cause) {
+		return ctx.Err()
+	}
+	return err
 }
 
 // complete adds what every error of a call carries.

@@ -245,6 +245,50 @@ func TestLostAnswerOfAWriteIsAnUnknownOutcome(t *testing.T) {
 	}
 }
 
+// Writes that go on side by side are given up together when one of them fails: what became of each is its own.
+func TestAWriteGivenUpForAnotherOneIsAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	server, cfg := emulate(t, hubemulator.Options{Devices: []string{"d1", "d2", "d3"}})
+	s := mustOpen(t, cfg)
+	for _, fault := range []hubemulator.Fault{
+		{Operation: "updateTwin", DeviceID: "d1", Action: hubemulator.FaultStatus, Status: 429},
+		{Operation: "updateTwin", Action: hubemulator.FaultHold},
+	} {
+		id, err := server.AddFault(fault)
+		g.Expect(err).NotTo(HaveOccurred())
+		defer server.RemoveFault(id)
+	}
+	patch := func(ctx context.Context, device string) error {
+		_, err := s.PatchTwin(ctx, ID{Device: device}, "AAAAAAAAAAE=", Patch{Tags: map[string]any{"a": "b"}})
+		return err
+	}
+	throttled := patch(t.Context(), "d1")
+	first := *asError(t, throttled)
+	g.Expect(first.Reason).To(Equal(ReasonThrottled))
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	done := make(chan error, 2)
+	for _, device := range []string{"d2", "d3"} {
+		go func() { done <- patch(ctx, device) }()
+	}
+	g.Eventually(func() int { return server.Faults()[1].Held }, time.Minute).Should(Equal(2))
+	cancel(fmt.Errorf("writing d1: %w", throttled))
+	var devices []string
+	for range 2 {
+		err := <-done
+		own := asError(t, err)
+		devices = append(devices, own.ID.Device)
+		g.Expect(own.Reason).To(Equal(ReasonUnreachable))
+		g.Expect(own.Status).To(BeZero())
+		g.Expect(OutcomeUnknown(err)).To(BeTrue(), "%v", err)
+		g.Expect(errors.Is(err, context.Canceled)).To(BeTrue())
+	}
+	g.Expect(devices).To(ConsistOf("d2", "d3"))
+	g.Expect(*asError(t, throttled)).To(Equal(first))
+}
+
 func TestThrottledByTheHub(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
