@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -61,6 +62,28 @@ func (w *setWorld) visit(atMost time.Duration) (all bool) {
 	defer w.hubEvents.Unlock()
 	w.fleet.Acknowledged()
 	return true
+}
+
+// visitTwins has each DeviceTwin read its twin at the hub: what another writer has changed may not have come
+// to its notice while the sets do nothing any more.
+func (w *setWorld) visitTwins() {
+	w.nonce++
+	nonce := fmt.Sprint(w.nonce)
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.ReconcileAtAnnotation, nonce))
+	for _, twin := range w.twins {
+		if !twin.leaving {
+			w.Expect(w.client.Patch(w.context(), &v1alpha1.DeviceTwin{ObjectMeta: w.meta(twin.name)}, patch)).To(Succeed())
+		}
+	}
+	for _, twin := range w.twins {
+		if !twin.leaving {
+			w.Eventually(func() (string, error) {
+				var obj v1alpha1.DeviceTwin
+				err := w.client.Get(w.context(), client.ObjectKey{Namespace: w.ns, Name: twin.name}, &obj)
+				return obj.Status.LastHandledReconcileAt, err
+			}, patience, poll).Should(Equal(nonce))
+		}
+	}
 }
 
 // known says of what the managers do not know yet, sets aside; "" for nothing.
@@ -132,6 +155,7 @@ func (w *setWorld) rest() {
 			w.report(id)
 		}
 		w.moved.pass(roundTime)
+		w.visitTwins()
 		visited := w.visit(patience)
 		w.judged()
 		now := w.restPrint()
