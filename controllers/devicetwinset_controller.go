@@ -89,7 +89,7 @@ func (r *deviceTwinSetReconciler) forget(name types.NamespacedName) {
 // step has the set brought forward, and reports what came of it.
 func (r *deviceTwinSetReconciler) step(ctx context.Context, obj *v1alpha1.DeviceTwinSet) (ctrl.Result, error) {
 	stored := &storedSet{reconciler: r, obj: obj, held: obj.DeepCopy()}
-	result, err := r.advance(ctx, stored)
+	task, result, err := r.advance(ctx, stored)
 	out := outcome.Of(err)
 	if out.Class == outcome.Unseen {
 		return r.report.Next(ctx, out, 0)
@@ -113,6 +113,11 @@ func (r *deviceTwinSetReconciler) step(ctx context.Context, obj *v1alpha1.Device
 	if err != nil {
 		return r.report.Next(ctx, out, 0)
 	}
+	if result.Done && result.Urgent {
+		if err := r.prune(ctx, task); err != nil {
+			return r.report.Next(ctx, outcome.Of(err), 0)
+		}
+	}
 	again := result.Again
 	if left > 0 {
 		again = min(again, left)
@@ -121,31 +126,28 @@ func (r *deviceTwinSetReconciler) step(ctx context.Context, obj *v1alpha1.Device
 }
 
 // advance makes a step, unless something keeps the set from it.
-func (r *deviceTwinSetReconciler) advance(ctx context.Context, stored *storedSet) (setsync.Result, error) {
+func (r *deviceTwinSetReconciler) advance(ctx context.Context, stored *storedSet) (*setsync.Task, setsync.Result, error) {
 	obj := stored.obj
 	if obj.Spec.Suspend {
-		return setsync.Result{}, outcome.AsError(outcome.Outcome{
+		return nil, setsync.Result{}, outcome.AsError(outcome.Outcome{
 			Class: outcome.Suspended, Reason: v1alpha1.ReasonSuspended, Message: "spec.suspend is true: no twin is read or written",
 		})
 	}
 	task, err := r.task(ctx, stored)
 	if err != nil {
-		return setsync.Result{}, err
+		return nil, setsync.Result{}, err
 	}
 	if err := r.revisions.Keep(ctx, obj, task.Desired); err != nil {
-		return setsync.Result{}, err
+		return nil, setsync.Result{}, err
 	}
 	if task.Revisions, err = r.revisions.Of(ctx, obj); err != nil {
-		return setsync.Result{}, err
+		return nil, setsync.Result{}, err
 	}
 	result, err := r.sets.Step(ctx, task)
 	if err == nil {
 		r.guards.Settled(task.Hub.Key, obj.UID)
 	}
-	if err == nil && result.Done && result.Urgent {
-		err = r.prune(ctx, task)
-	}
-	return result, err
+	return task, result, err
 }
 
 // task is a step of a set at its hub.
@@ -179,15 +181,16 @@ func (r *deviceTwinSetReconciler) task(ctx context.Context, stored *storedSet) (
 			return r.guards.Admit(found.Key, types.UID("device "+device), obj.UID)
 		},
 		Wrote: func(ctx context.Context, cause string, change twinsync.Change) {
-			r.patched(ctx, host, cause, change)
 			if cause == causeDrift {
 				r.metrics.driftCorrected(host)
 			}
+			r.patched(ctx, host, cause, change) // drops the series again where no HubConnection leads to the host any more
 		},
 	}, nil
 }
 
-// prune deletes revisions that no device holds any more, beyond those that are kept in any case.
+// prune deletes revisions that no device holds any more, beyond those that are kept in any case: those that the status
+// names as it was stored. Before that, the one before may still be what devices are to hold after a failure, or a restart.
 func (r *deviceTwinSetReconciler) prune(ctx context.Context, task *setsync.Task) error {
 	status := task.Set.Status
 	named := map[string]bool{status.Revision: true, status.StableRevision: true, status.FailedRevision: true, task.Desired.Name: true}

@@ -50,7 +50,7 @@ func (r *run) workList(step fleet.Step) []question {
 
 // joinersAtOnce are the devices that get the stable revision out of turn.
 func (r *run) joinersAtOnce(step fleet.Step) []question {
-	if !r.apart(step) || r.Set.Spec.Rollout.Joiners != v1alpha1.JoinersAtOnce {
+	if !r.apart(step) || r.joiners() != v1alpha1.JoinersAtOnce {
 		return nil
 	}
 	return []question{{condition: r.questions.Unmarked(), revision: r.Set.Status.StableRevision}}
@@ -60,7 +60,16 @@ func (r *run) joinersAtOnce(step fleet.Step) []question {
 // during a rollout from one revision to the next.
 func (r *run) apart(step fleet.Step) bool {
 	stable := r.Set.Status.StableRevision
-	return !step.Done && stable != "" && stable != r.Set.Status.Revision && r.Set.Spec.Rollout.Joiners != v1alpha1.JoinersAfterTheirWave
+	return !step.Done && stable != "" && stable != r.Set.Status.Revision && r.joiners() != v1alpha1.JoinersAfterTheirWave
+}
+
+// joiners is when devices that join get a revision. Where the one before is lost, they wait for the next.
+func (r *run) joiners() v1alpha1.Joiners {
+	declared := r.Set.Spec.Rollout.Joiners
+	if _, kept := r.Revisions[r.Set.Status.StableRevision]; !kept && declared == v1alpha1.JoinersAtOnce {
+		return v1alpha1.JoinersAfterTheirWave
+	}
+	return declared
 }
 
 // work follows the work list and writes, for about a second. It tells whether it came to the

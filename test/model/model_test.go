@@ -40,6 +40,7 @@ var regressions = []regression{
 // setRegressions are those about sets.
 var setRegressions = []regression{
 	{2, "with a status that was older than what was remembered, devices were written without any bound"},
+	{123, "the revision before was deleted, and the status that does without it was not stored"},
 	{212, "a set restored a leaf of its revision before that an older one keeps"},
 	{338, "two sets wrote a leaf in turn, since the older one had gone back to a revision that its template does not show"},
 	{347, "a device that had left its wave was written with it, before the approval of the one it belongs to"},
