@@ -146,10 +146,12 @@ func (m *Metrics) disagreed() {
 	}
 }
 
-// patched counts a change that the hub accepted.
+// patched counts a change that the hub accepted. Drift is counted from then on: what Prometheus has not seen as 0
+// before is no increase.
 func (m *Metrics) patched(host, cause string) {
 	if m != nil {
 		m.patches.WithLabelValues(host, cause).Inc()
+		m.drift.WithLabelValues(host)
 	}
 }
 
