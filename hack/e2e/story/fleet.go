@@ -98,7 +98,11 @@ func (f *fleet) declare(ctx context.Context) (string, error) {
 	connection.Spec.Auth.ConnectionStringSecretRef = &v1alpha1.SecretKeyReference{Name: "hub"}
 	connection.Spec.CABundle = given.Data["ca.crt"]
 	for _, object := range []client.Object{secret, connection} {
-		if err := f.Create(ctx, object); err != nil {
+		// The managers are ready before kube-proxy leads to them.
+		err := await(ctx, object.GetName()+" to be accepted", func(ctx context.Context) (string, bool, error) {
+			return "accepted", true, f.Create(ctx, object)
+		})
+		if err != nil {
 			return "", err
 		}
 	}
