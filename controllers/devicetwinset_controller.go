@@ -113,7 +113,7 @@ func (r *deviceTwinSetReconciler) step(ctx context.Context, obj *v1alpha1.Device
 	if err != nil {
 		return r.report.Next(ctx, out, 0)
 	}
-	if result.Done && result.Urgent {
+	if result.Done && (result.Urgent || !r.revisions.Pruned(obj)) {
 		if err := r.prune(ctx, task); err != nil {
 			return r.report.Next(ctx, outcome.Of(err), 0)
 		}

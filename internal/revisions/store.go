@@ -44,6 +44,8 @@ type Store struct {
 type known struct {
 	uid types.UID
 	all map[string]kept
+	// pruned tells that no revision came since the last time those were deleted that are not needed.
+	pruned bool
 }
 
 // kept is one revision with its place in the order.
@@ -102,7 +104,9 @@ func (s *Store) Keep(ctx context.Context, set *v1alpha1.DeviceTwinSet, revision 
 		}
 		return fmt.Errorf("keeping revision %s: %w", revision.Name, err)
 	}
-	s.set(set, func(all map[string]kept) { all[revision.Name] = kept{revision, number, object.Name} })
+	s.set(set, func(found *known) {
+		found.all[revision.Name], found.pruned = kept{revision, number, object.Name}, false
+	})
 	return nil
 }
 
@@ -129,9 +133,18 @@ func (s *Store) Prune(ctx context.Context, set *v1alpha1.DeviceTwinSet, most int
 		if err := s.client.Delete(ctx, object); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting revision %s: %w", name, err)
 		}
-		s.set(set, func(all map[string]kept) { delete(all, name) })
+		s.set(set, func(found *known) { delete(found.all, name) })
 	}
+	s.set(set, func(found *known) { found.pruned = true })
 	return nil
+}
+
+// Pruned tells that there is nothing to Prune since the last time. A process that has not done so does not know.
+func (s *Store) Pruned(set *v1alpha1.DeviceTwinSet) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.known[client.ObjectKeyFromObject(set)]
+	return found.uid == set.UID && found.pruned
 }
 
 // read returns a copy of what is known of a set's revisions.
@@ -163,11 +176,13 @@ func (s *Store) read(ctx context.Context, set *v1alpha1.DeviceTwinSet) (map[stri
 	return all, nil
 }
 
-func (s *Store) set(set *v1alpha1.DeviceTwinSet, change func(map[string]kept)) {
+func (s *Store) set(set *v1alpha1.DeviceTwinSet, change func(*known)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if found := s.known[client.ObjectKeyFromObject(set)]; found.uid == set.UID {
-		change(found.all)
+	name := client.ObjectKeyFromObject(set)
+	if found := s.known[name]; found.uid == set.UID {
+		change(&found)
+		s.known[name] = found
 	}
 }
 
