@@ -197,23 +197,11 @@ func (s *scraped) value(expr string) func() string {
 // sooner are the parts of expressions that no test can wait for: two minutes, and an hour of the day.
 var sooner = strings.NewReplacer("> 120", "> 2", "hour() < 22", "hour() < 24")
 
-// expression is that of an alert.
-func (s *scraped) expression(name string) string {
-	s.Helper()
-	for _, alert := range monitoring.Alerts(s.T) {
-		if alert.Name == name {
-			return sooner.Replace(alert.Expr)
-		}
-	}
-	s.Fatal("there is no alert " + name)
-	return ""
-}
-
 // holds are the alerts whose expressions hold now.
 func (s *scraped) holds() (names []string) {
 	s.Helper()
 	for _, alert := range monitoring.Alerts(s.T) {
-		samples, err := s.query(s.expression(alert.Name))
+		samples, err := s.query(sooner.Replace(alert.Expr))
 		s.Expect(err).NotTo(HaveOccurred(), alert.Name)
 		if len(samples) > 0 {
 			names = append(names, alert.Name)
