@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/devicetwin-io/devicetwin-operator/hack/bench/internal/stats"
 )
 
 // interval is spec.readBack.interval of every HubConnection here.
@@ -192,6 +195,24 @@ func (b *bench) sum(measured *result) {
 func (r *run) sample(numbers *[]float64, what string, number float64, unit string) {
 	r.say("%s: %s", what, value{what, number, unit})
 	*numbers = append(*numbers, number)
+}
+
+// medianOf is the median of a number that each round has.
+func medianOf[T any](rounds []T, number func(T) float64) float64 {
+	return stats.Median(each(rounds, number))
+}
+
+// worstOf is the largest of a number that each round has.
+func worstOf[T any, N cmp.Ordered](rounds []T, number func(T) N) N {
+	return slices.Max(each(rounds, number))
+}
+
+func each[T any, N any](rounds []T, number func(T) N) []N {
+	out := make([]N, 0, len(rounds))
+	for _, round := range rounds {
+		out = append(out, number(round))
+	}
+	return out
 }
 
 // leave stops the run's environment, unless it is the fleet, which the next rows use.
