@@ -75,7 +75,7 @@ func (h *history) run(ctx context.Context, name string) error {
 func (h *history) print(writes []v1alpha1.TwinWrite) {
 	screen := h.access.Screen()
 	if !h.values && h.format.String() != terminal.Wide {
-		table := terminal.NewTable(0, headings...).Keep(4)
+		table := terminal.NewTable(0, headings...).Keep(whenColumn, leavesColumn)
 		for i := range writes {
 			table.Row(append(head(&writes[i]), terminal.Text("%s", leaves(&writes[i])), terminal.Text("%s", etags(&writes[i])))...)
 		}
@@ -101,8 +101,10 @@ func (h *history) print(writes []v1alpha1.TwinWrite) {
 	}
 }
 
-// headings are those of the table without values.
+// headings are those of the table without values. When, and what, is told in full for as long as there is room.
 var headings = []string{"WHEN", "GENERATION", "MANAGER", "CAUSE", "LEAVES", "ETAGS"}
+
+const whenColumn, leavesColumn = 0, 4
 
 func head(write *v1alpha1.TwinWrite) []terminal.Cell {
 	return []terminal.Cell{

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -30,15 +31,15 @@ func Styled(style Style, format string, args ...any) Cell {
 type Table struct {
 	indent string
 	rows   [][]Cell
-	// kept is a column that is cut only when all others are narrow already; -1 for none.
-	kept int
+	// kept are columns that are cut only when all others are narrow already.
+	kept []int
 	// sentences tells that the last column is never cut.
 	sentences bool
 }
 
 // NewTable returns a table that is moved to the right by so many blanks, with these headings if there are any.
 func NewTable(indent int, headings ...string) *Table {
-	t := &Table{indent: strings.Repeat(" ", indent), kept: -1}
+	t := &Table{indent: strings.Repeat(" ", indent)}
 	if len(headings) > 0 {
 		cells := make([]Cell, len(headings))
 		for i, heading := range headings {
@@ -49,9 +50,9 @@ func NewTable(indent int, headings ...string) *Table {
 	return t
 }
 
-// Keep has a column cut last: by it the rows are told apart.
-func (t *Table) Keep(column int) *Table {
-	t.kept = column
+// Keep has columns cut last: by them the rows are told apart.
+func (t *Table) Keep(columns ...int) *Table {
+	t.kept = columns
 	return t
 }
 
@@ -121,7 +122,7 @@ func (t *Table) widths() []int {
 }
 
 // fit narrows the widest columns until the table has its place, or no column can give more.
-func fit(widths []int, room, kept int) {
+func fit(widths []int, room int, kept []int) {
 	total := (len(widths) - 1) * len(gap)
 	for _, width := range widths {
 		total += width
@@ -129,7 +130,7 @@ func fit(widths []int, room, kept int) {
 	for total > room {
 		widest := widestBut(widths, kept)
 		if widest < 0 {
-			widest = widestBut(widths, -1)
+			widest = widestBut(widths, nil)
 		}
 		if widest < 0 {
 			return
@@ -139,11 +140,11 @@ func fit(widths []int, room, kept int) {
 	}
 }
 
-// widestBut is the widest column but one that can give something, or -1.
-func widestBut(widths []int, kept int) int {
+// widestBut is the widest of the other columns that can give something, or -1.
+func widestBut(widths, kept []int) int {
 	found := -1
 	for i, width := range widths {
-		if i != kept && width > narrowest && (found < 0 || width > widths[found]) {
+		if !slices.Contains(kept, i) && width > narrowest && (found < 0 || width > widths[found]) {
 			found = i
 		}
 	}

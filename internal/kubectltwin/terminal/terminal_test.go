@@ -50,6 +50,19 @@ func TestAColumnIsKept(t *testing.T) {
 	g.Expect(out.String()).To(Equal("tags.loca…  xxxxxxx…\n"), "where there is no other way it is cut as well")
 }
 
+func TestColumnsAreKept(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	var out bytes.Buffer
+	kept := terminal.NewTable(0).Keep(0, 2)
+	kept.Row(terminal.Text("2026-11-30T10:20:41Z"), terminal.Text("kubectl-client-side-apply"), terminal.Text("desired.telemetry.level"), terminal.Text("AAAAAAAAAAE= -> AAAAAAAAAAI="))
+	terminal.Fixed(&out, false, 70).Table(kept)
+	g.Expect(out.String()).To(Equal("2026-11-30T10:20:41Z  kubectl-c…  desired.telemetry.level  AAAAAAAAAA…\n"))
+	out.Reset()
+	terminal.Fixed(&out, false, 63).Table(kept)
+	g.Expect(out.String()).To(Equal("2026-11-30T10:20:41Z  kubectl…  desired.telemetry.le…  AAAAAAA…\n"), "of those that are kept, the widest gives first")
+}
+
 func TestProgressOfWhatTakesLong(t *testing.T) {
 	t.Parallel()
 	g := NewWithT(t)
