@@ -204,7 +204,27 @@ func (r *run) candidates(ctx context.Context, step fleet.Step, q question) ([]*h
 		return nil, next, err
 	}
 	twins, err := r.read(ctx, ids)
+	if err != nil {
+		return nil, next, err
+	}
+	twins, err = r.stillSelected(twins)
 	return twins, next, err
+}
+
+// stillSelected leaves out the devices that have left since their ids were read: a twin that was read by its
+// id alone may be one that the set does not select, and its etag is no protection then.
+func (r *run) stillSelected(twins []*hub.Twin) ([]*hub.Twin, error) {
+	var selected []*hub.Twin
+	for _, held := range twins {
+		is, err := r.selects(held)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			selected = append(selected, held)
+		}
+	}
+	return selected, nil
 }
 
 // idColumn selects nothing but ids.

@@ -48,7 +48,7 @@ func (f *Fleet) Declare(key, age string, spec SetSpec) {
 	if s == nil {
 		s = &fleetSet{
 			key: key, age: age, declared: map[string]int{}, revisions: map[string]Leaves{},
-			approved: map[string]bool{}, places: map[string]string{},
+			approved: map[string]bool{}, places: map[string]string{}, unseen: true,
 		}
 		f.sets[key] = s
 	}
@@ -85,6 +85,7 @@ func (f *Fleet) DeclareTwin(device, name string, leaves Leaves) {
 func (f *Fleet) Acknowledged() {
 	f.readOnly = f.readOnly[len(f.readOnly)-1:]
 	for _, s := range f.sets {
+		s.unseen = false
 		if !s.current().Gone {
 			s.versions = s.versions[len(s.versions)-1:]
 		}

@@ -25,6 +25,9 @@ func (f *Fleet) others(s *fleetSet, device string, hub Leaves) iter.Seq[Leaves] 
 // keeps are what an older set may be seen to keep of a device.
 func (s *fleetSet) keeps(hub Leaves) []Leaves {
 	var out []Leaves
+	if s.unseen {
+		out = append(out, nil)
+	}
 	for _, v := range s.versions {
 		if v.Gone || v.Leaving || !v.Where.selects(hub) {
 			out = append(out, nil)

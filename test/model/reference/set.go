@@ -97,6 +97,8 @@ type fleetSet struct {
 	key, age string
 	// versions that a manager may still go by, the newest last.
 	versions []SetSpec
+	// unseen tells that a manager may not know yet that the set was created.
+	unseen bool
 	// declared is how often the template has had a content.
 	declared map[string]int
 	// revisions are contents by the names that markers have for them.
