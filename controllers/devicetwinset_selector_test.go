@@ -1,6 +1,13 @@
 package controllers_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,4 +65,41 @@ func TestAnotherSelectorDoesNotWaitForTheInterval(t *testing.T) {
 	w.edit(set, func() { set.Spec.Selector.Where = "deviceId IN ['d001', 'd002']" })
 	w.Eventually(func() string { return w.tags("d002") }, patience, "50ms").Should(ContainSubstring("stable"))
 	w.Eventually(func() string { return w.tags("d000") }, patience, "50ms").Should(MatchJSON(`{"plant":"43"}`))
+}
+
+// TestADeviceThatLeavesWhileItsShareIsRead is not written: the devices of a percentage are found by ids, and
+// their twins are read by these alone.
+func TestADeviceThatLeavesWhileItsShareIsRead(t *testing.T) {
+	t.Parallel()
+	devices := fleet(20)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	byID := regexp.MustCompile(`deviceId IN \['(\w+)'`)
+	var leaves sync.Once
+	moved := make(chan string, 1)
+	tapped := w.tapWith(func(_ http.ResponseWriter, request *http.Request) bool {
+		body, err := io.ReadAll(request.Body)
+		request.Body = io.NopCloser(bytes.NewReader(body))
+		var asked struct{ Query string }
+		if err = errors.Join(err, json.Unmarshal(body, &asked)); request.URL.Path != "/devices/query" || err != nil {
+			return true
+		}
+		if found := byID.FindStringSubmatch(asked.Query); found != nil {
+			leaves.Do(func() {
+				w.anotherWriter(found[1], map[string]any{"plant": "44"})
+				moved <- found[1]
+			})
+		}
+		return true
+	})
+	w.awaitReady(w.connectThrough(tapped.host, tapped.ca))
+	set := w.set("line-3", plant43, `{"ring":"stable"}`, "")
+	set.Spec.Rollout.Waves = []v1alpha1.SetWave{{Name: "half", Percent: 50}}
+	w.create(set)
+	w.awaitReady(set)
+	var left string
+	w.Eventually(moved, patience).Should(Receive(&left))
+	w.Expect(tapped.changes(0)).To(HaveLen(len(devices) - 1))
+	w.Expect(tapped.changes(0)).NotTo(ContainElement(ContainSubstring("/twins/" + left)))
+	w.Expect(w.tags(left)).To(MatchJSON(`{"plant":"44"}`))
 }

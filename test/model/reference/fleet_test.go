@@ -135,3 +135,14 @@ func TestAFleetAtRest(t *testing.T) {
 	seen.Phase = "Progressing"
 	g.Expect(f.Rest(setKey, seen, nil)).To(MatchError(ContainSubstring("does not come to rest")))
 }
+
+// A set that was just created, and is the older one by the tie of its UID, may not be known yet.
+func TestAFleetAllowsForAnOlderSetThatIsNew(t *testing.T) {
+	t.Parallel()
+	g := NewWithT(t)
+	f := aFleet(nil)
+	f.Declare("ns_s0", "0", SetSpec{Leaves: Leaves{interval: "60"}, Where: Where{Path: plant, Value: "43"}, MaxInFlight: 2})
+	g.Expect(f.Wrote(written("d1", "r1", "rest", selected()))).To(Succeed())
+	f.Acknowledged()
+	g.Expect(f.Wrote(written("d2", "r1", "rest", selected()))).To(MatchError(ContainSubstring("would be written differently")))
+}
