@@ -207,7 +207,7 @@ func worstOf[T any, N cmp.Ordered](rounds []T, number func(T) N) N {
 	return slices.Max(each(rounds, number))
 }
 
-func each[T any, N any](rounds []T, number func(T) N) []N {
+func each[T, N any](rounds []T, number func(T) N) []N {
 	out := make([]N, 0, len(rounds))
 	for _, round := range rounds {
 		out = append(out, number(round))

@@ -101,9 +101,10 @@ func (h *history) print(writes []v1alpha1.TwinWrite) {
 	}
 }
 
-// headings are those of the table without values. When, and what, is told in full for as long as there is room.
+// headings are those of the table without values.
 var headings = []string{"WHEN", "GENERATION", "MANAGER", "CAUSE", "LEAVES", "ETAGS"}
 
+// When, and what, is told in full for as long as there is room.
 const whenColumn, leavesColumn = 0, 4
 
 func head(write *v1alpha1.TwinWrite) []terminal.Cell {
