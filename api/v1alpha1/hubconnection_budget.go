@@ -24,18 +24,19 @@ const (
 // Tier is the size of a hub. Its throttles and its daily message quota follow from
 // it; the hub itself does not tell.
 //
-// +kubebuilder:validation:XValidation:rule="self.units <= (self.sku == 'F1' ? 1 : self.sku == 'S3' ? 10 : 200)",message="IoT Hub sells 1 unit of F1, and at most 200 of S1 and of S2, and 10 of S3",fieldPath=".units",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="self.sku != 'F1' || self.units == 1",message="IoT Hub has 1 unit of F1",fieldPath=".units",reason=FieldValueInvalid
 type Tier struct {
 	// sku of the hub.
 	// +optional
 	// +kubebuilder:default=S1
 	SKU SKU `json:"sku,omitempty"`
 
-	// units of that size.
+	// units of that size. IoT Hub sells up to 200 of S1 and of S2, and up to 10 of
+	// S3; Microsoft's support gives more to those who ask.
 	// +optional
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=200
+	// +kubebuilder:validation:Maximum=1000
 	Units int32 `json:"units,omitempty"`
 }
 

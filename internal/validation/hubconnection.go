@@ -65,5 +65,17 @@ func HubConnectionDoubts(obj *v1alpha1.HubConnection) []string {
 			doubts = append(doubts, fmt.Sprintf("%s: no namespace can have this name", at))
 		}
 	}
+	if most := unitsSold(obj.Spec.Tier.SKU); obj.Spec.Tier.Units > most {
+		doubts = append(doubts, fmt.Sprintf("%s: IoT Hub sells up to %d units of %s, and more through Microsoft's support only; "+
+			"a hub that has fewer than is declared refuses requests (429)", specPath().Child("tier", "units"), most, obj.Spec.Tier.SKU))
+	}
 	return doubts
+}
+
+// unitsSold is how many units a hub can be bought with, by IoT Hub's documentation of its tiers.
+func unitsSold(sku v1alpha1.SKU) int32 {
+	if sku == v1alpha1.SKUS3 {
+		return 10
+	}
+	return 200
 }

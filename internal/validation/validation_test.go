@@ -266,6 +266,22 @@ func TestHubConnectionDoubts(t *testing.T) {
 	g.Expect(validation.HubConnectionDoubts(obj)).To(Equal([]string{"spec.deviceScopes[1].namespace: no namespace can have this name"}))
 }
 
+func TestMoreUnitsThanAreSoldAreDoubted(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		sku           v1alpha1.SKU
+		sold, doubted int32
+	}{{v1alpha1.SKUS1, 200, 201}, {v1alpha1.SKUS2, 200, 201}, {v1alpha1.SKUS3, 10, 11}} {
+		g := NewWithT(t)
+		obj := &v1alpha1.HubConnection{}
+		obj.Spec.Tier = v1alpha1.Tier{SKU: tt.sku, Units: tt.sold}
+		g.Expect(validation.HubConnectionDoubts(obj)).To(BeEmpty(), string(tt.sku))
+		obj.Spec.Tier.Units = tt.doubted
+		g.Expect(validation.HubConnectionDoubts(obj)).To(ConsistOf(HavePrefix(
+			"spec.tier.units: IoT Hub sells up to %d units of %s, and more through Microsoft's support only; ", tt.sold, tt.sku)))
+	}
+}
+
 func TestHubConnection(t *testing.T) {
 	t.Parallel()
 	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte(secret)})
