@@ -30,6 +30,7 @@ import (
 	"github.com/devicetwin-io/devicetwin-operator/controllers"
 	"github.com/devicetwin-io/devicetwin-operator/internal/admission"
 	"github.com/devicetwin-io/devicetwin-operator/internal/credentials"
+	"github.com/devicetwin-io/devicetwin-operator/internal/gcfloor"
 	"github.com/devicetwin-io/devicetwin-operator/internal/hub"
 	"github.com/devicetwin-io/devicetwin-operator/internal/lease"
 	"github.com/devicetwin-io/devicetwin-operator/internal/shard"
@@ -39,6 +40,9 @@ import (
 // leaderElectionID names the Lease; one manager at a time acts. Each shard has a Lease
 // of its own, which is called after it.
 const leaderElectionID = "devicetwin-operator.iothub.devicetwin.io"
+
+// heapSlack is how many bytes are allocated between two garbage collections at least.
+const heapSlack = 64 << 20
 
 // readyTimeout is below the second that a kubelet waits for a probe by default.
 const readyTimeout = 500 * time.Millisecond
@@ -76,6 +80,7 @@ func main() {
 		fmt.Println(version.Line("manager"))
 		return
 	}
+	gcfloor.Hold(heapSlack)
 	opts.logLevel = newLogLevel(logging)
 	logging.Level = opts.logLevel.AtomicLevel
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
