@@ -35,6 +35,9 @@ func Marked(text string) bool {
 			return true
 		}
 	}
+	if !strings.ContainsAny(text, "=:") {
+		return false // neither of the others can match
+	}
 	for _, found := range assignment.FindAllStringSubmatch(text, -1) {
 		if Named(found[1]) {
 			return true

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/url"
 )
 
 // middleware wraps a RoundTripper with one rule.
@@ -26,10 +27,7 @@ func newChain(transport http.RoundTripper, to target, cfg Config, with *standing
 		cfg.Metrics.middleware(with.named(to.name), cfg.Clock),
 		whole(callTimeout),
 		paging,
-		addressing,
-		spelled,
-		versioned,
-		userAgent(cfg.UserAgent),
+		worded(cfg.UserAgent),
 	}
 	chain := transport
 	for i := len(rules) - 1; i >= 0; i-- {
@@ -97,54 +95,38 @@ func paging(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// addressing encodes the ids in the path so that no character of it can be read as anything else: the library
-// leaves a few bare, such as "+", that some servers decode.
-func addressing(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		ex := exchangeOf(req)
-		if ex.id.Device == "" {
-			return next.RoundTrip(req)
-		}
-		req = req.Clone(req.Context())
-		req.URL.Path, req.URL.RawPath = ex.id.path(ex.op)
-		return next.RoundTrip(req)
-	})
-}
-
-// spelled sends the request of an exchange that has one: the library knows no payloads of methods but objects.
-func spelled(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		body := exchangeOf(req).request
-		if body == nil {
-			return next.RoundTrip(req)
-		}
-		req = req.Clone(req.Context())
-		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-		return next.RoundTrip(req)
-	})
-}
-
 // apiVersion is the version of the service API that Microsoft's own SDKs ask for, in place of the library's older one.
 const apiVersion = "2021-04-12"
 
-func versioned(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		req = req.Clone(req.Context())
-		query := req.URL.Query()
-		query.Set("api-version", apiVersion)
-		req.URL.RawQuery = query.Encode()
-		return next.RoundTrip(req)
-	})
-}
-
-// userAgent says who asks, in place of the library's own name.
-func userAgent(name string) middleware {
+// worded is the request as the service API takes it, in place of what the library makes of it.
+func worded(agent string) middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			ex := exchangeOf(req)
 			req = req.Clone(req.Context())
-			req.Header.Set("User-Agent", name)
+			address(req.URL, ex)
+			if ex.request != nil {
+				spell(req, ex.request)
+			}
+			req.Header.Set("User-Agent", agent)
 			return next.RoundTrip(req)
 		})
 	}
+}
+
+// address encodes the ids in the path so that no character of it can be read as anything else: the library
+// leaves a few bare, such as "+", that some servers decode.
+func address(to *url.URL, ex *exchange) {
+	if ex.id.Device != "" {
+		to.Path, to.RawPath = ex.id.path(ex.op)
+	}
+	query := to.Query()
+	query.Set("api-version", apiVersion)
+	to.RawQuery = query.Encode()
+}
+
+// spell sends another body: the library knows no payloads of methods but objects.
+func spell(req *http.Request, body []byte) {
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 }

@@ -95,7 +95,16 @@ func turnedAway(err error) error {
 // asking again at once would bring the same. A page of a query's answer can be so for what one twin holds.
 func spoiled(req *http.Request, res *http.Response) bool {
 	body, whole := res.Body.(*wholeBody)
-	return whole && res.StatusCode == http.StatusOK && exchangeOf(req).op != opQuery && !json.Valid(body.bytes)
+	ex := exchangeOf(req)
+	if !whole || res.StatusCode != http.StatusOK || ex.op == opQuery {
+		return false
+	}
+	if ex.op.answersTwin() {
+		if _, err := ex.twinIn(body.bytes); err == nil {
+			return false
+		}
+	}
+	return !json.Valid(body.bytes)
 }
 
 // answerOf fills in what an answer says. IoT Hub bills a change by what is sent, and a read by what comes back.

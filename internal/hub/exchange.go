@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
@@ -34,6 +35,9 @@ func (o operation) onRegistry() bool {
 	return o == opGetIdentity || o == opCreateIdentity || o == opUpdateIdentity || o == opDeleteIdentity
 }
 
+// answersTwin is true for the operations that a twin is the answer to.
+func (o operation) answersTwin() bool { return o == opProbe || o == opGetTwin || o == opUpdateTwin }
+
 // writes is true for the operations that change the hub or a device.
 func (o operation) writes() bool {
 	return o == opInvokeMethod || o == opUpdateTwin || o == opCreateIdentity || o == opUpdateIdentity || o == opDeleteIdentity
@@ -64,6 +68,26 @@ type exchange struct {
 	header     http.Header
 	body       []byte
 	retryAfter time.Duration
+
+	// twin is what the answer holds of one, once twinIn has read it, and noTwin what is wrong with it.
+	twin   *Twin
+	noTwin error
+}
+
+// errOtherTwin is of an answer to another question.
+var errOtherTwin = errors.New("the answer is not about the twin that was asked for")
+
+// twinIn reads the twin in the body of the answer, once.
+func (ex *exchange) twinIn(body []byte) (*Twin, error) {
+	if ex.twin == nil && ex.noTwin == nil {
+		ex.twin, ex.noTwin = decodeTwin(body, func(id ID) error {
+			if id != ex.id {
+				return errOtherTwin
+			}
+			return nil
+		})
+	}
+	return ex.twin, ex.noTwin
 }
 
 type exchangeKey struct{}
@@ -87,6 +111,7 @@ func capture(c clock.PassiveClock) middleware {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			ex := exchangeOf(req)
 			ex.started, ex.status, ex.header, ex.body, ex.retryAfter = true, 0, nil, nil, 0
+			ex.twin, ex.noTwin = nil, nil
 			ex.signedIn = time.Time{}
 			ex.signature = req.Header.Get("Authorization")
 			ex.connected.Store(false)

@@ -55,7 +55,7 @@ func (s *session) InvokeMethod(ctx context.Context, id ID, method Method) (*Meth
 	if ex.request, err = method.spelled(); err != nil {
 		return nil, s.refused(ex, err.Error())
 	}
-	// What the library makes of it is sent to no one: see spelled.
+	// What the library makes of it is sent to no one: see spell.
 	call := &iotservice.MethodCall{MethodName: method.Name}
 	if id.Module == "" {
 		_, err = s.client.CallDeviceMethod(withExchange(ctx, ex), id.Device, call)

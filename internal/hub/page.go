@@ -53,7 +53,7 @@ func TooLong(err error) bool { return errors.Is(err, errTooLong) }
 // FindPage implements Index.
 func (s *session) FindPage(ctx context.Context, selection PageSelection) (page Page, err error) {
 	ex := &exchange{op: opQuery, rows: selection.Rows, from: selection.Continue}
-	decode := func(row json.RawMessage, id ID) (Row, error) { return decodeColumns(row, id, selection.Columns) }
+	decode := byID(func(row json.RawMessage, id ID) (Row, error) { return decodeColumns(row, id, selection.Columns) })
 	page.Rows, page.Continue, err = onePageOf(ctx, s, ex, selection, decode, func(Unreadable) { page.Unreadable++ })
 	if err != nil {
 		return Page{}, err
@@ -66,7 +66,7 @@ func (s *session) FindPage(ctx context.Context, selection PageSelection) (page P
 
 // onePageOf reads one page of the twins that satisfy a condition, and how to ask for the next one.
 func onePageOf[T any](
-	ctx context.Context, s *session, ex *exchange, selection PageSelection, decode func(json.RawMessage, ID) (T, error), unreadable func(Unreadable),
+	ctx context.Context, s *session, ex *exchange, selection PageSelection, decode rowDecoder[T], unreadable func(Unreadable),
 ) (rows []T, next string, err error) {
 	text, err := s.pageQuery(ex, selection)
 	if err != nil {

@@ -103,21 +103,36 @@ func (ex *exchange) pageSize() string {
 	return strconv.Itoa(ex.rows)
 }
 
+// rowDecoder makes of a row what is wanted of it. A row whose id is not one of the source is an error.
+type rowDecoder[T any] func(row json.RawMessage, from Source) (T, error)
+
+// byID is for what is decoded once the id is known.
+func byID[T any](decode func(json.RawMessage, ID) (T, error)) rowDecoder[T] {
+	return func(row json.RawMessage, from Source) (one T, err error) {
+		id, _, err := rowID(row, from)
+		if err != nil {
+			return one, err
+		}
+		return decode(row, id)
+	}
+}
+
 // usable decodes the rows of a page and leaves out, and reports, what cannot be. A page without the id of any twin is
 // an error: IoT Hub does not give such answers. unreadable may be nil.
-func usable[T any](page []json.RawMessage, from Source, decode func(json.RawMessage, ID) (T, error), unreadable func(Unreadable)) ([]T, error) {
+func usable[T any](page []json.RawMessage, from Source, decode rowDecoder[T], unreadable func(Unreadable)) ([]T, error) {
 	all := make([]T, 0, len(page))
 	named := len(page) == 0
 	for _, row := range page {
-		id, name, err := rowID(row, from)
-		named = named || name != ""
+		one, err := decode(row, from)
 		if err == nil {
-			var one T
-			if one, err = decode(row, id); err == nil {
-				all = append(all, one)
-				continue
-			}
+			named, all = true, append(all, one)
+			continue
 		}
+		id, name, noID := rowID(row, from)
+		if noID != nil {
+			err = noID
+		}
+		named = named || name != ""
 		unreadable(Unreadable{ID: id, Name: name, Why: err.Error()})
 	}
 	if !named {
@@ -136,10 +151,18 @@ func rowID(row json.RawMessage, from Source) (id ID, name string, err error) {
 	}
 	id = ID{Device: ids.DeviceID, Module: ids.ModuleID}
 	name = printable(id)
-	if id.check() != nil || (from == Modules) != (id.Module != "") {
-		return ID{}, name, errNoID
+	if err := from.checkID(id); err != nil {
+		return ID{}, name, err
 	}
 	return id, name, nil
+}
+
+// checkID refuses an id that is not one of a twin of the source.
+func (from Source) checkID(id ID) error {
+	if id.check() != nil || (from == Modules) != (id.Module != "") {
+		return errNoID
+	}
+	return nil
 }
 
 // printable is an id that anybody may have made, for a message.

@@ -146,7 +146,7 @@ func (s *session) FindIDs(ctx context.Context, selection Selection, seen func(pa
 		text += query.In("deviceId", selection.Batch[0], selection.Batch[1:]...).String() + " AND "
 	}
 	return s.pages(ctx, ex, text+"("+selection.Where+")", new(pageRows), func(page []json.RawMessage) error {
-		ids, err := usable(page, selection.From, func(_ json.RawMessage, id ID) (ID, error) { return id, nil }, s.unreadable(nil))
+		ids, err := usable(page, selection.From, byID(func(_ json.RawMessage, id ID) (ID, error) { return id, nil }), s.unreadable(nil))
 		if err != nil {
 			return s.unexpected(ex, err.Error())
 		}
@@ -239,7 +239,7 @@ func (s *session) FindRows(ctx context.Context, selection RowSelection, seen fun
 		text += " WHERE " + strings.Join(conditions, " AND ")
 	}
 	return s.pages(ctx, ex, text, new(pageRows), func(page []json.RawMessage) error {
-		rows, err := usable(page, selection.From, decodeIndexRow, s.unreadable(selection.Unreadable))
+		rows, err := usable(page, selection.From, byID(decodeIndexRow), s.unreadable(selection.Unreadable))
 		if err != nil {
 			return s.unexpected(ex, err.Error())
 		}
@@ -269,8 +269,8 @@ func (s *session) FindTwins(ctx context.Context, from Source, batch []string, fo
 	})
 }
 
-func decodeRow(row json.RawMessage, id ID) (*Twin, error) {
-	twin, err := decodeTwin(row, id)
+func decodeRow(row json.RawMessage, from Source) (*Twin, error) {
+	twin, err := decodeTwin(row, from.checkID)
 	if err != nil {
 		return nil, fmt.Errorf("a row of the query's answer cannot be used: %w", err)
 	}

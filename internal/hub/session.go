@@ -323,7 +323,7 @@ func (s *session) answeredTwin(ctx context.Context, ex *exchange, err error) (*T
 		}
 		return nil, s.failure(ctx, ex, err)
 	}
-	twin, err := decodeTwin(ex.body, ex.id)
+	twin, err := ex.twinIn(ex.body)
 	if err != nil {
 		return nil, s.unexpected(ex, err.Error())
 	}

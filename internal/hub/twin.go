@@ -56,35 +56,45 @@ func (t *Twin) Document() (map[string]any, error) {
 
 // wireTwin is the part of the service's twin document that we use.
 type wireTwin struct {
-	DeviceID         string         `json:"deviceId"`
-	ModuleID         string         `json:"moduleId"`
-	ETag             string         `json:"etag"`
-	DeviceETag       string         `json:"deviceEtag"`
-	Version          int64          `json:"version"`
-	ConnectionState  string         `json:"connectionState"`
-	LastActivityTime string         `json:"lastActivityTime"`
-	Status           string         `json:"status"`
-	Tags             map[string]any `json:"tags"`
-	Properties       struct {
-		Desired  map[string]any `json:"desired"`
-		Reported map[string]any `json:"reported"`
+	DeviceID         string `json:"deviceId"`
+	ModuleID         string `json:"moduleId"`
+	ETag             string `json:"etag"`
+	DeviceETag       string `json:"deviceEtag"`
+	Version          int64  `json:"version"`
+	ConnectionState  string `json:"connectionState"`
+	LastActivityTime string `json:"lastActivityTime"`
+	Status           string `json:"status"`
+	// The sections are objects. Decoding them as any is what encoding/json does fastest.
+	Tags       any `json:"tags"`
+	Properties struct {
+		Desired  any `json:"desired"`
+		Reported any `json:"reported"`
 	} `json:"properties"`
 }
 
-// decodeTwin reads a twin document. A document that is cut short, is about another twin or has no etag
+var errNoTwin = errors.New("the answer is not a twin document")
+
+// decodeTwin reads a twin document. A document that is cut short, is of a twin that is not expected or has no etag
 // is an error: acting on it could overwrite or forget something.
-func decodeTwin(document []byte, id ID) (*Twin, error) {
+func decodeTwin(document []byte, expected func(ID) error) (*Twin, error) {
 	var w wireTwin
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber()
 	if err := decoder.Decode(&w); err != nil {
-		return nil, errors.New("the answer is not a twin document")
+		return nil, errNoTwin
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("the answer holds more than one twin document")
 	}
-	if w.DeviceID != id.Device || w.ModuleID != id.Module {
-		return nil, errors.New("the answer is not about the twin that was asked for")
+	tags, tagsOK := object(w.Tags)
+	desired, desiredOK := object(w.Properties.Desired)
+	reported, reportedOK := object(w.Properties.Reported)
+	if !tagsOK || !desiredOK || !reportedOK {
+		return nil, errNoTwin
+	}
+	id := ID{Device: w.DeviceID, Module: w.ModuleID}
+	if err := expected(id); err != nil {
+		return nil, err
 	}
 	if checkETag(w.ETag) != nil {
 		return nil, errors.New("the answer has no usable etag")
@@ -98,14 +108,20 @@ func decodeTwin(document []byte, id ID) (*Twin, error) {
 		ConnectionState:  w.ConnectionState,
 		LastActivityTime: parseTime(w.LastActivityTime),
 		Status:           w.Status,
-		DesiredVersion:   sectionVersion(w.Properties.Desired),
-		ReportedVersion:  sectionVersion(w.Properties.Reported),
-		DesiredStamps:    stampsOf(w.Properties.Desired["$metadata"]),
-		ReportedAt:       updatedAt(w.Properties.Reported["$metadata"]),
-		Tags:             section(w.Tags),
-		Desired:          section(w.Properties.Desired),
-		Reported:         section(w.Properties.Reported),
+		DesiredVersion:   sectionVersion(desired),
+		ReportedVersion:  sectionVersion(reported),
+		DesiredStamps:    stampsOf(desired["$metadata"]),
+		ReportedAt:       updatedAt(reported["$metadata"]),
+		Tags:             section(tags),
+		Desired:          section(desired),
+		Reported:         section(reported),
 	}, nil
+}
+
+// object is a section as an object; nil where there is none.
+func object(section any) (map[string]any, bool) {
+	members, ok := section.(map[string]any)
+	return members, ok || section == nil
 }
 
 // section strips what IoT Hub keeps at the top of a section beside the properties themselves.

@@ -45,7 +45,7 @@ func whole(timeout time.Duration) middleware {
 			if exchangeOf(req).op == opQuery {
 				limit = maxPageBytes
 			}
-			body, err := readBody(res.Body, limit)
+			body, err := readBody(res.Body, res.ContentLength, limit)
 			if err != nil {
 				return nil, err
 			}
@@ -55,9 +55,12 @@ func whole(timeout time.Duration) middleware {
 	}
 }
 
-// readBody reads and closes a body of at most limit bytes.
-func readBody(body io.ReadCloser, limit int64) (_ []byte, err error) {
-	content, err := io.ReadAll(io.LimitReader(body, limit+1))
+// readBody reads and closes a body of at most limit bytes. It is said to have length, which is negative where nothing is said.
+func readBody(body io.ReadCloser, length, limit int64) (_ []byte, err error) {
+	var read bytes.Buffer
+	read.Grow(int(min(max(0, length), limit)) + bytes.MinRead)
+	_, err = read.ReadFrom(io.LimitReader(body, limit+1))
+	content := read.Bytes()
 	if closeErr := body.Close(); err == nil {
 		err = closeErr
 	}
