@@ -1,7 +1,10 @@
 package controllers_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net/http"
 	"testing"
 	"time"
 
@@ -76,6 +79,39 @@ func TestASetBringsItsDevicesToItsRevision(t *testing.T) {
 	w.Expect(w.desired("d007")).To(MatchJSON(`{"interval":30}`))
 	w.Expect(w.tags("stranger")).To(MatchJSON(`{}`))
 	w.Expect(w.patches()).To(Equal(250))
+}
+
+// TestAValueOfASetThatTheHubRespells is said of each device, and not written again and again.
+func TestAValueOfASetThatTheHubRespells(t *testing.T) {
+	t.Parallel()
+	const declared, respelled = "2026-11-28T00:00:00.000Z", "2026-11-28T00:00:00Z"
+	devices := fleet(3)
+	w := newWorld(t, withHubOf(devices...))
+	w.inPlant(devices...)
+	tapped := w.tapWith(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPatch {
+			return true
+		}
+		body, err := io.ReadAll(r.Body)
+		body = bytes.ReplaceAll(body, []byte(declared), []byte(respelled))
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		return err == nil
+	})
+	w.awaitReady(w.connectThrough(tapped.host, tapped.ca))
+	set := w.set("line-3", plant43, `{"ring":"stable"}`, `{"since":"`+declared+`"}`)
+	w.create(set)
+	w.Eventually(func() []v1alpha1.SetExample {
+		w.Expect(w.client.Get(t.Context(), client.ObjectKeyFromObject(set), set)).To(Succeed())
+		return set.Status.Examples
+	}, patience).Should(HaveLen(3))
+	for _, example := range set.Status.Examples {
+		w.Expect(example.Reason).To(Equal(v1alpha1.ReasonNotConverging))
+		w.Expect(example.Message).To(And(ContainSubstring(respelled), ContainSubstring(declared)))
+	}
+	queries := w.calls("query")
+	w.Eventually(func() int { return w.calls("query") - queries }, patience).Should(BeNumerically(">", 10), "the set goes on to look")
+	w.Expect(w.patches()).To(Equal(3))
+	w.checkConditions()
 }
 
 // TestAnEditOfASetIsAnotherRevision that replaces the one before, down to the leaves that left it.

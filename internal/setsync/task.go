@@ -123,7 +123,7 @@ func (r *run) judged() bool {
 // permitted runs something with a permit at the hub. slot tells apart what goes on at once.
 func (r *run) permitted(ctx context.Context, kind dispatch.Kind, need dispatch.Need, slot string, do func(ctx context.Context) error) error {
 	permit, err := r.Hub.Session.Dispatcher().Acquire(ctx, dispatch.Request{
-		Key: fmt.Sprintf("DeviceTwinSet %s %s", r.name, slot), Namespace: r.name.Namespace, Priority: trigger.News, Kind: kind, Need: need,
+		Key: "DeviceTwinSet " + r.name.String() + " " + slot, Namespace: r.name.Namespace, Priority: trigger.News, Kind: kind, Need: need,
 	})
 	if err != nil {
 		return err

@@ -80,9 +80,7 @@ func (r *run) work(ctx context.Context, step fleet.Step) error {
 	if step.Bounded {
 		return r.batch(ctx, step, list)
 	}
-	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(min(writers, int(r.inFlightAtMost(step))))
-	slots := newSlots(writers)
+	writing, inner := r.startWriting(ctx, min(writers, int(r.inFlightAtMost(step))))
 	var failed error
 	for pages := r.readAhead(inner, step, list); pages != nil; {
 		read := <-pages
@@ -94,11 +92,9 @@ func (r *run) work(ctx context.Context, step fleet.Step) error {
 		if r.at != (position{}) && !r.exhausted && r.Clock.Now().Before(until) && inner.Err() == nil {
 			pages = r.readAhead(inner, step, list)
 		}
-		for _, t := range read.targets {
-			group.Go(func() error { return r.one(inner, slots, t) })
-		}
+		writing.hand(read.targets)
 	}
-	err := group.Wait()
+	err := writing.wait()
 	if err != nil && errors.Is(failed, context.Canceled) {
 		return err // the page was not read since a write had failed
 	}
@@ -131,9 +127,7 @@ func (r *run) inFlightAtMost(step fleet.Step) int32 {
 }
 
 // one writes one device and notes what became of it.
-func (r *run) one(ctx context.Context, slots slots, t target) error {
-	t.slot = slots.take()
-	defer slots.put(t.slot)
+func (r *run) one(ctx context.Context, t target) error {
 	done, err := r.write(ctx, t)
 	if err == nil || done.written {
 		r.note(t, done)
@@ -141,19 +135,48 @@ func (r *run) one(ctx context.Context, slots slots, t target) error {
 	return err
 }
 
-// slots number those who write at once: each waits for a permit under its own name.
-type slots chan string
-
-func newSlots(n int) slots {
-	s := make(slots, n)
-	for i := range n {
-		s <- fmt.Sprintf("#%d", i)
-	}
-	return s
+// writing is what writes several devices at once. A goroutine for each device would grow its stack for each.
+type writing struct {
+	group   *errgroup.Group
+	failed  <-chan struct{}
+	targets chan target
 }
 
-func (s slots) take() string    { return <-s }
-func (s slots) put(slot string) { s <- slot }
+// startWriting has so many devices at most written at once, until one of them fails: then the context ends.
+func (r *run) startWriting(ctx context.Context, atOnce int) (*writing, context.Context) {
+	group, inner := errgroup.WithContext(ctx)
+	w := &writing{group: group, failed: inner.Done(), targets: make(chan target, atOnce)}
+	for i := range atOnce {
+		slot := fmt.Sprintf("#%d", i)
+		group.Go(func() error {
+			for t := range w.targets {
+				t.slot = slot
+				if err := r.one(inner, t); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return w, inner
+}
+
+// hand waits until each device is being written, or one has failed.
+func (w *writing) hand(targets []target) {
+	for _, t := range targets {
+		select {
+		case w.targets <- t:
+		case <-w.failed:
+			return
+		}
+	}
+}
+
+// wait is for all to be written, and returns the error of the first that failed.
+func (w *writing) wait() error {
+	close(w.targets)
+	return w.group.Wait()
+}
 
 // nextPage reads one page of the work list, and moves on behind it. What is left on it to be
 // written is returned.
@@ -323,11 +346,7 @@ func (r *run) batch(ctx context.Context, step fleet.Step, list []question) error
 }
 
 func (r *run) writeAll(ctx context.Context, targets []target) error {
-	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	slots := newSlots(writers)
-	for _, t := range targets {
-		group.Go(func() error { return r.one(inner, slots, t) })
-	}
-	return group.Wait()
+	writing, _ := r.startWriting(ctx, min(writers, len(targets)))
+	writing.hand(targets)
+	return writing.wait()
 }

@@ -115,17 +115,24 @@ func (r *run) once(ctx context.Context, t target, held *hub.Twin, indexed bool, 
 		return nil, err
 	}
 	done.written = true
-	now := twin.Document{Tags: after.Tags, Desired: after.Desired}
-	if after.DeviceETag != held.DeviceETag || !twin.EqualBeside(now, twin.Apply(in.Observed, plan.Patch), plan.Patch) {
+	if after.DeviceETag != held.DeviceETag {
 		return nil, twinsync.ErrReplan // another device of the same id, whose etag happened to be the same
 	}
-	in.Record, in.Observed = plan.Record, now
-	return after, converged(twin.Make(in))
+	return after, converged(in, plan, twin.Document{Tags: after.Tags, Desired: after.Desired})
 }
 
 // converged is an error where a plan made from the hub's answer still wants to write: the hub spells what
 // it took in a way of its own.
-func converged(next twin.Plan) error {
+func converged(in twin.Input, plan twin.Plan, now twin.Document) error {
+	meant := twin.Apply(in.Observed, plan.Patch)
+	if twin.Equal(now, meant) {
+		return nil // which leaves nothing to plan
+	}
+	if !twin.EqualBeside(now, meant, plan.Patch) {
+		return twinsync.ErrReplan // as above
+	}
+	in.Record, in.Observed = plan.Record, now
+	next := twin.Make(in)
 	if next.Patch.Empty() {
 		return nil
 	}

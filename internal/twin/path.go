@@ -67,11 +67,20 @@ func (p Path) child(key string) Path {
 // Keys that no legal twin holds are quoted: tags["a.b"].
 func (p Path) String() string {
 	var out strings.Builder
+	p.write(&out)
+	return out.String()
+}
+
+func (p Path) write(out *strings.Builder) {
 	out.WriteString(string(p.section))
 	for _, key := range p.keys {
-		out.WriteString(step(key))
+		if plainKey(key) {
+			out.WriteByte('.')
+			out.WriteString(key)
+		} else {
+			out.WriteString(step(key))
+		}
 	}
-	return out.String()
 }
 
 func step(key string) string {
@@ -86,6 +95,9 @@ func plainKey(key string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(key, func(r rune) bool {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return false
+		}
 		return strings.ContainsRune(`.$#[]"`, r) || !unicode.IsPrint(r) || unicode.IsSpace(r)
 	})
 }
@@ -107,13 +119,16 @@ type Paths []Path
 // String lists the first few paths and counts the others.
 func (ps Paths) String() string {
 	const shown = 8
-	names := make([]string, 0, shown+1)
+	var out strings.Builder
 	for i, p := range ps {
+		if i > 0 {
+			out.WriteString(", ")
+		}
 		if i == shown {
-			names = append(names, "and "+strconv.Itoa(len(ps)-shown)+" more")
+			out.WriteString("and " + strconv.Itoa(len(ps)-shown) + " more")
 			break
 		}
-		names = append(names, p.String())
+		p.write(&out)
 	}
-	return strings.Join(names, ", ")
+	return out.String()
 }

@@ -50,14 +50,15 @@ func (p *planner) members(at Path, declared map[string]any, record *node, observ
 }
 
 func sortedKeys(declared map[string]any, record *node) []string {
+	if len(childrenOf(record)) == 0 {
+		return slices.Sorted(maps.Keys(declared))
+	}
 	keys := make(map[string]struct{}, len(declared))
 	for key := range declared {
 		keys[key] = struct{}{}
 	}
-	if record != nil {
-		for key := range record.children {
-			keys[key] = struct{}{}
-		}
+	for key := range record.children {
+		keys[key] = struct{}{}
 	}
 	return slices.Sorted(maps.Keys(keys))
 }
@@ -264,8 +265,9 @@ func (p *planner) satisfied(at Path, want any, record *node) {
 // own records that a declared leaf holds our value now or will once the patch is
 // applied.
 func (p *planner) own(at Path, want any) {
-	p.plan.Record.add(at, want)
-	p.plan.Settled.add(at, want)
+	hash := hash(want)
+	p.plan.Record.addHash(at, hash)
+	p.plan.Settled.addHash(at, hash)
 }
 
 // keep goes on recording the values of ours that are left on the hub.

@@ -99,7 +99,7 @@ func (n *node) child(key string) *node {
 }
 
 func (n *node) holds(value any) bool {
-	return n != nil && slices.Contains(n.hashes, hash(value))
+	return n != nil && len(n.hashes) > 0 && slices.Contains(n.hashes, hash(value))
 }
 
 // HoldsTag tells whether a value of a tag at the top is one that we may have written.
@@ -164,11 +164,13 @@ func (r *Record) at(path Path) *node {
 }
 
 // add notes that a value may be written at a path.
-func (r *Record) add(path Path, value any) {
+func (r *Record) add(path Path, value any) { r.addHash(path, hash(value)) }
+
+func (r *Record) addHash(path Path, hash string) {
 	n := r.at(path)
 	n.yielded, n.replaces = "", ""
-	if !n.holds(value) {
-		n.hashes = append(n.hashes, hash(value))
+	if !slices.Contains(n.hashes, hash) {
+		n.hashes = append(n.hashes, hash)
 	}
 }
 

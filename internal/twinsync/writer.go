@@ -41,7 +41,7 @@ type Writer struct {
 // Change is what the hub accepted: leaves that were written or deleted, the etag that this was for, and
 // the twin since.
 type Change struct {
-	Leaves twin.Paths
+	Leaves Leaves
 	Before string
 	After  *hub.Twin
 	// Held is what the hub held before, and Patch what was sent.
@@ -121,11 +121,22 @@ func (w *Writer) write(ctx context.Context, held *hub.Twin, patch twin.Document)
 
 // ChangeOf is what a patch that the hub accepted changed of a twin.
 func ChangeOf(held *hub.Twin, patch twin.Document, after *hub.Twin) Change {
-	change := Change{Before: held.ETag, After: after, Held: twin.Document{Tags: held.Tags, Desired: held.Desired}, Patch: patch}
-	for path := range patch.Leaves() {
-		change.Leaves = append(change.Leaves, path)
+	return Change{
+		Leaves: Leaves{patch}, Before: held.ETag, After: after,
+		Held: twin.Document{Tags: held.Tags, Desired: held.Desired}, Patch: patch,
 	}
-	return change
+}
+
+// Leaves are the leaves of a patch. They are listed once they are shown, which most log lines of a rollout never are.
+type Leaves struct{ of twin.Document }
+
+// String lists them as twin.Paths does.
+func (l Leaves) String() string {
+	var paths twin.Paths
+	for path := range l.of.Leaves() {
+		paths = append(paths, path)
+	}
+	return paths.String()
 }
 
 // recorded is the ownership record of the object as it counts for the twin.
