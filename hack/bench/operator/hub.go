@@ -41,6 +41,9 @@ func (p profile) String() string {
 // unthrottled never refuses, and declares the most there is.
 var unthrottled = profile{sku: v1alpha1.SKUS3, units: 10, rate: 100}
 
+// unbounded declares so much that nothing here reaches it: a hub of more units than are sold without asking.
+var unbounded = profile{sku: v1alpha1.SKUS3, units: 100, rate: 100}
+
 // hub is one emulator and the HubConnection that leads there.
 type hub struct {
 	*emulator.Emulator
@@ -58,29 +61,38 @@ func (p profile) flags() []string {
 	return []string{"--tier", string(p.sku), "--units", fmt.Sprint(p.units)}
 }
 
-// addHub starts an emulator with so many devices of each set.
+// addHub starts an emulator with so many devices of each set, and has the manager use it.
 func (e *environment) addHub(ctx context.Context, name string, p profile, sets map[string]int, flags ...string) error {
+	h, err := e.emulate(ctx, name, p, sets, flags...)
+	if err != nil {
+		return err
+	}
+	return e.connect(ctx, h)
+}
+
+// emulate starts an emulator with so many devices of each set.
+func (e *environment) emulate(ctx context.Context, name string, p profile, sets map[string]int, flags ...string) (*hub, error) {
 	dir := filepath.Join(e.work, name)
 	fleet, err := writeFleet(dir, sets)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	flags = append(append(p.flags(), "--ephemeral", "--fleet", fleet), flags...)
 	started, err := emulator.Start(ctx, e.sup, "hubemulator-"+name, filepath.Join(e.opts.bin, "hubemulator"), dir, flags...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ca, err := os.ReadFile(started.CAFile())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client, err := hubclient.New(started.Addresses.HTTPS, ca, started.Service, e.opts.workers)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	h := &hub{Emulator: started, Client: client, name: name, profile: p}
 	e.hubs = append(e.hubs, h)
-	return e.connect(ctx, h, ca)
+	return h, nil
 }
 
 // dropHub ends the environment's last hub.
@@ -91,7 +103,11 @@ func (e *environment) dropHub() error {
 }
 
 // connect creates the HubConnection and its Secret.
-func (e *environment) connect(ctx context.Context, h *hub, ca []byte) error {
+func (e *environment) connect(ctx context.Context, h *hub) error {
+	ca, err := os.ReadFile(h.CAFile())
+	if err != nil {
+		return err
+	}
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
 		StringData: map[string]string{"connectionString": h.Policies["service"]},

@@ -37,8 +37,8 @@ set-converge and set-idle are of ten times --n devices, set-million runs only if
 is named):
 %s
 The hub never throttles, and its HubConnection declares tier S3 x 10 with
-ratePercent 100, but for converge-S1, set-s1 and tenants, whose hub has an S1
-unit's throttles.
+ratePercent 100 (S3 x 100 for set-converge, whose rate the machine alone bounds),
+but for converge-S1, set-s1 and tenants, whose hub has an S1 unit's throttles.
 Numbers come from the emulator's counters, the API server's audit log and the
 kernel; the manager is asked for its heap alone (--pprof-bind-address).
 

@@ -25,7 +25,7 @@ const (
 // setDevices is how many devices the large set of a row has.
 func setDevices(o options) int { return setTimes * o.n }
 
-// setConvergence is what the row set-converge measures, by round.
+// setConvergence is what the row set-converge measures, by round; of the floor there are two numbers for each.
 type setConvergence struct {
 	took, floor             []float64
 	cell, heap, cpu, hubCPU []float64
@@ -37,24 +37,30 @@ type setConvergence struct {
 
 func setConvergeRow() scenario {
 	m := &setConvergence{}
+	// The floor is taken before and after, so that what else the machine does weighs on both alike.
+	floor := func(name string) []step {
+		return []step{
+			{"start a hub for the floor", func(ctx context.Context, r *run) error {
+				_, err := r.env.emulate(ctx, name, unbounded, map[string]int{bareDevices: r.out.N, cellDevices: min(cellSize, r.out.N)})
+				return err
+			}},
+			{"do a query for each hundred devices, and a PATCH for each", m.bare},
+			{"stop the hub of the floor", func(_ context.Context, r *run) error { return r.env.dropHub() }},
+		}
+	}
 	return scenario{
 		name: "set-converge", title: "one DeviceTwinSet brings N devices to its revision, beside a bare loop",
-		twins: setDevices, rounds: true,
-		steps: []step{
-			{"start a cluster", startCluster},
+		hub: unbounded.String(), twins: setDevices, rounds: true,
+		steps: slices.Concat([]step{{"start a cluster", startCluster}}, floor("before"), []step{
 			{"start the hub", func(ctx context.Context, r *run) error {
-				return r.env.addHub(ctx, "hub", unthrottled, map[string]int{lineDevices: r.out.N, cellDevices: min(cellSize, r.out.N)})
+				return r.env.addHub(ctx, "hub", unbounded, map[string]int{lineDevices: r.out.N, cellDevices: min(cellSize, r.out.N)})
 			}},
 			{"start the manager", startManager},
 			{"roll out a small set", m.small},
 			{"roll out the set", m.large},
 			{"stop the manager", stopManager},
 			{"stop the hub", func(_ context.Context, r *run) error { return r.env.dropHub() }},
-			{"start a hub for the floor", func(ctx context.Context, r *run) error {
-				return r.env.addHub(ctx, "floor", unthrottled, map[string]int{bareDevices: r.out.N, cellDevices: min(cellSize, r.out.N)})
-			}},
-			{"do a query for each hundred devices, and a PATCH for each", m.bare},
-		},
+		}, floor("after")),
 		report: m.report,
 	}
 }
@@ -134,9 +140,18 @@ func (r *run) sampleHeap(ctx context.Context, numbers *[]float64, what string) e
 	return err
 }
 
+// floors are the means of those before and after, by round.
+func (m *setConvergence) floors() []float64 {
+	var means []float64
+	for around := range slices.Chunk(m.floor, 2) {
+		means = append(means, (around[0]+around[1])/2)
+	}
+	return means
+}
+
 func (m *setConvergence) report(_ context.Context, r *run) error {
 	n := float64(r.out.N)
-	took, ratio := stats.Median(m.took), stats.Median(ratios(m.took, m.floor))
+	took, ratio := stats.Median(m.took), stats.Median(ratios(m.took, m.floors()))
 	growth := slices.Max(m.heap) - slices.Min(m.cell)
 	r.out.add("from the set's creation to the last PATCH", took, "s")
 	r.out.add("devices a second", n/took, "/s")
@@ -152,7 +167,8 @@ func (m *setConvergence) report(_ context.Context, r *run) error {
 	r.out.add("floor: emulator's CPU", stats.Median(m.floorHubCPU), "s")
 	r.out.add("live heap with a set of 1,000 devices", stats.Median(m.cell), "MB")
 	r.out.add("live heap right after the last PATCH", stats.Median(m.heap), "MB")
-	r.out.note("Both keep to the %d updates a second of the largest hub that IoT Hub sells, ten units of S3, which is what holds them here.", mostUpdates)
+	r.out.note("Nothing bounds the rate here but the machine, which manager and emulator share. The loop does not look at the answers, " +
+		"and its floor is the mean of one before and one after. The largest hub that IoT Hub sells without asking, ten units of S3, allows 2500 updates a second.")
 	r.out.bound(bounds.AtMost("time, beside the bare loop", "%.2f times", ratio, mostTimesTheLoop))
 	r.out.bound(bounds.None("PATCH calls beside one for each device", m.again))
 	r.out.bound(bounds.AtMost("writes to the API server, a second", "%.2f", slices.Max(ratios(m.writes, m.took)), mostWritesPerSecond))

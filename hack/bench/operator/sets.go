@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -115,17 +114,9 @@ func (r *run) awaitComplete(ctx context.Context, devices string, n int) error {
 // nothingElse is for a rollout at which nothing is looked at.
 func nothingElse(int) error { return nil }
 
-// What the largest hub that IoT Hub sells allows, ten units of S3, in a second, and how much of it at once.
-const (
-	mostUpdates     = 2500
-	mostUpdatesOnce = mostUpdates * 5 / 2
-)
-
 // bareLoop writes what a set would, with nothing around it: one query page for each hundred ids, and one
-// conditional PATCH for each device, as many at a time as a set has, and no more in a second than the hub allows.
+// conditional PATCH for each device, as many at a time as a set has.
 func (r *run) bareLoop(ctx context.Context, h *hub, devices string) (time.Duration, error) {
-	rate := flowcontrol.NewTokenBucketRateLimiter(mostUpdates, mostUpdatesOnce)
-	defer rate.Stop()
 	tags, desired := setTemplate(devices)
 	tags[v1alpha1.SetMarkerTag] = map[string]any{namespace + "_" + devices: map[string]any{"revision": "0123456789", "wave": "rest"}}
 	patch := document(map[string]any{"tags": tags, "properties": map[string]any{"desired": desired}}).Raw
@@ -149,9 +140,6 @@ func (r *run) bareLoop(ctx context.Context, h *hub, devices string) (time.Durati
 		}
 		for _, row := range rows {
 			writing.Go(func() error {
-				if err := rate.Wait(inner); err != nil {
-					return err
-				}
 				_, err := h.exchange(inner, http.MethodPatch, `"`+row.ETag+`"`, row.ID, patch)
 				return err
 			})
