@@ -161,7 +161,7 @@ func (r *run) startWriting(ctx context.Context, atOnce int) (*writing, context.C
 	return w, inner
 }
 
-// hand waits until each device is being written, or one has failed.
+// hand waits until each device is in line, which is no longer than those that are being written, or one has failed.
 func (w *writing) hand(targets []target) {
 	for _, t := range targets {
 		select {
