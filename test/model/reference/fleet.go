@@ -120,10 +120,18 @@ func (f *Fleet) Report(device string, hub Leaves, accepts bool) {
 	d := f.devices[device]
 	desired := maps.Clone(hub)
 	maps.DeleteFunc(desired, func(path Path, _ string) bool { return !path.within(At("desired")) })
-	d.reported, d.rejected = desired, Leaves{}
-	if !accepts {
-		d.reported, d.rejected = Leaves{}, desired
+	// What it said of other properties before stands.
+	for path := range desired {
+		spoken := At(path.keys()[:2]...)
+		for _, said := range []Leaves{d.reported, d.rejected} {
+			maps.DeleteFunc(said, func(path Path, _ string) bool { return path.within(spoken) })
+		}
 	}
+	said := d.reported
+	if !accepts {
+		said = d.rejected
+	}
+	maps.Copy(said, desired)
 	clear(d.flights)
 }
 

@@ -136,6 +136,29 @@ func TestAFleetAtRest(t *testing.T) {
 	g.Expect(f.Rest(setKey, seen, nil)).To(MatchError(ContainSubstring("does not come to rest")))
 }
 
+// What a device has reported once stands on the hub, whatever it says of other properties since: it has answered a
+// revision that brings the same value again.
+func TestAFleetRemembersWhatADeviceReported(t *testing.T) {
+	t.Parallel()
+	for name, refuses := range map[string]bool{"taken over": false, "refused": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			f := aFleet(func(s *SetSpec) { s.MaxInFlight = 1 })
+			theirs := At("desired", "theirs")
+			before := Leaves{plant: "43", interval: "30"}
+			f.Report("d1", before, !refuses)
+			f.Report("d1", Leaves{plant: "43", theirs: "1"}, true)
+			g.Expect(f.Wrote(written("d1", "r1", "rest", before))).To(Succeed())
+			g.Expect(f.Wrote(written("d2", "r1", "rest", selected()))).To(Succeed(), "d1 has answered")
+			g.Expect(f.Wrote(written("d3", "r1", "rest", selected()))).To(MatchError(ContainSubstring("2 devices are in flight")))
+			f.Report("d1", Leaves{plant: "43", interval: "29"}, true)
+			g.Expect(f.devices["d1"].reported).To(Equal(Leaves{interval: "29", theirs: "1"}))
+			g.Expect(f.devices["d1"].rejected).To(BeEmpty())
+		})
+	}
+}
+
 // A set that was just created, and is the older one by the tie of its UID, may not be known yet.
 func TestAFleetAllowsForAnOlderSetThatIsNew(t *testing.T) {
 	t.Parallel()
