@@ -26,7 +26,7 @@ func memoryRow() scenario {
 			{"grow from size to size", grow},
 		},
 		report: func(_ context.Context, r *run) error {
-			r.out.note("The heap is what is live after two garbage collections; GOGC is Go's default. Each twin declares 1 KB.")
+			r.out.note("The heap is what is live after two garbage collections; between them the manager lets it grow by as much again, and by 64 MB at least. Each twin declares 1 KB.")
 			return nil
 		},
 	}
