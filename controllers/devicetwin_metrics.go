@@ -49,7 +49,7 @@ func (r *deviceTwinReconciler) wrote(ctx context.Context, stored *outcome.Stored
 // values.
 func (r *deviceTwinReconciler) patched(ctx context.Context, host, cause string, change twinsync.Change) {
 	r.counts(host, func() { r.metrics.patched(host, cause) })
-	log.FromContext(ctx).Info("changed the twin", "device", change.After.ID, "cause", cause, "leaves", change.Leaves,
+	log.FromContext(ctx).Info("changed the twin", "device", change.After.ID, "cause", cause, "leaves", change.Leaves(),
 		"etagBefore", change.Before, "etag", change.After.ETag, "requestID", change.After.RequestID)
 }
 

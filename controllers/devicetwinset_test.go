@@ -1,10 +1,7 @@
 package controllers_test
 
 import (
-	"bytes"
 	"fmt"
-	"io"
-	"net/http"
 	"testing"
 	"time"
 
@@ -88,15 +85,7 @@ func TestAValueOfASetThatTheHubRespells(t *testing.T) {
 	devices := fleet(3)
 	w := newWorld(t, withHubOf(devices...))
 	w.inPlant(devices...)
-	tapped := w.tapWith(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method != http.MethodPatch {
-			return true
-		}
-		body, err := io.ReadAll(r.Body)
-		body = bytes.ReplaceAll(body, []byte(declared), []byte(respelled))
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		return err == nil
-	})
+	tapped := w.tapRespelling(declared, respelled)
 	w.awaitReady(w.connectThrough(tapped.host, tapped.ca))
 	set := w.set("line-3", plant43, `{"ring":"stable"}`, `{"since":"`+declared+`"}`)
 	w.create(set)

@@ -1,9 +1,7 @@
 package controllers_test
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -221,12 +219,7 @@ func TestAValueThatTheHubRespells(t *testing.T) {
 	t.Parallel()
 	const declared, respelled = "2026-11-28T00:00:00.000Z", "2026-11-28T00:00:00Z"
 	w := newWorld(t)
-	tapped := w.tapWith(func(_ http.ResponseWriter, r *http.Request) bool {
-		body, err := io.ReadAll(r.Body)
-		body = bytes.ReplaceAll(body, []byte(declared), []byte(respelled))
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		return err == nil
-	})
+	tapped := w.tapRespelling(declared, respelled)
 	w.connectThrough(tapped.host, tapped.ca)
 	obj := w.twin("t1", "d1", `{"a":1}`, `{"since":"`+declared+`"}`)
 	w.create(obj)

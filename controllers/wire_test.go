@@ -122,6 +122,20 @@ func (x *wire) changes(n int) []string {
 	return out
 }
 
+// tapRespelling is a hub that holds a value of a change in a spelling of its own.
+func (w *world) tapRespelling(declared, respelled string) *wire {
+	w.Helper()
+	return w.tapWith(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPatch {
+			return true
+		}
+		body, err := io.ReadAll(r.Body)
+		body = bytes.ReplaceAll(body, []byte(declared), []byte(respelled))
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		return err == nil
+	})
+}
+
 // connectThrough declares the hub behind a server of the test's own.
 func (w *world) connectThrough(host string, ca []byte) *v1alpha1.HubConnection {
 	w.Helper()

@@ -31,7 +31,7 @@ func TestPercent(t *testing.T) {
 }
 
 // TestHoldFollowsTheHeap: not parallel, since GOGC is the whole process's.
-func TestHoldFollowsTheHeap(t *testing.T) { //nolint:paralleltest // see above
+func TestHoldFollowsTheHeap(t *testing.T) {
 	t.Setenv("GOGC", "")
 	g := NewWithT(t)
 	before := gcPercent()
@@ -46,7 +46,7 @@ func TestHoldFollowsTheHeap(t *testing.T) { //nolint:paralleltest // see above
 	runtime.KeepAlive(alive)
 }
 
-func TestTheUsersOwnGOGCHolds(t *testing.T) { //nolint:paralleltest // see above
+func TestTheUsersOwnGOGCHolds(t *testing.T) {
 	t.Setenv("GOGC", "250")
 	before := gcPercent()
 	Hold(64 * megabyte)

@@ -67,20 +67,11 @@ func (p Path) child(key string) Path {
 // Keys that no legal twin holds are quoted: tags["a.b"].
 func (p Path) String() string {
 	var out strings.Builder
-	p.write(&out)
-	return out.String()
-}
-
-func (p Path) write(out *strings.Builder) {
 	out.WriteString(string(p.section))
 	for _, key := range p.keys {
-		if plainKey(key) {
-			out.WriteByte('.')
-			out.WriteString(key)
-		} else {
-			out.WriteString(step(key))
-		}
+		out.WriteString(step(key))
 	}
+	return out.String()
 }
 
 func step(key string) string {
@@ -95,9 +86,6 @@ func plainKey(key string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(key, func(r rune) bool {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
-			return false
-		}
 		return strings.ContainsRune(`.$#[]"`, r) || !unicode.IsPrint(r) || unicode.IsSpace(r)
 	})
 }
@@ -119,16 +107,13 @@ type Paths []Path
 // String lists the first few paths and counts the others.
 func (ps Paths) String() string {
 	const shown = 8
-	var out strings.Builder
+	names := make([]string, 0, shown+1)
 	for i, p := range ps {
-		if i > 0 {
-			out.WriteString(", ")
-		}
 		if i == shown {
-			out.WriteString("and " + strconv.Itoa(len(ps)-shown) + " more")
+			names = append(names, "and "+strconv.Itoa(len(ps)-shown)+" more")
 			break
 		}
-		p.write(&out)
+		names = append(names, p.String())
 	}
-	return out.String()
+	return strings.Join(names, ", ")
 }

@@ -38,10 +38,8 @@ type Writer struct {
 	Wrote func(ctx context.Context, change Change)
 }
 
-// Change is what the hub accepted: leaves that were written or deleted, the etag that this was for, and
-// the twin since.
+// Change is what the hub accepted: the etag that this was for, the twin since, and what was sent.
 type Change struct {
-	Leaves Leaves
 	Before string
 	After  *hub.Twin
 	// Held is what the hub held before, and Patch what was sent.
@@ -122,10 +120,13 @@ func (w *Writer) write(ctx context.Context, held *hub.Twin, patch twin.Document)
 // ChangeOf is what a patch that the hub accepted changed of a twin.
 func ChangeOf(held *hub.Twin, patch twin.Document, after *hub.Twin) Change {
 	return Change{
-		Leaves: Leaves{patch}, Before: held.ETag, After: after,
+		Before: held.ETag, After: after,
 		Held: twin.Document{Tags: held.Tags, Desired: held.Desired}, Patch: patch,
 	}
 }
+
+// Leaves are those that were written or deleted.
+func (c Change) Leaves() Leaves { return Leaves{c.Patch} }
 
 // Leaves are the leaves of a patch. They are listed once they are shown, which most log lines of a rollout never are.
 type Leaves struct{ of twin.Document }

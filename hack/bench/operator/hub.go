@@ -49,6 +49,8 @@ type hub struct {
 	*emulator.Emulator
 	*hubclient.Client
 	name string
+	// ca is the PEM certificate of the hub's own authority.
+	ca []byte
 	// labels are those of its DeviceTwins.
 	labels map[string]string
 	profile
@@ -90,7 +92,7 @@ func (e *environment) emulate(ctx context.Context, name string, p profile, sets 
 	if err != nil {
 		return nil, err
 	}
-	h := &hub{Emulator: started, Client: client, name: name, profile: p}
+	h := &hub{Emulator: started, Client: client, name: name, ca: ca, profile: p}
 	e.hubs = append(e.hubs, h)
 	return h, nil
 }
@@ -104,10 +106,6 @@ func (e *environment) dropHub() error {
 
 // connect creates the HubConnection and its Secret.
 func (e *environment) connect(ctx context.Context, h *hub) error {
-	ca, err := os.ReadFile(h.CAFile())
-	if err != nil {
-		return err
-	}
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
 		StringData: map[string]string{"connectionString": h.Policies["service"]},
@@ -119,7 +117,7 @@ func (e *environment) connect(ctx context.Context, h *hub) error {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: h.name},
 		Spec: v1alpha1.HubConnectionSpec{
 			Auth:     v1alpha1.HubAuth{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: h.name}},
-			CABundle: ca, ReadBack: v1alpha1.ReadBack{Interval: metav1.Duration{Duration: cmp.Or(h.readBack, interval)}},
+			CABundle: h.ca, ReadBack: v1alpha1.ReadBack{Interval: metav1.Duration{Duration: cmp.Or(h.readBack, interval)}},
 			Tier:   v1alpha1.Tier{SKU: h.sku, Units: h.units},
 			Budget: v1alpha1.Budget{RatePercent: h.rate, DailyMessagesPercent: 100},
 		},
