@@ -131,7 +131,8 @@ func converged(in twin.Input, plan twin.Plan, now twin.Document) error {
 	if !twin.EqualBeside(now, meant, plan.Patch) {
 		return twinsync.ErrReplan // as above
 	}
-	in.Record, in.Observed = plan.Record, now
+	in.Unrecorded = false
+	in.Record, in.Observed = twin.Make(in).Record, now
 	next := twin.Make(in)
 	if next.Patch.Empty() {
 		return nil
@@ -195,7 +196,9 @@ func (r *run) record(held *hub.Twin, markerAlone bool) twin.Record {
 }
 
 func (r *run) input(ctx context.Context, t target, held *hub.Twin, record twin.Record, done *result) (twin.Input, error) {
-	in := twin.Input{Record: record, Observed: twin.Document{Tags: held.Tags, Desired: held.Desired}, Policies: r.policies}
+	in := twin.Input{
+		Record: record, Unrecorded: true, Observed: twin.Document{Tags: held.Tags, Desired: held.Desired}, Policies: r.policies,
+	}
 	declared := r.Declared.Document
 	if t.revision != "" {
 		var err error

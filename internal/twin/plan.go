@@ -6,6 +6,9 @@ type Input struct {
 	Declared Document
 	// Record of what was written before, already checked to speak of this twin.
 	Record Record
+	// Unrecorded tells that the plan's Record and Settled are not wanted, which take as long as
+	// all the rest of a plan: they are empty then.
+	Unrecorded bool
 	// Observed on the hub.
 	Observed Document
 	// Policies of the declared leaves.
@@ -70,10 +73,10 @@ func (c Conflict) String() string {
 
 // Make plans one twin.
 func Make(in Input) Plan {
-	p := planner{policies: in.Policies, postponed: in.Postponed, spared: in.Spared, plan: Plan{
-		Record:  in.Record.clone(),
-		Settled: NewRecord(in.Record.Target),
-	}}
+	p := planner{policies: in.Policies, postponed: in.Postponed, spared: in.Spared, unrecorded: in.Unrecorded}
+	if !in.Unrecorded {
+		p.plan.Record, p.plan.Settled = in.Record.clone(), NewRecord(in.Record.Target)
+	}
 	if p.postponed == nil {
 		p.postponed = func(Path) bool { return false }
 	}

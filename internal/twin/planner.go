@@ -11,6 +11,8 @@ type planner struct {
 	policies  Policies
 	postponed func(Path) bool
 	spared    Document
+	// unrecorded leaves out the plan's records.
+	unrecorded bool
 }
 
 // change is what happens to one key: nothing, or a value to send, nil to delete.
@@ -123,12 +125,17 @@ func (p *planner) yieldOnce(differs Difference, record *node) change {
 		return unchanged
 	}
 	todo := p.write(differs, record)
-	p.plan.Record.replacing(differs.Path, differs.Held)
+	if !p.unrecorded {
+		p.plan.Record.replacing(differs.Path, differs.Held)
+	}
 	return todo
 }
 
 func (p *planner) yield(differs Difference) {
 	p.plan.Yielded = append(p.plan.Yielded, differs)
+	if p.unrecorded {
+		return
+	}
 	p.plan.Record.yield(differs.Path, differs.Declared)
 	p.plan.Settled.yield(differs.Path, differs.Declared)
 }
@@ -255,9 +262,10 @@ func (p *planner) observe(differs Difference, record *node) {
 
 // satisfied notes a declared leaf that the hub holds.
 func (p *planner) satisfied(at Path, want any, record *node) {
-	if p.policies.of(at) != Observe {
+	switch {
+	case p.policies.of(at) != Observe:
 		p.own(at, want)
-	} else if record.holds(want) {
+	case !p.unrecorded && record.holds(want):
 		p.plan.Settled.add(at, want)
 	}
 }
@@ -265,6 +273,9 @@ func (p *planner) satisfied(at Path, want any, record *node) {
 // own records that a declared leaf holds our value now or will once the patch is
 // applied.
 func (p *planner) own(at Path, want any) {
+	if p.unrecorded {
+		return
+	}
 	hash := hash(want)
 	p.plan.Record.addHash(at, hash)
 	p.plan.Settled.addHash(at, hash)
@@ -272,7 +283,7 @@ func (p *planner) own(at Path, want any) {
 
 // keep goes on recording the values of ours that are left on the hub.
 func (p *planner) keep(at Path, record *node, held any) {
-	if record == nil || held == nil {
+	if record == nil || held == nil || p.unrecorded {
 		return
 	}
 	if record.holds(held) {

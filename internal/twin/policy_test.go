@@ -118,8 +118,10 @@ func TestPolicies(t *testing.T) {
 				if s.theirs != "" {
 					held = Apply(held, Document{Tags: object(t, s.theirs)})
 				}
-				plan := Make(Input{Declared: Document{Tags: object(t, s.declared)}, Record: record, Observed: held, Policies: policies})
+				in := Input{Declared: Document{Tags: object(t, s.declared)}, Record: record, Observed: held, Policies: policies}
+				plan := Make(in)
 				checkStep(t, i, s, plan)
+				checkUnrecorded(t, in, plan)
 				if s.lost {
 					record = plan.Record
 					continue
@@ -236,6 +238,7 @@ func TestPolicyProperties(t *testing.T) {
 		checkNothingLeftToDo(t, in, plan, after)
 		checkRecordGrows(t, in.Record, plan.Record, after)
 		checkPoliciesAreKept(t, in, after)
+		checkUnrecorded(t, in, plan)
 		if pending := Pending(in); !plan.Withheld && !samePatch(pending.Patch, plan.Patch) {
 			t.Fatalf("nothing is withheld, and %v is pending beyond %v", pending.Patch, plan.Patch)
 		}
@@ -244,6 +247,15 @@ func TestPolicyProperties(t *testing.T) {
 
 func samePatch(a, b Document) bool {
 	return reflect.DeepEqual(a.Tags, b.Tags) && reflect.DeepEqual(a.Desired, b.Desired)
+}
+
+// checkUnrecorded: a plan without records is the same in everything else.
+func checkUnrecorded(t rapid.TB, in Input, plan Plan) {
+	in.Unrecorded = true
+	plan.Record, plan.Settled = Record{}, Record{}
+	if got := Make(in); !reflect.DeepEqual(got, plan) {
+		t.Fatalf("without records %+v, with them %+v", got, plan)
+	}
 }
 
 // checkPoliciesAreKept: what is observed does not change, and what is there is
