@@ -69,12 +69,15 @@ func causeOf(before *v1alpha1.DeviceTwin) string {
 // reported notes how long a report took until the status that shows it was written. What an
 // object shows of its twin at first, or by an edited spec.mirror, is no report.
 func (r *deviceTwinReconciler) reported(before, now *v1alpha1.DeviceTwin, seen observation) {
-	if seen.twin == nil || seen.twin.ReportedAt.IsZero() || before.Status.ETag == "" || before.Status.ObservedGeneration != now.Generation {
+	if seen.twin == nil || before.Status.ETag == "" || before.Status.ObservedGeneration != now.Generation {
 		return
 	}
-	if !equality.Semantic.DeepEqual(before.Status.Reported, now.Status.Reported) || before.Status.Connectivity != now.Status.Connectivity {
+	if before.Status.Connectivity == now.Status.Connectivity && equality.Semantic.DeepEqual(before.Status.Reported, now.Status.Reported) {
+		return
+	}
+	if at := seen.twin.ReportedAt(); !at.IsZero() {
 		host := seen.hub.Session.Host()
-		r.counts(host, func() { r.metrics.reportShown(host, r.report.Clock.Since(seen.twin.ReportedAt)) })
+		r.counts(host, func() { r.metrics.reportShown(host, r.report.Clock.Since(at)) })
 	}
 }
 

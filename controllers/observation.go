@@ -61,7 +61,7 @@ func (r *deviceTwinReconciler) observe(ctx context.Context, obj *v1alpha1.Device
 	}
 	seen.outcome = outcome.Of(err)
 	if seen.twin != nil {
-		seen.acknowledged = twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps, seen.twin.Reported)
+		seen.acknowledged = twin.Acknowledge(seen.declared.Desired, seen.twin.DesiredStamps(), seen.twin.Reported)
 	}
 	switch {
 	case seen.keepsNothing():

@@ -26,9 +26,11 @@ func TestTwinIsReadAndChangedUnderItsETag(t *testing.T) {
 	g.Expect(*fresh).To(Equal(Twin{
 		ID: ID{Device: "thermostat-1"}, ETag: "AAAAAAAAAAE=", DeviceETag: fresh.DeviceETag, Version: 2,
 		ConnectionState: "Disconnected", Status: "enabled", DesiredVersion: 1, ReportedVersion: 1,
-		DesiredStamps: fresh.DesiredStamps, ReportedAt: fresh.DesiredStamps.Updated, RequestID: fresh.RequestID, document: fresh.document,
+		RequestID: fresh.RequestID, document: fresh.document, desired: fresh.desired, reported: fresh.reported,
 		Tags: map[string]any{}, Desired: map[string]any{}, Reported: map[string]any{},
 	}))
+	g.Expect(fresh.ReportedAt()).To(BeTemporally("~", time.Now(), time.Minute))
+	g.Expect(fresh.DesiredStamps().Updated).To(Equal(fresh.ReportedAt()))
 	g.Expect(fresh.DeviceETag).NotTo(BeEmpty())
 	g.Expect(fresh.RequestID).NotTo(BeEmpty())
 
@@ -189,7 +191,7 @@ func TestModuleTwins(t *testing.T) {
 	})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(changed.Tags).To(Equal(map[string]any{"a": "b"}))
-	level := changed.DesiredStamps.Members["level"]
+	level := changed.DesiredStamps().Members["level"]
 	g.Expect(level.Version).To(Equal(int64(2)))
 	g.Expect(level.Members["x"].Updated).To(BeTemporally("~", time.Now(), time.Minute))
 	device, err := s.GetTwin(t.Context(), ID{Device: "d1"})

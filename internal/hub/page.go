@@ -1,13 +1,13 @@
 package hub
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
@@ -53,7 +53,7 @@ func TooLong(err error) bool { return errors.Is(err, errTooLong) }
 // FindPage implements Index.
 func (s *session) FindPage(ctx context.Context, selection PageSelection) (page Page, err error) {
 	ex := &exchange{op: opQuery, rows: selection.Rows, from: selection.Continue}
-	decode := byID(func(row json.RawMessage, id ID) (Row, error) { return decodeColumns(row, id, selection.Columns) })
+	decode := byID(func(row jsontext.Value, id ID) (Row, error) { return decodeColumns(row, id, selection.Columns) })
 	page.Rows, page.Continue, err = onePageOf(ctx, s, ex, selection, decode, func(Unreadable) { page.Unreadable++ })
 	if err != nil {
 		return Page{}, err
@@ -72,7 +72,7 @@ func onePageOf[T any](
 	if err != nil {
 		return nil, "", err
 	}
-	err = s.pagesOf(ctx, ex, text, func(page []json.RawMessage) error {
+	err = s.pagesOf(ctx, ex, text, func(page []jsontext.Value) error {
 		if rows, err = usable(page, selection.From, decode, s.unreadable(unreadable)); err != nil {
 			return s.unexpected(ex, err.Error())
 		}
@@ -120,11 +120,9 @@ func columnsQuery(ids string, selection PageSelection) string {
 }
 
 // decodeColumns reads a row with the columns as they stand in a twin.
-func decodeColumns(row json.RawMessage, id ID, columns *query.Projection) (Row, error) {
-	var document map[string]any
-	decoder := json.NewDecoder(bytes.NewReader(row))
-	decoder.UseNumber()
-	if err := decoder.Decode(&document); err != nil {
+func decodeColumns(row jsontext.Value, id ID, columns *query.Projection) (Row, error) {
+	var document members
+	if err := decode(row, &document); err != nil {
 		return Row{}, errors.New("a row of the query's answer is no object")
 	}
 	if columns != nil && !columns.Whole() {

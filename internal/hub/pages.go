@@ -2,13 +2,14 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"unicode"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Unreadable is a row of a query's answer that cannot be used: it is left out, and all others are used.
@@ -24,7 +25,7 @@ type Unreadable struct {
 // pages runs a query and shows the rows of each page, out of the answer itself like answeredTwin. An error of show ends
 // it and is returned. Where a page would be larger than can be read it begins anew with smaller ones, so that rows may
 // be shown twice.
-func (s *session) pages(ctx context.Context, ex *exchange, text string, rows *pageRows, show func(page []json.RawMessage) error) error {
+func (s *session) pages(ctx context.Context, ex *exchange, text string, rows *pageRows, show func(page []jsontext.Value) error) error {
 	for {
 		ex.rows = rows.get()
 		err := s.pagesOf(ctx, ex, text, show)
@@ -38,7 +39,7 @@ func (s *session) pages(ctx context.Context, ex *exchange, text string, rows *pa
 	}
 }
 
-func (s *session) pagesOf(ctx context.Context, ex *exchange, text string, show func(page []json.RawMessage) error) error {
+func (s *session) pagesOf(ctx context.Context, ex *exchange, text string, show func(page []jsontext.Value) error) error {
 	shown, rows := ex.answers, 0
 	var stopped error
 	err := s.client.QueryDevices(withExchange(ctx, ex), text, func(map[string]any) error {
@@ -46,8 +47,8 @@ func (s *session) pagesOf(ctx context.Context, ex *exchange, text string, show f
 			return nil // of a page that was shown
 		}
 		shown = ex.answers
-		var page []json.RawMessage
-		if json.Unmarshal(ex.body, &page) != nil {
+		var page []jsontext.Value
+		if decode(ex.body, &page) != nil {
 			stopped = s.unexpected(ex, "it is not a page of rows")
 			return stopped
 		}
@@ -104,11 +105,11 @@ func (ex *exchange) pageSize() string {
 }
 
 // rowDecoder makes of a row what is wanted of it. A row whose id is not one of the source is an error.
-type rowDecoder[T any] func(row json.RawMessage, from Source) (T, error)
+type rowDecoder[T any] func(row jsontext.Value, from Source) (T, error)
 
 // byID is for what is decoded once the id is known.
-func byID[T any](decode func(json.RawMessage, ID) (T, error)) rowDecoder[T] {
-	return func(row json.RawMessage, from Source) (one T, err error) {
+func byID[T any](decode func(jsontext.Value, ID) (T, error)) rowDecoder[T] {
+	return func(row jsontext.Value, from Source) (one T, err error) {
 		id, _, err := rowID(row, from)
 		if err != nil {
 			return one, err
@@ -119,7 +120,7 @@ func byID[T any](decode func(json.RawMessage, ID) (T, error)) rowDecoder[T] {
 
 // usable decodes the rows of a page and leaves out, and reports, what cannot be. A page without the id of any twin is
 // an error: IoT Hub does not give such answers. unreadable may be nil.
-func usable[T any](page []json.RawMessage, from Source, decode rowDecoder[T], unreadable func(Unreadable)) ([]T, error) {
+func usable[T any](page []jsontext.Value, from Source, decode rowDecoder[T], unreadable func(Unreadable)) ([]T, error) {
 	all := make([]T, 0, len(page))
 	named := len(page) == 0
 	for _, row := range page {
@@ -144,9 +145,12 @@ func usable[T any](page []json.RawMessage, from Source, decode rowDecoder[T], un
 var errNoID = errors.New("a row of the query's answer has no usable id")
 
 // rowID also returns the id as it is spelled, when it cannot be used.
-func rowID(row json.RawMessage, from Source) (id ID, name string, err error) {
-	var ids struct{ DeviceID, ModuleID string }
-	if json.Unmarshal(row, &ids) != nil {
+func rowID(row jsontext.Value, from Source) (id ID, name string, err error) {
+	var ids struct {
+		DeviceID string `json:"deviceId"`
+		ModuleID string `json:"moduleId"`
+	}
+	if decode(row, &ids) != nil {
 		return ID{}, "", errNoID
 	}
 	id = ID{Device: ids.DeviceID, Module: ids.ModuleID}

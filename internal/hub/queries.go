@@ -2,13 +2,14 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/devicetwin-io/devicetwin-operator/internal/query"
 )
@@ -145,8 +146,8 @@ func (s *session) FindIDs(ctx context.Context, selection Selection, seen func(pa
 	if len(selection.Batch) > 0 {
 		text += query.In("deviceId", selection.Batch[0], selection.Batch[1:]...).String() + " AND "
 	}
-	return s.pages(ctx, ex, text+"("+selection.Where+")", new(pageRows), func(page []json.RawMessage) error {
-		ids, err := usable(page, selection.From, byID(func(_ json.RawMessage, id ID) (ID, error) { return id, nil }), s.unreadable(nil))
+	return s.pages(ctx, ex, text+"("+selection.Where+")", new(pageRows), func(page []jsontext.Value) error {
+		ids, err := usable(page, selection.From, byID(func(_ jsontext.Value, id ID) (ID, error) { return id, nil }), s.unreadable(nil))
 		if err != nil {
 			return s.unexpected(ex, err.Error())
 		}
@@ -190,10 +191,12 @@ func (s *session) Count(ctx context.Context, from Source, where string) (int64, 
 		return 0, err
 	}
 	var total int64
-	err := s.pages(ctx, ex, countQuery(from, where), new(pageRows), func(page []json.RawMessage) error {
+	err := s.pages(ctx, ex, countQuery(from, where), new(pageRows), func(page []jsontext.Value) error {
 		for _, row := range page {
-			var counted struct{ Total int64 }
-			if err := json.Unmarshal(row, &counted); err != nil || counted.Total < 0 {
+			var counted struct {
+				Total int64 `json:"total"`
+			}
+			if err := decode(row, &counted); err != nil || counted.Total < 0 {
 				return s.unexpected(ex, "a row of the query's answer has no usable count")
 			}
 			total += counted.Total
@@ -238,7 +241,7 @@ func (s *session) FindRows(ctx context.Context, selection RowSelection, seen fun
 	if len(conditions) > 0 {
 		text += " WHERE " + strings.Join(conditions, " AND ")
 	}
-	return s.pages(ctx, ex, text, new(pageRows), func(page []json.RawMessage) error {
+	return s.pages(ctx, ex, text, new(pageRows), func(page []jsontext.Value) error {
 		rows, err := usable(page, selection.From, byID(decodeIndexRow), s.unreadable(selection.Unreadable))
 		if err != nil {
 			return s.unexpected(ex, err.Error())
@@ -257,7 +260,7 @@ func (s *session) FindTwins(ctx context.Context, from Source, batch []string, fo
 		return nil
 	}
 	text := fmt.Sprintf("SELECT * FROM %s WHERE %s", from, query.In("deviceId", batch[0], batch[1:]...))
-	return s.pages(ctx, ex, text, &s.documents, func(page []json.RawMessage) error {
+	return s.pages(ctx, ex, text, &s.documents, func(page []jsontext.Value) error {
 		twins, err := usable(page, from, decodeRow, s.unreadable(unreadable))
 		if err != nil {
 			return s.unexpected(ex, err.Error())
@@ -269,7 +272,7 @@ func (s *session) FindTwins(ctx context.Context, from Source, batch []string, fo
 	})
 }
 
-func decodeRow(row json.RawMessage, from Source) (*Twin, error) {
+func decodeRow(row jsontext.Value, from Source) (*Twin, error) {
 	twin, err := decodeTwin(row, from.checkID)
 	if err != nil {
 		return nil, fmt.Errorf("a row of the query's answer cannot be used: %w", err)
@@ -287,13 +290,16 @@ func (s *session) unreadable(report func(Unreadable)) func(Unreadable) {
 	}
 }
 
-func decodeIndexRow(row json.RawMessage, id ID) (IndexRow, error) {
+func decodeIndexRow(row jsontext.Value, id ID) (IndexRow, error) {
 	var columns struct {
-		ETag, DeviceETag, ConnectionState string
-		Version                           int64
-		ReportedAt, DesiredAt             string
+		ETag            string `json:"etag"`
+		DeviceETag      string `json:"deviceEtag"`
+		ConnectionState string `json:"connectionState"`
+		Version         int64  `json:"version"`
+		ReportedAt      string `json:"reportedAt"`
+		DesiredAt       string `json:"desiredAt"`
 	}
-	if err := json.Unmarshal(row, &columns); err != nil || checkETag(columns.ETag) != nil || columns.Version <= 0 {
+	if err := decode(row, &columns); err != nil || checkETag(columns.ETag) != nil || columns.Version <= 0 {
 		return IndexRow{}, errors.New("a row of the query's answer has no usable etag or version")
 	}
 	written := parseTime(columns.ReportedAt)

@@ -133,7 +133,7 @@ func (r *run) judge(ctx context.Context, held *hub.Twin) (fleet.Verdict, string,
 	}
 	rest, _ := fleet.Without(declared, others.Document)
 	verdict, message := fleet.Judge(fleet.Answer{
-		Declared: rest.Desired, Reported: held.Reported, Stamps: held.DesiredStamps, Connected: held.ConnectionState == string(v1alpha1.Connected),
+		Declared: rest.Desired, Reported: held.Reported, Stamps: held.DesiredStamps(), Connected: held.ConnectionState == string(v1alpha1.Connected),
 	}, r.Set.Spec.Rollout.Success.Within.Duration, r.Clock.Now())
 	return verdict, message, nil
 }
