@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	stdjson "encoding/json"
 	"errors"
 
@@ -10,9 +11,14 @@ import (
 
 // decode reads JSON of a hub's answer as encoding/json does, but for the names of members, which are exactly those
 // declared. It takes half the time: a rollout decodes two twins for each device.
-func decode(document []byte, into any) error {
-	return json.Unmarshal(document, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+func decode(document []byte, into any) error { return json.Unmarshal(document, into, asEncodingJSON) }
+
+// decodeFirst reads the first of several documents.
+func decodeFirst(documents []byte, into any) error {
+	return json.UnmarshalDecode(jsontext.NewDecoder(bytes.NewReader(documents), asEncodingJSON), into)
 }
+
+var asEncodingJSON = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // members are those of any object. Numbers are json.Number, as the hub spells them: it may be one that no float64 is.
 type members map[string]any

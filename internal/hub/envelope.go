@@ -91,16 +91,12 @@ var perRequest = regexp.MustCompile(`(?is)(tracking ?id|timestamp(utc)?)\s*:.*$`
 func secretsOf(key, authorization string) []string {
 	secrets := []string{key, strings.TrimRight(key, "=")}
 	_, fields, _ := strings.Cut(authorization, " ")
-	for field := range strings.SplitSeq(fields, "&") {
-		escaped, ok := strings.CutPrefix(field, "sig=")
-		if !ok {
-			continue
-		}
-		signature, err := url.QueryUnescape(escaped)
-		if err != nil {
-			return append(secrets, authorization)
-		}
-		secrets = append(secrets, signature, strings.TrimRight(signature, "="), escaped)
+	values, err := url.ParseQuery(fields)
+	if err != nil {
+		return append(secrets, authorization)
+	}
+	if signature := values.Get("sig"); signature != "" {
+		secrets = append(secrets, signature, strings.TrimRight(signature, "="), url.QueryEscape(signature))
 	}
 	return secrets
 }

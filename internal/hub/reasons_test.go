@@ -63,7 +63,7 @@ func TestReasonOfAnAnswer(t *testing.T) {
 		"cut short":            {page(200, twinD1[:40]), ReasonUnexpectedAnswer, true, "not a twin document"},
 		"tags of no object":    {page(200, `{"deviceId":"d1","etag":"AAAAAAAAAAE=","tags":5}`), ReasonUnexpectedAnswer, true, "not a twin document"},
 		"desired of no object": {page(200, `{"deviceId":"d1","etag":"AAAAAAAAAAE=","properties":{"desired":[]}}`), ReasonUnexpectedAnswer, true, "not a twin document"},
-		"two documents":        {page(200, twinD1+twinD1), ReasonUnexpectedAnswer, true, "not a twin document"},
+		"two documents":        {page(200, twinD1+twinD1), ReasonUnexpectedAnswer, true, "more than one"},
 		"another device":       {page(200, strings.Replace(twinD1, "d1", "D1", 1)), ReasonUnexpectedAnswer, true, "not about the twin"},
 		"no etag":              {page(200, `{"deviceId":"d1"}`), ReasonUnexpectedAnswer, true, "etag"},
 		"wildcard etag":        {page(200, `{"deviceId":"d1","etag":"*"}`), ReasonUnexpectedAnswer, true, "etag"},

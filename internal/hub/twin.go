@@ -87,7 +87,10 @@ type wireTwin struct {
 // is an error: acting on it could overwrite or forget something.
 func decodeTwin(document []byte, expected func(ID) error) (*Twin, error) {
 	var w wireTwin
-	if err := decode(document, &w); err != nil {
+	if decode(document, &w) != nil {
+		if decodeFirst(document, new(wireTwin)) == nil {
+			return nil, errors.New("the answer holds more than one twin document")
+		}
 		return nil, errors.New("the answer is not a twin document")
 	}
 	id := ID{Device: w.DeviceID, Module: w.ModuleID}

@@ -129,7 +129,9 @@ func (s *Sync) once(ctx context.Context, on attempt) (*hub.Twin, error) {
 	in.Postponed = s.Contention.postponed(s.Stored.Obj.UID)
 	plan := twin.Make(in)
 	s.Result.Plan = plan
-	s.Contention.waits(s.Stored.Obj.UID, plan.Postponed, held.DesiredStamps())
+	if len(plan.Postponed) > 0 {
+		s.Contention.waits(s.Stored.Obj.UID, plan.Postponed, held.DesiredStamps())
+	}
 	if plan.Patch.Empty() {
 		return held, s.settle(plan, s.InFlight.Landed(s.Stored.Obj.UID))
 	}
@@ -144,7 +146,9 @@ func (s *Sync) once(ctx context.Context, on attempt) (*hub.Twin, error) {
 		return nil, err
 	}
 	s.Result.Changed = append(s.Result.Changed, plan.Changed...)
-	s.Contention.restored(s.Stored.Obj.UID, plan.Changed.Drifted(), held.DesiredStamps())
+	if drifted := plan.Changed.Drifted(); len(drifted) > 0 {
+		s.Contention.restored(s.Stored.Obj.UID, drifted, held.DesiredStamps())
+	}
 	now := twin.Document{Tags: after.Tags, Desired: after.Desired}
 	if after.DeviceETag != held.DeviceETag || !twin.EqualBeside(now, twin.Apply(in.Observed, plan.Patch), plan.Patch) {
 		// Another device of the same id, whose etag happened to be the same.
